@@ -1,0 +1,75 @@
+"""The command line. One file a command, wiring only; a command's module is imported when it is called."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module
+
+import click
+
+from streammatte._version import __version__
+from streammatte.errors import StreammatteError
+
+__all__ = ["main"]
+
+_COMMANDS = {  # name -> (module, one line of help)
+    "video": ("streammatte.cli.video", "Take the person out of a film."),
+    "image": ("streammatte.cli.image", "Take the person out of still pictures."),
+    "webcam": ("streammatte.cli.webcam", "Put a new background behind a live camera."),
+    "cameras": ("streammatte.cli.cameras", "List the cameras and their formats."),
+    "models": ("streammatte.cli.models", "List, fetch, export, convert and verify networks."),
+    "eval": ("streammatte.cli.eval", "Measure mattes against the truth."),
+    "bench": ("streammatte.cli.bench", "Measure speed end to end and stage by stage."),
+    "doctor": ("streammatte.cli.doctor", "Check what this machine can do and how to mend what it cannot."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Lists every command without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(_COMMANDS[cmd_name][0]).command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{_COMMANDS[cmd_name][0]}.command is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="streammatte")
+def cli() -> None:
+    """Take people out of pictures, films and live cameras.
+
+    \b
+    streammatte video in.mp4 out.mp4 --bg beach.jpg
+    streammatte webcam --bg beach.jpg
+    streammatte image portrait.jpg cutout.png
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and end the process with the exit code README lists."""
+    try:
+        code = cli.main(args=args, standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except StreammatteError as error:
+        if logging.getLogger("streammatte").isEnabledFor(logging.DEBUG):
+            logging.getLogger("streammatte").exception("the command failed")
+        click.echo(f"streammatte: {error}", err=True)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,270 @@
+"""What travels through the pipeline: frames in their own planes, mattes that carry their frame, composites.
+
+Plain data over numpy; no decoder, no engine. The layouts are the only ones inside the pipeline; sources convert
+everything else once, at the door.
+"""
+
+from __future__ import annotations
+
+import enum
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ColorSpec", "Composite", "Frame", "FramePool", "Layout", "Matte", "StreamInfo", "TrackFeed", "plane_shapes"]
+
+U8 = npt.NDArray[np.uint8]
+F32 = npt.NDArray[np.float32]
+
+UNSPECIFIED = 2
+"""ISO/IEC 23091-2 code point: the stream does not say."""
+
+_LUMA = {  # matrix_coefficients -> (Kr, Kb), ISO/IEC 23091-2 table 4
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+    10: (0.2627, 0.0593),
+}
+
+
+class Layout(enum.Enum):
+    """How a frame's planes hold its picture; ``value`` is FFmpeg's name."""
+
+    YUV420 = "yuv420p"
+    YUV422 = "yuv422p"
+    YUV444 = "yuv444p"
+    RGB = "rgb24"
+    GRAY = "gray"
+
+    @property
+    def chroma_shift(self) -> tuple[int, int]:
+        """(rows, columns) as powers of two by which the chroma planes are smaller."""
+        return {"yuv420p": (1, 1), "yuv422p": (0, 1)}.get(self.value, (0, 0))
+
+    @property
+    def is_yuv(self) -> bool:
+        """True for the three planar YUV layouts."""
+        return self.value.startswith("yuv")
+
+
+def plane_shapes(layout: Layout, width: int, height: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the planes of a ``width`` x ``height`` picture; chroma sides are rounded up, as codecs do."""
+    if layout is Layout.RGB:
+        return ((height, width, 3),)
+    if layout is Layout.GRAY:
+        return ((height, width),)
+    rows, columns = layout.chroma_shift
+    chroma = (-(-height >> rows), -(-width >> columns))
+    return ((height, width), chroma, chroma)
+
+
+@dataclass(frozen=True, slots=True)
+class ColorSpec:
+    """Colour description by ISO/IEC 23091-2 code points (FFmpeg uses the same numbers); 2 is 'unspecified'."""
+
+    matrix: int = UNSPECIFIED
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    full_range: bool = False
+
+    def luma(self, height: int) -> tuple[float, float]:
+        """(Kr, Kb) of the matrix; an unspecified one is BT.709 from 720 rows on, else BT.601, as players assume."""
+        guess = 1 if height >= 720 else 6
+        return _LUMA.get(self.matrix, _LUMA[guess])
+
+
+@dataclass(slots=True)
+class Frame:
+    """One picture in its own planes.
+
+    Parameters
+    ----------
+    planes : tuple of ndarray, uint8
+        (Y, U, V) for YUV layouts, ((H, W, 3),) for RGB, ((H, W),) for GRAY: shapes as :func:`plane_shapes` gives them.
+        Read-only by contract: a decoder may still refer to them. A plane's rows may be strided; its columns never.
+    layout : Layout
+    pts : int
+        Presentation time in units of ``time_base``.
+    time_base : Fraction
+        Seconds a unit.
+    color : ColorSpec
+    index : int
+        0, 1, 2 ... in order of presentation within the film.
+    duration : int
+        In units of ``time_base``; 0 where the container does not say.
+    alpha : ndarray (H, W) uint8, optional
+        Straight (not premultiplied) alpha of a picture that has one.
+    captured : float, optional
+        ``time.monotonic()`` at capture, for live sources.
+    owner : object
+        Whatever keeps the planes' memory alive.
+    """
+
+    planes: tuple[U8, ...]
+    layout: Layout
+    pts: int
+    time_base: Fraction
+    color: ColorSpec = field(default_factory=ColorSpec)
+    index: int = 0
+    duration: int = 0
+    alpha: U8 | None = None
+    captured: float | None = None
+    owner: Any = None
+
+    @property
+    def width(self) -> int:
+        """Columns of the picture."""
+        return int(self.planes[0].shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows of the picture."""
+        return int(self.planes[0].shape[0])
+
+    @property
+    def time(self) -> float:
+        """Presentation time in seconds."""
+        return float(self.pts * self.time_base)
+
+    def like(self, planes: tuple[U8, ...], layout: Layout | None = None, alpha: U8 | None = None) -> Frame:
+        """A frame of the same moment with other planes."""
+        return replace(self, planes=planes, layout=layout or self.layout, alpha=alpha, owner=None)
+
+    def __repr__(self) -> str:
+        return f"Frame({self.width}x{self.height} {self.layout.value} #{self.index} t={self.time:.3f}s)"
+
+
+@dataclass(slots=True)
+class Matte:
+    """An alpha matte together with the very frame it belongs to.
+
+    Parameters
+    ----------
+    frame : Frame
+    alpha : ndarray (H, W) uint8
+        At the frame's size, 0 background, 255 person.
+    small_alpha : ndarray (h, w) float32 in [0, 1]
+        The (smoothed) matte at the network's output size; what foreground estimation starts from.
+    small_planes : tuple of ndarray (h', w') uint8, optional
+        Y, U, V (or R, G, B for RGB frames) of the frame at the network's input size.
+    """
+
+    frame: Frame
+    alpha: U8
+    small_alpha: F32
+    small_planes: tuple[U8, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"Matte({self.frame!r}, mean alpha {float(self.alpha.mean()) / 255:.3f})"
+
+
+@dataclass(slots=True)
+class Composite:
+    """What the compositor makes of a matte: the picture, and the extra films that were asked for."""
+
+    picture: Frame
+    alpha: Frame | None = None
+    foreground: Frame | None = None
+
+
+class TrackFeed:
+    """Encoded packets of the other streams (audio, subtitles) on their way from a source to a sink.
+
+    Packets do not pass through the rings: they are small, and the reader is never more than the rings' capacity ahead.
+
+    Parameters
+    ----------
+    streams : tuple
+        The demuxer's streams, opaque here, templates for the muxer.
+    """
+
+    def __init__(self, streams: tuple[Any, ...] = ()) -> None:
+        self.streams = streams
+        self._packets: deque[Any] = deque()
+
+    def put(self, packet: Any) -> None:
+        """Append a packet (reader thread)."""
+        self._packets.append(packet)
+
+    def take(self) -> list[Any]:
+        """All packets that have arrived, in order (writer thread)."""
+        taken = []
+        while self._packets:
+            taken.append(self._packets.popleft())
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What is known of a stream before its first frame.
+
+    ``rate`` is the average (frames a second) and only a hint: times come from the frames' pts. ``frame_count`` and
+    ``duration`` (seconds) are what the container declares, or None. Width and height are after rotation was applied.
+    """
+
+    width: int
+    height: int
+    layout: Layout
+    time_base: Fraction
+    rate: Fraction | None = None
+    color: ColorSpec = field(default_factory=ColorSpec)
+    sample_aspect_ratio: Fraction = Fraction(1)
+    frame_count: int | None = None
+    duration: float | None = None
+    name: str = ""
+    interlaced: bool = False
+    has_alpha: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
+    tracks: TrackFeed | None = None
+
+
+class _Lease:
+    """Owner of pooled memory: numpy views keep it alive, and its end gives the memory back."""
+
+    __slots__ = ("__array_interface__", "__weakref__")
+
+    def __init__(self, memory: U8) -> None:
+        self.__array_interface__ = memory.__array_interface__
+
+
+class FramePool:
+    """Planes that are used again once nobody refers to them any more.
+
+    ``take`` hands out uninitialised planes; their memory comes back by itself when the last view of it is gone, so a
+    plane that somebody still holds is never overwritten. Thread-safe.
+    """
+
+    _ALIGN = 64
+
+    def __init__(self) -> None:
+        self._free: dict[int, deque[U8]] = {}
+
+    def take(self, layout: Layout, width: int, height: int) -> tuple[U8, ...]:
+        """Planes of ``plane_shapes(layout, width, height)``, C-contiguous, each aligned to 64 bytes."""
+        shapes = plane_shapes(layout, width, height)
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        steps = [-(-size // self._ALIGN) * self._ALIGN for size in sizes]
+        free = self._free.setdefault(sum(steps), deque())
+        try:
+            memory = free.pop()
+        except IndexError:
+            raw = np.empty(sum(steps) + self._ALIGN, np.uint8)
+            offset = -raw.ctypes.data % self._ALIGN
+            memory = raw[offset : offset + sum(steps)]
+        lease = _Lease(memory)
+        give_back: Callable[[U8], None] = free.append
+        weakref.finalize(lease, give_back, memory).atexit = False
+        whole = np.asarray(lease)
+        starts = np.cumsum([0, *steps[:-1]])
+        return tuple(
+            whole[start : start + size].reshape(shape) for start, size, shape in zip(starts, sizes, shapes, strict=True)
+        )

@@ -1,0 +1,110 @@
+"""The interfaces between rooms. They are structural: a class that has the methods is one, without inheriting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.frames import Composite, Frame, Matte, StreamInfo
+
+__all__ = ["Compositor", "Engine", "Matter", "Pending", "Sink", "Source", "Stage"]
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+
+
+@runtime_checkable
+class Stage(Protocol[In, Out]):
+    """One step on the way of a frame. Not thread-safe: the pipeline calls a stage from one thread only."""
+
+    def process(self, item: In) -> list[Out]:
+        """Take one item; give what is finished, in order (nothing while a batch fills or a look-ahead waits)."""
+        ...
+
+    def drain(self) -> list[Out]:
+        """The stream has ended: give what is left."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the stream (a cut, a seek, another film); keep what is expensive (compiled models, pools)."""
+        ...
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where frames come from. ``info`` is valid from construction; errors of the input are raised there."""
+
+    info: StreamInfo
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames in order of presentation. Raises TruncatedSourceError after the last good frame of a broken input."""
+        ...
+
+    def close(self) -> None:
+        """Release the input; safe to call twice, and from another thread than the reader's once that has ended."""
+        ...
+
+
+class Matter(Stage[Frame, Matte], Protocol):
+    """Frames in, mattes with their frames out."""
+
+
+class Compositor(Stage[Matte, Composite], Protocol):
+    """Mattes in, composites out."""
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Where frames go. Nothing is opened or created before ``open``; nothing is visible under its name before ``close``."""
+
+    def open(self, info: StreamInfo) -> None:
+        """Prepare for frames of this description; everything that cannot be held is refused here."""
+        ...
+
+    def process(self, item: Frame) -> list[None]:
+        """Write one frame; gives an empty list."""
+        ...
+
+    def drain(self) -> list[None]:
+        """Flush the encoder and write the trailer."""
+        ...
+
+    def close(self) -> None:
+        """Make the (drained) output appear under its name. Safe to call twice."""
+        ...
+
+    def abort(self) -> None:
+        """Give up: leave the folder as it was. Safe after ``close`` (then it does nothing)."""
+        ...
+
+
+class Pending(Protocol):
+    """A batch under way in an engine."""
+
+    def result(self) -> npt.NDArray[np.float32]:
+        """Wait for it: alpha (N, h, w) float32 in [0, 1]; h, w is the network's output size (may be half its input's)."""
+        ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs a network. ``submit`` may be called from one thread; results may be awaited in any order."""
+
+    name: str
+    device: str
+    precision: str
+    input_size: tuple[int, int]
+    """(height, width) the network was compiled for."""
+    in_flight: int
+    """How many submissions are worth having under way at once."""
+
+    def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
+        """Start on images (N, H, W, 3) uint8 RGB, C-contiguous; they may be overwritten once the result is there."""
+        ...
+
+    def close(self) -> None:
+        """Release the device. Safe to call twice."""
+        ...
