@@ -1,0 +1,64 @@
+"""Names of networks and who builds them. Nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from streammatte.errors import EngineUnavailableError, ModelNotFoundError
+
+__all__ = ["create", "names"]
+
+_FACTORIES = {
+    "ppmattingv2-lite": "streammatte.zoo.ppmattingv2_lite:PPMattingV2Lite",
+}
+"""Name of a network -> ``module:factory``; the factory takes no argument and gives a ``paddle.nn.Layer``."""
+
+
+def names() -> tuple[str, ...]:
+    """Names that :func:`create` knows, in the order of the table."""
+    return tuple(_FACTORIES)
+
+
+def create(name: str, pretrained: str | Path | None = None) -> Any:
+    """Build a network.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`names`.
+    pretrained : path, optional
+        Weights to load by name, strictly: ``.pdparams`` or ``.npz``. Without it the weights are random.
+
+    Returns
+    -------
+    paddle.nn.Layer
+        ``forward(image, trimap=None) -> alpha``: image (N, 3, H, W) float32 in [-1, 1], trimap (N, 1, H, W) float32 in
+        {0, 128, 255}, alpha (N, 1, H, W) float32 in [0, 1]. In training mode also what the losses need.
+
+    Raises
+    ------
+    ModelNotFoundError
+        The name or the file of weights is unknown.
+    ModelError
+        The weights are not this network's.
+    EngineUnavailableError
+        Paddle is not installed.
+    """
+    if name not in _FACTORIES:
+        raise ModelNotFoundError(f"no network is named {name!r}; known: {', '.join(_FACTORIES)}")
+    module, factory = _FACTORIES[name].split(":")
+    try:
+        network = getattr(importlib.import_module(module), factory)()
+    except ModuleNotFoundError as error:
+        if error.name != "paddle":
+            raise
+        raise EngineUnavailableError(
+            f"network {name!r} needs Paddle, which is not installed; install streammatte[cpu] or streammatte[gpu]"
+        ) from error
+    if pretrained is not None:
+        from streammatte.zoo.checkpoints import load
+
+        load(network, pretrained)
+    return network
