@@ -1,0 +1,84 @@
+"""Reading weights and putting them into a network by name, strictly."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.errors import ModelError, ModelNotFoundError
+
+__all__ = ["load", "read_state"]
+
+_SHOWN = 5
+"""Names quoted of each kind of mismatch; the rest is counted."""
+
+
+def read_state(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+    """Read weights as arrays under their names.
+
+    Parameters
+    ----------
+    path : path
+        ``.npz`` (one array an entry) or ``.pdparams`` (Paddle).
+
+    Raises
+    ------
+    ModelNotFoundError
+        There is no such file.
+    ModelError
+        The file is neither, or damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelNotFoundError(f"no weights at {path}; give a .npz or .pdparams file")
+    if path.suffix not in (".npz", ".pdparams"):
+        raise ModelError(f"weights must be a .npz or .pdparams file, got {path.name}")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        import paddle
+
+        state = paddle.load(str(path), return_numpy=True)
+    except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} cannot be read as weights ({error}); fetch it again") from error
+    if not isinstance(state, dict):
+        raise ModelError(f"{path} holds a {type(state).__name__}, not a dictionary of arrays")
+    return {name: np.asarray(value) for name, value in state.items() if name != "StructuredToParameterName@@"}
+
+
+def load(network: Any, path: str | Path) -> None:
+    """Put the weights at ``path`` into a ``paddle.nn.Layer``; every name and every shape must agree.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelError
+        As :func:`read_state`, and where names or shapes differ: the message lists which.
+    """
+    given = read_state(path)
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    faults = _listed("missing", sorted(wanted.keys() - given.keys()))
+    faults += _listed("unexpected", sorted(given.keys() - wanted.keys()))
+    faults += _listed(
+        "of another shape",
+        [
+            f"{name} {given[name].shape} instead of {wanted[name]}"
+            for name in sorted(wanted.keys() & given.keys())
+            if given[name].shape != wanted[name]
+        ],
+    )
+    if faults:
+        raise ModelError(f"{path} is not for {type(network).__name__}: {'; '.join(faults)}")
+    network.set_state_dict(given)
+
+
+def _listed(kind: str, entries: list[str]) -> list[str]:
+    if not entries:
+        return []
+    more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
+    return [f"{len(entries)} {kind}: {', '.join(entries[:_SHOWN])}{more}"]
