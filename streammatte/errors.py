@@ -23,6 +23,8 @@ step, on one line.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "BackgroundError",
     "ConfigError",
@@ -74,9 +76,13 @@ class UnsupportedSourceError(SourceError, ValueError):
 
 
 class TruncatedSourceError(SourceError, EOFError):
-    """The input broke off; every frame before was good and was delivered."""
+    """The input broke off; every frame before was good and was delivered.
+
+    ``summary`` is the run's Summary where a pipeline kept the good part, else None.
+    """
 
     exit_code = 8
+    summary: Any = None
 
 
 class SinkError(StreammatteError, OSError):

@@ -1,0 +1,350 @@
+"""The film pipeline: a thread a stage, bounded rings between, the caller's thread supervising.
+
+    source --ring--> matting --ring--> compositing --ring--> sink
+
+Only this module starts threads for films. The first error is kept with its traceback, the rings abort, the threads join, the
+sink gives up, and the error is raised again in the caller's thread. An input that breaks off is no such error: what came
+before is drained and kept, then TruncatedSourceError is raised.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from streammatte.errors import RingAborted, TruncatedSourceError, UnsupportedSourceError
+from streammatte.frames import Composite, Matte
+from streammatte.outputs import Outputs
+from streammatte.ring import RingBuffer
+from streammatte.stages import Compositor, Matter, Sink, Source, Stage
+from streammatte.stats import LatencyHistogram, Progress, StageStats, Summary
+
+__all__ = ["Line", "Pipeline", "mattes"]
+
+log = logging.getLogger(__name__)
+
+RING_CAPACITY = 4
+"""Items a ring holds: enough to ride out a key frame's encoding, small enough that a 4K film needs no gigabytes."""
+POLL_SECONDS = 0.1
+"""How often the supervisor looks up; also the longest a signal waits for its handler on every platform."""
+
+
+class Line:
+    """A source and stages joined by rings, each in a thread of its own; the last ring is the line's exit.
+
+    Parameters
+    ----------
+    source : Source
+    stages : list of (name, Stage)
+    capacity : int
+        Of each ring.
+    """
+
+    def __init__(
+        self, source: Source, stages: list[tuple[str, Stage[Any, Any]]], capacity: int = RING_CAPACITY
+    ) -> None:
+        self._source = source
+        self.rings: list[RingBuffer[Any]] = [RingBuffer(capacity) for _ in range(len(stages) + 1)]
+        self.stats = [StageStats("reader"), *(StageStats(name) for name, _ in stages)]
+        self.error: BaseException | None = None
+        self.truncated: TruncatedSourceError | None = None
+        self._stopping = threading.Event()
+        self._discarding = threading.Event()
+        self._error_lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._guard, args=(self._read,), name="reader", daemon=True)]
+        for place, (name, stage) in enumerate(stages):
+            work = self._worker(stage, self.rings[place], self.rings[place + 1], self.stats[place + 1])
+            self._threads.append(threading.Thread(target=self._guard, args=(work,), name=name, daemon=True))
+
+    @property
+    def exit(self) -> RingBuffer[Any]:
+        """The ring behind the last stage."""
+        return self.rings[-1]
+
+    @property
+    def stopped(self) -> bool:
+        """True once ``stop`` was called."""
+        return self._stopping.is_set()
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, *, discard: bool = False) -> None:
+        """No more is read; what is under way drains, or with ``discard`` is thrown away. Safe from a signal handler."""
+        self._stopping.set()
+        if discard:
+            self._discarding.set()
+
+    def abort(self) -> None:
+        """Wake every thread and let it end at once."""
+        self._stopping.set()
+        for ring in self.rings:
+            ring.abort()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the threads; True once all have ended (before ``timeout`` seconds for the last stage)."""
+        if self._threads[-1].ident is None:
+            return True
+        self._threads[-1].join(timeout)
+        if self._threads[-1].is_alive():
+            return False
+        for thread in self._threads:
+            thread.join()
+        return True
+
+    def fail(self, error: BaseException) -> None:
+        """Keep the first error and abort."""
+        with self._error_lock:
+            self.error = self.error or error
+        self.abort()
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except RingAborted:
+            pass
+        except BaseException as error:
+            self.fail(error)
+
+    def _read(self) -> None:
+        stats, out = self.stats[0], self.rings[0]
+        stats.begin()
+        frames = self._source.frames()
+        try:
+            while not self._stopping.is_set():
+                began = time.perf_counter()
+                frame = next(frames, None)
+                if frame is None:
+                    break
+                if frame.captured is None:
+                    frame.captured = time.monotonic()
+                stats.add(time.perf_counter() - began)
+                out.put(frame)
+        except TruncatedSourceError as error:
+            self.truncated = error
+        out.close()
+
+    def _worker(
+        self, stage: Stage[Any, Any], entry: RingBuffer[Any], out: RingBuffer[Any], stats: StageStats
+    ) -> Callable[[], None]:
+        def work() -> None:
+            stats.begin()
+            while taken := entry.get_batch():
+                if not self._discarding.is_set():
+                    began = time.perf_counter()
+                    results = stage.process(taken[0])
+                    stats.add(time.perf_counter() - began)
+                    for result in results:
+                        out.put(result)
+                    del results
+                # A name that outlives its turn would keep a frame's planes from the pool.
+                del taken
+            for result in stage.drain():
+                out.put(result)
+            out.close()
+
+        return work
+
+
+class _WriterStage:
+    """The sink as a stage: writes, and passes on only what the supervisor counts."""
+
+    def __init__(self, outputs: Outputs, latency: LatencyHistogram) -> None:
+        self._outputs = outputs
+        self._latency = latency
+        self.frames = 0
+        self.first: float | None = None
+        self.end = 0.0
+
+    def process(self, item: Composite) -> list[None]:
+        self._outputs.process(item)
+        picture = item.picture
+        self.frames += 1
+        if self.first is None:
+            self.first = picture.time
+        self.end = max(self.end, picture.time + float(picture.duration * picture.time_base))
+        if picture.captured is not None:
+            self._latency.add(time.monotonic() - picture.captured)
+        return []
+
+    def drain(self) -> list[None]:
+        # In this thread, so that an interrupt never lands in the muxer.
+        if self.frames:
+            self._outputs.drain()
+            self._outputs.close()
+        return []
+
+    def reset(self) -> None:
+        self.frames = 0
+
+
+class Pipeline:
+    """A film from a source through matting and compositing to a sink.
+
+    Parameters
+    ----------
+    source : Source
+    matter : Matter
+        Stage from frames to mattes.
+    compositor : Compositor
+        Stage from mattes to composites.
+    sink : Sink or Outputs
+        A sink receives the pictures; ``Outputs`` spreads pictures, mattes and foregrounds over several.
+    on_progress : callable, optional
+        Called about ten times a second in the caller's thread with a Progress.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        matter: Matter,
+        compositor: Compositor,
+        sink: Sink | Outputs,
+        *,
+        capacity: int = RING_CAPACITY,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._source = source
+        self._outputs = sink if isinstance(sink, Outputs) else Outputs(picture=sink)
+        self._latency = LatencyHistogram()
+        self._writer = _WriterStage(self._outputs, self._latency)
+        self._line = Line(
+            source, [("matting", matter), ("compositing", compositor), ("writer", self._writer)], capacity
+        )
+        self._on_progress = on_progress
+        self._began = 0.0
+
+    def stop(self, *, discard: bool = False) -> None:
+        """Stop reading and finish what is under way; ``discard`` throws the queue away. The output is complete either way.
+
+        Safe from a signal handler and from any thread.
+        """
+        self._line.stop(discard=discard)
+
+    def run(self) -> Summary:
+        """Run to the end and give the summary.
+
+        Raises
+        ------
+        StreammatteError
+            The first error of any stage; the outputs are then as they were before. TruncatedSourceError comes after the
+            good part was written, with ``summary`` as an attribute.
+        """
+        try:
+            self._outputs.open(self._source.info)
+            self._began = time.monotonic()
+            self._line.start()
+            interrupt = self._supervise()
+            self._check()
+        except BaseException:
+            self._line.abort()
+            self._line.join()
+            self._outputs.abort()
+            raise
+        finally:
+            self._source.close()
+        summary = self._summary()
+        if interrupt is not None:
+            raise interrupt
+        if self._line.truncated is not None:
+            self._line.truncated.summary = summary
+            raise self._line.truncated
+        return summary
+
+    def _supervise(self) -> KeyboardInterrupt | None:
+        interrupt = None
+        while True:
+            try:
+                ended = self._line.join(POLL_SECONDS)
+                if self._on_progress is not None:
+                    self._on_progress(self.progress())
+                if ended:
+                    return interrupt
+            except KeyboardInterrupt as error:
+                self.stop(discard=interrupt is not None)
+                interrupt = error
+
+    def _check(self) -> None:
+        if self._line.error is not None:
+            raise self._line.error
+        if self._writer.frames:
+            return
+        if self._line.stopped:
+            self._outputs.abort()
+        elif self._line.truncated is not None:
+            raise UnsupportedSourceError(f"no frame could be decoded: {self._line.truncated}")
+        else:
+            raise UnsupportedSourceError(f"{self._source.info.name or 'the input'} holds no frame")
+
+    def progress(self) -> Progress:
+        """Where the run stands now."""
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        return Progress(
+            frames=self._writer.frames,
+            seconds=seconds,
+            media_seconds=self._media_seconds(),
+            fps=self._writer.frames / seconds,
+            drops=sum(ring.drops for ring in self._line.rings),
+            loads={stats.name: min(1.0, stats.busy / seconds) for stats in self._line.stats},
+            total_frames=self._source.info.frame_count,
+        )
+
+    def _media_seconds(self) -> float:
+        return max(0.0, self._writer.end - (self._writer.first or 0.0))
+
+    def _summary(self) -> Summary:
+        now = self.progress()
+        info = self._outputs.info or self._source.info
+        return Summary(
+            frames=now.frames,
+            seconds=now.seconds,
+            media_seconds=now.media_seconds,
+            fps=now.fps,
+            drops=now.drops,
+            width=info.width,
+            height=info.height,
+            output_bytes=self._outputs.size(),
+            interrupted=self._line.stopped,
+            outputs=tuple(self._outputs.names()),
+            latency_ms=self._latency.milliseconds(),
+            stages={
+                stats.name: {
+                    "busy_ms": round(stats.busy / max(stats.items, 1) * 1000, 3),
+                    "cpu_ms": round(stats.cpu / max(stats.items, 1) * 1000, 3),
+                    "load": round(min(1.0, stats.busy / now.seconds), 3),
+                }
+                for stats in self._line.stats
+            },
+        )
+
+
+def mattes(source: Source, matter: Matter, capacity: int = RING_CAPACITY) -> Iterator[Matte]:
+    """The mattes of a film, in order, made ahead in threads of their own; closing the iterator ends them.
+
+    Raises what a stage raised, after the mattes before it.
+    """
+    line = Line(source, [("matting", matter)], capacity)
+    line.start()
+    try:
+        while True:
+            try:
+                taken = line.exit.get_batch()
+            except RingAborted:
+                break
+            if not taken:
+                break
+            yield taken.pop()
+        line.join()
+        if line.error is not None:
+            raise line.error
+        if line.truncated is not None:
+            raise line.truncated
+    finally:
+        line.abort()
+        line.join()
+        source.close()
