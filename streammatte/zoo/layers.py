@@ -12,7 +12,7 @@ __all__ = ["MLFF", "AdaptiveAvgPool2D", "ConvBN", "ConvBNReLU", "MattingHead", "
 
 
 def spatial_shape(x: Tensor) -> list[int] | Tensor:
-    """(H, W) of a feature map; a tensor while a graph is traced, so that the exported graph follows its input's size."""
+    """(H, W) of a feature map; a tensor while a graph is traced, so that it follows its input's size."""
     return list(x.shape[2:]) if paddle.in_dynamic_mode() else paddle.shape(x)[2:]
 
 
@@ -47,8 +47,8 @@ class AdaptiveAvgPool2D(nn.Layer):
     """Average pooling to ``size`` x ``size`` cells, as a product with two matrices that are made from the input's size.
 
     Cell i covers rows floor(i n / size) to ceil((i + 1) n / size), so cells overlap where ``size`` does not divide n.
-    Converters turn Paddle's own operator into a plain pooling there, or refuse it where the size is not known; a product
-    is the same function everywhere and folds to two constants once the size is.
+    Converters turn Paddle's own operator into a plain pooling there, or refuse it where the size is not known; a
+    product is the same function everywhere and folds to two constants once the size is.
     """
 
     def __init__(self, size: int) -> None:

@@ -1,7 +1,7 @@
 """The embedded real-time network: PP-MattingV2's decoder, slimmed for the CPU, on EfficientNet-Lite0.
 
-PP-MattingV2 is described in PaddleSeg's model zoo. There most of the time goes into the fusion at 4x and 2x and the head
-at full size; here those are plain, and alpha is computed at half the input's size.
+PP-MattingV2 is described in PaddleSeg's model zoo. There most of the time goes into the fusion at 4x and 2x and the
+head at full size; here those are plain, and alpha is computed at half the input's size.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class PPMattingV2Lite(nn.Layer):
 
         Returns
         -------
-        Tensor (N, 1, H, W) float32 in [0, 1], or in training mode a dict with ``alpha`` and ``alpha_8x`` (N, 1, H/8, W/8)
+        Tensor (N, 1, H, W) float32 in [0, 1]; in training mode a dict with it as ``alpha`` and an ``alpha_8x`` at 1/8
         """
         half, eighth = self._decode(image)
         alpha = resize(self.head(half), image)
