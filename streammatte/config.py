@@ -95,7 +95,7 @@ class VideoOptions(MatteOptions):
 
     @classmethod
     def build(cls, preset: Mapping[str, Any] | None = None, **given: Any) -> VideoOptions:
-        """Defaults, then ``preset``, then ``given`` (where None means not given). Raises ConfigError for unknown keys."""
+        """Defaults, then ``preset``, then ``given`` (None is "not given"). Raises ConfigError for unknown keys."""
         known = {field.name for field in fields(cls)}
         merged = {**(preset or {}), **{key: value for key, value in given.items() if value is not None}}
         unknown = sorted(set(merged) - known)

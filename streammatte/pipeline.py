@@ -2,9 +2,9 @@
 
     source --ring--> matting --ring--> compositing --ring--> sink
 
-Only this module starts threads for films. The first error is kept with its traceback, the rings abort, the threads join, the
-sink gives up, and the error is raised again in the caller's thread. An input that breaks off is no such error: what came
-before is drained and kept, then TruncatedSourceError is raised.
+Only this module starts threads for films. The first error is kept with its traceback, the rings abort, the threads
+join, the sink gives up, and the error is raised again in the caller's thread. An input that breaks off is no such error:
+what came before is drained and kept, then TruncatedSourceError is raised.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ class Pipeline:
         self._began = 0.0
 
     def stop(self, *, discard: bool = False) -> None:
-        """Stop reading and finish what is under way; ``discard`` throws the queue away. The output is complete either way.
+        """Stop reading and finish what is under way, or throw it away; the output is complete either way.
 
         Safe from a signal handler and from any thread.
         """

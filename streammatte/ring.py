@@ -54,7 +54,7 @@ class RingBuffer(Generic[T]):
         return self._closed or self._aborted
 
     def put(self, item: T) -> None:
-        """Append an item; waits or drops the oldest when full. Raises RingAborted after ``abort``, ValueError after ``close``."""
+        """Append an item; waits or drops the oldest when full. Raises RingAborted, or ValueError after ``close``."""
         with self._not_full:
             while len(self._items) >= self.capacity and not self._aborted:
                 if self.overflow == "drop_oldest":

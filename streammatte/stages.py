@@ -12,15 +12,15 @@ from streammatte.frames import Composite, Frame, Matte, StreamInfo
 
 __all__ = ["Compositor", "Engine", "Matter", "Pending", "Sink", "Source", "Stage"]
 
-In = TypeVar("In", contravariant=True)
-Out = TypeVar("Out", covariant=True)
+In_contra = TypeVar("In_contra", contravariant=True)
+Out = TypeVar("Out")
 
 
 @runtime_checkable
-class Stage(Protocol[In, Out]):
+class Stage(Protocol[In_contra, Out]):
     """One step on the way of a frame. Not thread-safe: the pipeline calls a stage from one thread only."""
 
-    def process(self, item: In) -> list[Out]:
+    def process(self, item: In_contra) -> list[Out]:
         """Take one item; give what is finished, in order (nothing while a batch fills or a look-ahead waits)."""
         ...
 
@@ -40,7 +40,7 @@ class Source(Protocol):
     info: StreamInfo
 
     def frames(self) -> Iterator[Frame]:
-        """The frames in order of presentation. Raises TruncatedSourceError after the last good frame of a broken input."""
+        """The frames in order of presentation. A broken input raises TruncatedSourceError after its last good frame."""
         ...
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class Compositor(Stage[Matte, Composite], Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Where frames go. Nothing is opened or created before ``open``; nothing is visible under its name before ``close``."""
+    """Where frames go. Nothing is created before ``open``; nothing is visible under its name before ``close``."""
 
     def open(self, info: StreamInfo) -> None:
         """Prepare for frames of this description; everything that cannot be held is refused here."""
@@ -85,7 +85,7 @@ class Pending(Protocol):
     """A batch under way in an engine."""
 
     def result(self) -> npt.NDArray[np.float32]:
-        """Wait for it: alpha (N, h, w) float32 in [0, 1]; h, w is the network's output size (may be half its input's)."""
+        """Wait for it: alpha (N, h, w) float32 in [0, 1]; h, w is the network's output size, maybe half its input's."""
         ...
 
 
