@@ -1,0 +1,99 @@
+"""The containers that can be written: what each is called in FFmpeg, what goes into it, and which hold alpha."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["CONTAINERS", "Container", "containers_with_alpha"]
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of films.
+
+    Parameters
+    ----------
+    muxer : str
+        FFmpeg's name.
+    video : tuple of str
+        Encoders that ``auto`` tries, in order.
+    encoders : tuple of str
+        Encoders that may be asked for by name, of those that the build has.
+    alpha : tuple of str
+        Encoders that keep an alpha channel there; the first is what ``auto`` takes.
+    audio : str
+        What sound is re-encoded to where the container refuses its codec.
+    subtitles : str
+        What text subtitles are turned into where the container refuses their codec.
+    options : tuple of (str, str)
+        Options of the muxer.
+    """
+
+    muxer: str
+    video: tuple[str, ...]
+    encoders: tuple[str, ...]
+    alpha: tuple[str, ...]
+    audio: str
+    subtitles: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+_H264 = ("libx264", "h264_nvenc", "h264_qsv", "h264_videotoolbox", "h264_vaapi", "h264_amf", "h264_mf", "libopenh264")
+_HEVC = ("libx265", "hevc_nvenc", "hevc_qsv", "hevc_videotoolbox", "hevc_vaapi", "hevc_amf")
+_AV1 = ("libsvtav1", "libaom-av1", "av1_nvenc", "av1_qsv", "av1_vaapi")
+_SOFTWARE_H264 = ("libx264", "libopenh264", "mpeg4")
+
+_FRONT_INDEX = ("movflags", "+faststart")
+"""The index goes before the pictures, so that a browser starts to play before it has all of the film."""
+
+_MP4 = Container(
+    muxer="mp4",
+    video=_SOFTWARE_H264,
+    encoders=(*_H264, *_HEVC, *_AV1, "libvpx-vp9", "mpeg4"),
+    alpha=(),
+    audio="aac",
+    subtitles="mov_text",
+    options=(_FRONT_INDEX,),
+)
+_MOV = Container(
+    muxer="mov",
+    video=_SOFTWARE_H264,
+    encoders=(*_H264, *_HEVC, "prores_ks", "mpeg4", "mjpeg", "qtrle", "png"),
+    alpha=("prores_ks", "qtrle", "png"),
+    audio="aac",
+    subtitles="mov_text",
+    options=(_FRONT_INDEX,),
+)
+_MKV = Container(
+    muxer="matroska",
+    video=_SOFTWARE_H264,
+    encoders=(*_H264, *_HEVC, *_AV1, "libvpx-vp9", "libvpx", "ffv1", "prores_ks", "mpeg4", "mjpeg", "utvideo"),
+    alpha=("ffv1", "libvpx-vp9"),
+    audio="aac",
+    subtitles="subrip",
+)
+_WEBM = Container(
+    muxer="webm",
+    video=("libvpx-vp9", "libvpx", "libsvtav1"),
+    encoders=("libvpx-vp9", "libvpx", *_AV1),
+    alpha=("libvpx-vp9",),
+    audio="libopus",
+    subtitles="webvtt",
+)
+
+CONTAINERS: dict[str, Container] = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": _WEBM}
+"""By the suffix of the file's name, in lower case."""
+
+_STILLS_WITH_ALPHA = {".png": "a PNG sequence (name_%04d.png)"}
+
+
+def containers_with_alpha() -> list[str]:
+    """What can hold an alpha channel, in words for a message: ``['.mov (prores_ks)', ...]``."""
+    films = [f"{suffix} ({box.alpha[0]})" for suffix, box in CONTAINERS.items() if box.alpha]
+    return [*films, *_STILLS_WITH_ALPHA.values()]
+
+
+def container_of(target: Path) -> Container | None:
+    """The container that the name's suffix asks for, or None."""
+    return CONTAINERS.get(target.suffix.lower())
