@@ -3,8 +3,8 @@
     source --ring--> matting --ring--> compositing --ring--> sink
 
 Only this module starts threads for films. The first error is kept with its traceback, the rings abort, the threads
-join, the sink gives up, and the error is raised again in the caller's thread. An input that breaks off is no such error:
-what came before is drained and kept, then TruncatedSourceError is raised.
+join, the sink gives up, and the error is raised again in the caller's thread. An input that breaks off is no such
+error: what came before is drained and kept, then TruncatedSourceError is raised.
 """
 
 from __future__ import annotations
@@ -41,12 +41,19 @@ class Line:
     stages : list of (name, Stage)
     capacity : int
         Of each ring.
+    limit : int, optional
+        Frames to read at most.
     """
 
     def __init__(
-        self, source: Source, stages: list[tuple[str, Stage[Any, Any]]], capacity: int = RING_CAPACITY
+        self,
+        source: Source,
+        stages: list[tuple[str, Stage[Any, Any]]],
+        capacity: int = RING_CAPACITY,
+        limit: int | None = None,
     ) -> None:
         self._source = source
+        self._limit = limit
         self.rings: list[RingBuffer[Any]] = [RingBuffer(capacity) for _ in range(len(stages) + 1)]
         self.stats = [StageStats("reader"), *(StageStats(name) for name, _ in stages)]
         self.error: BaseException | None = None
@@ -116,7 +123,7 @@ class Line:
         stats.begin()
         frames = self._source.frames()
         try:
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and (self._limit is None or stats.items < self._limit):
                 began = time.perf_counter()
                 frame = next(frames, None)
                 if frame is None:
@@ -195,6 +202,8 @@ class Pipeline:
         Stage from mattes to composites.
     sink : Sink or Outputs
         A sink receives the pictures; ``Outputs`` spreads pictures, mattes and foregrounds over several.
+    limit : int, optional
+        Frames to take at most.
     on_progress : callable, optional
         Called about ten times a second in the caller's thread with a Progress.
     """
@@ -207,15 +216,19 @@ class Pipeline:
         sink: Sink | Outputs,
         *,
         capacity: int = RING_CAPACITY,
+        limit: int | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self._source = source
         self._outputs = sink if isinstance(sink, Outputs) else Outputs(picture=sink)
         self._latency = LatencyHistogram()
         self._writer = _WriterStage(self._outputs, self._latency)
-        self._line = Line(
-            source, [("matting", matter), ("compositing", compositor), ("writer", self._writer)], capacity
-        )
+        stages: list[tuple[str, Stage[Any, Any]]] = [
+            ("matting", matter),
+            ("compositing", compositor),
+            ("writer", self._writer),
+        ]
+        self._line = Line(source, stages, capacity, limit)
         self._on_progress = on_progress
         self._began = 0.0
 

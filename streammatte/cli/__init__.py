@@ -47,7 +47,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="streammatte")
 def cli() -> None:
-    r"""Take people out of pictures, films and live cameras.
+    """Take people out of pictures, films and live cameras.
 
     \b
     streammatte video in.mp4 out.mp4 --bg beach.jpg

@@ -1,0 +1,5 @@
+"""``python -m streammatte``."""
+
+from streammatte.cli import main
+
+main()

@@ -1,0 +1,145 @@
+"""The functions that embedders call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.build import build_matter, build_pipeline, build_source
+from streammatte.config import VideoOptions
+from streammatte.errors import ConfigError
+from streammatte.frames import Frame, Layout, Matte, StreamInfo
+from streammatte.pipeline import mattes
+from streammatte.stages import Sink
+from streammatte.stats import Progress, Summary
+
+__all__ = ["matte_image", "matte_video", "stream"]
+
+
+def matte_video(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str] | Sink,
+    background: str | os.PathLike[str] | None = None,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> Summary:
+    """Take the person out of a film and write them before another background.
+
+    Parameters
+    ----------
+    src : path, glob, numbered sequence or URL
+    dst : path or Sink
+        The container follows from the ending.
+    background : str or path, optional
+        As ``--bg``: an image, a film, a colour, ``"blur"``, ``"transparent"``, ``"none"``; by default transparent where
+        the container can hold alpha, else green.
+    on_progress : callable, optional
+        Called about ten times a second in this thread.
+    **options
+        Fields of :class:`streammatte.config.VideoOptions`.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    StreammatteError
+        See :mod:`streammatte.errors`; outputs are then as they were before, but for TruncatedSourceError, whose good
+        part is kept.
+    """
+    wanted = VideoOptions.build(None, background=None if background is None else os.fspath(background), **options)
+    target = os.fspath(dst) if isinstance(dst, str | os.PathLike) else None
+    sink = None if isinstance(dst, str | os.PathLike) else dst
+    return build_pipeline(os.fspath(src), target, wanted, sink=sink, on_progress=on_progress).run()
+
+
+def stream(src: str | os.PathLike[str], **options: Any) -> Iterator[Matte]:
+    """The mattes of a film, in order, each with its frame; made ahead in threads of their own.
+
+    Parameters
+    ----------
+    src : path, glob, numbered sequence or URL
+    **options
+        Fields of :class:`streammatte.config.VideoOptions`.
+
+    Yields
+    ------
+    Matte
+        ``alpha`` is (H, W) float32 in [0, 1]; ``frame.to_rgb()`` gives the picture.
+
+    Raises
+    ------
+    StreammatteError
+        What a stage raised, after the mattes before it.
+    """
+    wanted = VideoOptions.build(None, **{"audio": False, **options})
+    source = build_source(os.fspath(src), wanted)
+    try:
+        matter = build_matter(source.info, wanted)
+    except BaseException:
+        source.close()
+        raise
+    return map(_as_float, mattes(source, matter))
+
+
+def matte_image(image: str | os.PathLike[str] | npt.NDArray[np.uint8], **options: Any) -> Matte:
+    """The alpha matte of one picture.
+
+    Parameters
+    ----------
+    image : path or ndarray (H, W, 3) uint8
+        An array is RGB.
+    **options
+        Fields of :class:`streammatte.config.MatteOptions`.
+
+    Returns
+    -------
+    Matte
+        ``alpha`` is (H, W) float32 in [0, 1], ``frame.planes[0]`` the RGB picture, upright.
+
+    Raises
+    ------
+    ConfigError
+        For an array of another shape or dtype.
+    StreammatteError
+        See :mod:`streammatte.errors`.
+    """
+    wanted = VideoOptions.build(None, **{**options, "smooth": "off"})
+    frame = image_frame(image) if isinstance(image, np.ndarray) else _read(image, wanted)
+    info = StreamInfo(frame.width, frame.height, frame.layout, frame.time_base, color=frame.color)
+    matter = build_matter(info, wanted, throughput=False)
+    found = [*matter.process(frame), *matter.drain()]
+    return _as_float(found[0])
+
+
+def image_frame(image: npt.NDArray[np.uint8]) -> Frame:
+    """A frame around an RGB array (H, W, 3) uint8. Raises ConfigError for anything else."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ConfigError(f"a picture is an (H, W, 3) uint8 RGB array; got shape {image.shape}, {image.dtype}")
+    return Frame((np.ascontiguousarray(image),), Layout.RGB, 0, Fraction(1, 25))
+
+
+def _read(path: str | os.PathLike[str], options: VideoOptions) -> Frame:
+    name = os.fspath(path)
+    if not Path(name).is_file():
+        from streammatte.errors import SourceNotFoundError
+
+        raise SourceNotFoundError(f"there is no picture {name}")
+    source = build_source(name, options)
+    try:
+        return next(iter(source.frames()))
+    finally:
+        source.close()
+
+
+def _as_float(matte: Matte) -> Matte:
+    return replace(matte, alpha=matte.alpha.astype(np.float32) / np.float32(255))

@@ -1,0 +1,173 @@
+"""Joins configuration to objects. The only module that knows every room."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from streammatte.config import MatteOptions, VideoOptions, network_size
+from streammatte.errors import ConfigError
+from streammatte.frames import StreamInfo
+from streammatte.outputs import Outputs
+from streammatte.pipeline import Pipeline
+from streammatte.stages import Compositor, Matter, Sink, Source
+from streammatte.stats import Progress
+
+__all__ = [
+    "build_background",
+    "build_compositor",
+    "build_matter",
+    "build_outputs",
+    "build_pipeline",
+    "build_source",
+    "resolve_background",
+]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_BACKGROUND = "#00b140"
+"""Chroma-key green, for outputs that cannot hold alpha."""
+
+
+def build_source(spec: str | Path, options: VideoOptions) -> Source:
+    """Open an input as the options say. Raises SourceError."""
+    from streammatte.sources import open_source
+
+    return open_source(
+        spec,
+        start=options.start,
+        duration=options.duration,
+        timeout=options.timeout,
+        tracks=options.audio,
+        rate=options.rate,
+    )
+
+
+def build_matter(info: StreamInfo, options: MatteOptions, *, throughput: bool = True) -> Matter:
+    """The matting stage for frames of this description. Raises ModelError.
+
+    ``throughput`` keeps several frames under way (files); without it one frame at a time takes all threads (cameras).
+    """
+    from streammatte.engines import open_engine
+    from streammatte.matting.matter import NetworkMatter
+    from streammatte.matting.prepare import Preparer
+    from streammatte.matting.refine import Refiner
+    from streammatte.matting.temporal import Smoother
+
+    size = network_size(info.width, info.height, options.size, float(info.sample_aspect_ratio))
+    engine = open_engine(
+        options.model,
+        engine=options.engine,
+        device=options.device,
+        precision=options.precision,
+        size=size,
+        batch=options.batch,
+        threads=options.threads,
+        throughput=throughput,
+    )
+    log.info("%s on %s (%s), input %dx%d", options.model, engine.device, engine.precision, size[1], size[0])
+    return NetworkMatter(
+        engine, Preparer(engine.input_size), Smoother(options.smooth), Refiner(options.refine), batch=options.batch
+    )
+
+
+def resolve_background(spec: str | None, target: str | None, codec: str) -> str:
+    """The background asked for, else transparent where ``target`` can hold alpha, else green."""
+    from streammatte.sinks import can_hold_alpha
+
+    if spec is not None:
+        return spec
+    return "transparent" if target is not None and can_hold_alpha(target, codec) else DEFAULT_BACKGROUND
+
+
+def build_background(spec: str, fit: str) -> Any:
+    """A background from its description. Raises BackgroundError."""
+    from streammatte.compositing import parse_background
+    from streammatte.sources import open_source
+
+    return parse_background(spec, fit=fit, open_film=lambda path: open_source(path, tracks=False))
+
+
+def build_compositor(options: VideoOptions, background: str) -> Compositor:
+    """The compositing stage. Raises BackgroundError."""
+    from streammatte.compositing import StreamCompositor
+
+    return StreamCompositor(
+        build_background(background, options.fit),
+        foreground=options.estimate_foreground,
+        want_alpha=options.alpha is not None,
+        want_foreground=options.foreground is not None,
+    )
+
+
+def build_outputs(target: str | None, options: VideoOptions, background: str, picture: Sink | None = None) -> Outputs:
+    """The sinks for the picture (``target``, or a sink of the caller's), the matte and the foreground."""
+
+    def sink(path: str | None, role: str) -> Sink | None:
+        from streammatte.sinks import open_sink
+
+        if path is None:
+            return None
+        main = role == "picture"
+        return open_sink(
+            path,
+            codec=options.codec if main else "auto",
+            crf=options.crf,
+            preset=options.preset,
+            bitrate=options.bitrate if main else None,
+            output_size=options.output_size,
+            tracks=options.audio and main,
+            overwrite=options.overwrite,
+        )
+
+    names = tuple(path for path in (target, options.alpha, options.foreground) if path not in (None, "-"))
+    return Outputs(
+        picture if picture is not None else sink(target, "picture"),
+        sink(options.alpha, "alpha"),
+        sink(options.foreground, "foreground"),
+        transparent=background == "transparent",
+        names=tuple(name for name in names if name is not None),
+    )
+
+
+def build_pipeline(
+    spec: str | Path,
+    target: str | Path | None,
+    options: VideoOptions,
+    *,
+    sink: Sink | None = None,
+    limit: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Pipeline:
+    """A film pipeline from file names and options; everything that can be refused is refused here or in ``run``.
+
+    ``sink`` takes the pictures where no ``target`` is named; ``limit`` ends the film after so many frames.
+    """
+    goal = None if target is None else str(target)
+    _refuse_clashes(str(spec), [path for path in (goal, options.alpha, options.foreground) if path is not None])
+    background = resolve_background(options.background, goal, options.codec)
+    outputs = build_outputs(goal, options, background, sink)
+    source = build_source(spec, options)
+    try:
+        compositor = build_compositor(options, background)
+        matter = build_matter(source.info, options)
+    except BaseException:
+        source.close()
+        raise
+    return Pipeline(source, matter, compositor, outputs, limit=limit, on_progress=on_progress)
+
+
+def _refuse_clashes(spec: str, targets: list[str]) -> None:
+    seen: dict[str, str] = {}
+    if "://" not in spec and spec != "-":
+        seen[str(Path(spec).resolve())] = "the input"
+    for target in targets:
+        if target == "-":
+            continue
+        path = Path(target).resolve()
+        for known, what in seen.items():
+            if str(path) == known or (path.exists() and Path(known).exists() and path.samefile(known)):
+                raise ConfigError(f"{target} is also {what}; give the output another name")
+        seen[str(path)] = "another output"

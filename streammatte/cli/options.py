@@ -1,0 +1,136 @@
+"""Options that several commands share, and how their values become option objects."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from streammatte.config import SIZE_RANGE, VideoOptions, load_preset, parse_size
+
+__all__ = ["SIZE", "common", "encoding", "fill", "matting", "set_up_logging"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _SizeType(click.ParamType):
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        return value if isinstance(value, tuple) else parse_size(str(value))
+
+
+SIZE = _SizeType()
+
+
+def _apply(options: list[Callable[[F], F]]) -> Callable[[F], F]:
+    def wrap(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return wrap
+
+
+def matting() -> Callable[[F], F]:
+    """Options of how mattes are made."""
+    low, high = SIZE_RANGE
+    return _apply(
+        [
+            click.option("--model", help="Network: a name of `streammatte models list`, or a file. [ppmattingv2-lite]"),
+            click.option("--engine", type=click.Choice(["auto", "openvino", "paddle"]), help="[auto]"),
+            click.option("--device", help="cpu or gpu:N. [auto]"),
+            click.option(
+                "--precision",
+                type=click.Choice(["auto", "int8", "bf16", "f16", "f32"]),
+                help="Arithmetic of the network; auto takes what the processor does fast. [auto]",
+            ),
+            click.option(
+                "--size",
+                type=click.IntRange(low, high),
+                metavar="N",
+                help=f"Long side of the network's input, {low} to {high}. [512]",
+            ),
+            click.option("--batch", type=click.IntRange(1), help="Frames a submission. [1]"),
+            click.option("--threads", type=click.IntRange(0), help="Inference threads; 0 is all cores. [0]"),
+            click.option("--smooth", type=click.Choice(["off", "low", "high"]), help="Temporal smoothing. [low]"),
+            click.option(
+                "--refine", type=click.Choice(["off", "fast", "best"]), help="Edges at the film's own size. [fast]"
+            ),
+            click.option(
+                "--no-estimate-foreground",
+                "estimate_foreground",
+                flag_value=False,
+                default=None,
+                help="Leave the old background's colour in soft edges.",
+            ),
+        ]
+    )
+
+
+def encoding() -> Callable[[F], F]:
+    """Options of how films are written."""
+    return _apply(
+        [
+            click.option("--bg", "background", metavar="WHAT", help=BACKGROUND_HELP),
+            click.option(
+                "--fit", type=click.Choice(["cover", "contain", "stretch"]), help="Background of another shape. [cover]"
+            ),
+            click.option("--alpha", metavar="FILE", help="Also write the alpha matte (.mkv lossless, .mp4, %04d.png)."),
+            click.option("--foreground", metavar="FILE", help="Also write the straight foreground."),
+            click.option("--codec", help="Encoder: libx264, libx265, h264_nvenc, prores_ks, ... [auto]"),
+            click.option("--crf", type=click.IntRange(0, 63), help="Constant quality, lower is better. [20]"),
+            click.option("--preset", help="The encoder's preset. [veryfast]"),
+            click.option("--bitrate", type=click.IntRange(1), metavar="BITS", help="Bits a second instead of --crf."),
+            click.option("--output-size", type=SIZE, help="Size of the output. [the input's]"),
+            click.option("--no-audio", "audio", flag_value=False, default=None, help="Leave sound and subtitles out."),
+            click.option("--overwrite", is_flag=True, default=None, help="Replace an existing output."),
+        ]
+    )
+
+
+BACKGROUND_HELP = (
+    "An image, a film, a colour (name or #rrggbb), blur[:strength], transparent, or none (the original). "
+    "[transparent where the container can hold it, else green]"
+)
+
+
+def common() -> Callable[[F], F]:
+    """Options of every long-running command."""
+    return _apply(
+        [
+            click.option("--config", "config", metavar="NAME|FILE", help="Preset: an installed name or a .yml file."),
+            click.option(
+                "--log-level",
+                type=click.Choice(["debug", "info", "warning", "error"]),
+                default="warning",
+                show_default=True,
+                help="debug also shows tracebacks.",
+            ),
+            click.option("--json", "as_json", is_flag=True, help="One JSON line a second instead of a progress bar."),
+        ]
+    )
+
+
+def fill(config: str | None, given: dict[str, Any]) -> VideoOptions:
+    """Options from a preset and from what the command line gave."""
+    return VideoOptions.build(load_preset(config) if config else None, **given)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+
+
+def set_up_logging(level: str) -> None:
+    """Log to standard error; the libraries below only from warnings on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(message)s"))
+    root = logging.getLogger("streammatte")
+    root.handlers[:] = [handler]
+    root.propagate = False
+    root.setLevel(level.upper())

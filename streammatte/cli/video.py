@@ -1,0 +1,176 @@
+"""``streammatte video``: films in, films out."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from streammatte.cli import options as shared
+from streammatte.cli.progress import Reporter
+from streammatte.config import VideoOptions
+from streammatte.errors import ConfigError, StreammatteError, TruncatedSourceError
+from streammatte.pipeline import Pipeline
+from streammatte.stats import Summary
+
+__all__ = ["command"]
+
+log = logging.getLogger("streammatte.cli")
+
+_STILLS = (".png", ".jpg", ".jpeg", ".webp")
+_FILMS = (".mp4", ".mkv", ".mov", ".webm", ".m4v")
+SNAPSHOT_SECONDS = 2.0
+"""Length of film a snapshot may look through for one frame; slide shows have frames seconds apart."""
+
+
+@click.command(short_help="Take the person out of a film.")
+@click.argument("files", nargs=-1, required=True, metavar="INPUT... OUTPUT")
+@click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for several inputs' outputs.")
+@shared.encoding()
+@shared.matting()
+@click.option("--start", type=float, metavar="SECONDS", help="Begin here.")
+@click.option("--duration", type=float, metavar="SECONDS", help="Stop after this much film.")
+@click.option("--rate", type=float, metavar="FPS", help="Frames a second of an image sequence. [25]")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Give up a silent network source after this. [10]")
+@click.option("--snapshot", type=float, metavar="SECONDS", help="Write only the frame at this time, as a picture.")
+@shared.common()
+def command(
+    files: tuple[str, ...],
+    out_dir: Path | None,
+    snapshot: float | None,
+    config: str | None,
+    log_level: str,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Take the person out of a film and put them before another background.
+
+    INPUT is a file, a folder or glob of pictures, a numbered sequence (frame_%04d.png), a URL, or - for Y4M on standard
+    input. OUTPUT is .mp4, .mkv, .mov, .webm, .gif, a numbered sequence, a folder/, or - for Y4M on standard output.
+
+    \b
+    streammatte video in.mp4 out.mp4 --bg beach.jpg
+    streammatte video in.mp4 cutout.mov
+    streammatte video in.mp4 out.mp4 --bg blur:30 --alpha matte.mkv
+    streammatte video *.mp4 --out-dir done/ --bg "#203040"
+    """
+    shared.set_up_logging(log_level)
+    options = shared.fill(config, given)
+    if snapshot is not None:
+        return _snapshot(files, options, snapshot, as_json)
+    code = 0
+    jobs = _jobs(files, out_dir, options)
+    for spec, target in jobs:
+        try:
+            code = max(code, _run(spec, target, options, as_json, several=len(jobs) > 1))
+        except StreammatteError as error:
+            if len(jobs) == 1:
+                raise
+            click.echo(f"streammatte: {spec}: {error}", err=True)
+            code = max(code, error.exit_code)
+        if code >= 128:
+            break
+    return code
+
+
+def _jobs(files: tuple[str, ...], out_dir: Path | None, options: VideoOptions) -> list[tuple[str, str]]:
+    if out_dir is None:
+        if len(files) != 2:
+            raise ConfigError(
+                f"give one INPUT and one OUTPUT, or several INPUTs with --out-dir; got {len(files)} name(s)"
+            )
+        return [(files[0], files[1])]
+    if options.alpha or options.foreground:
+        raise ConfigError("--alpha and --foreground name one file each; with --out-dir run the films one by one")
+    out_dir.mkdir(parents=True, exist_ok=True)
+    jobs = [(spec, str(out_dir / _name_for(spec, options))) for spec in files]
+    names = [target for _, target in jobs]
+    for target in names:
+        if names.count(target) > 1:
+            raise ConfigError(f"several inputs would become {target}; run them with outputs named one by one")
+    return jobs
+
+
+def _name_for(spec: str, options: VideoOptions) -> str:
+    path = Path(spec)
+    if options.background == "transparent" and path.suffix.lower() not in (".mov", ".webm"):
+        return f"{path.stem}.mov"
+    return path.name if path.suffix.lower() in _FILMS else f"{path.stem}.mp4"
+
+
+def _run(spec: str, target: str, options: VideoOptions, as_json: bool, *, several: bool) -> int:
+    from streammatte.build import build_pipeline
+
+    reporter = Reporter(as_json=as_json, title=Path(spec).name, frames_on_stdout=target == "-")
+    with reporter as show:
+        pipeline = build_pipeline(spec, target, options, on_progress=show)
+        with _signals(pipeline) as received:
+            try:
+                summary = pipeline.run()
+            except TruncatedSourceError as error:
+                if error.summary is None:
+                    raise
+                reporter.__exit__(None, None, None)
+                reporter.finish(error.summary)
+                click.echo(f"streammatte: {error}; the part before is in {target}", err=True)
+                return error.exit_code
+    if several and not as_json:
+        click.echo(f"{spec} -> {target}", err=True)
+    if received:
+        return _interrupted(received[0], summary, target)
+    reporter.finish(summary)
+    return 0
+
+
+def _interrupted(number: int, summary: Summary, target: str) -> int:
+    if summary.frames:
+        click.echo(
+            f"streammatte: interrupted after {summary.frames} frames ({summary.media_seconds:.2f} s of film); "
+            f"{target} holds them and is complete",
+            err=True,
+        )
+    else:
+        click.echo("streammatte: interrupted before the first frame; nothing was written", err=True)
+    return 128 + number
+
+
+@contextmanager
+def _signals(pipeline: Pipeline) -> Iterator[list[int]]:
+    """The first interrupt finishes what is under way, a second throws it away; both leave a complete file."""
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        pipeline.stop(discard=len(received) > 1)
+
+    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _snapshot(files: tuple[str, ...], options: VideoOptions, seconds: float, as_json: bool) -> int:
+    from dataclasses import replace
+
+    from streammatte.build import build_pipeline
+
+    if len(files) != 2:
+        raise ConfigError(f"--snapshot takes one INPUT and one OUTPUT; got {len(files)} name(s)")
+    target = Path(files[1])
+    if target.suffix.lower() not in _STILLS:
+        target = target.with_suffix(".png")
+    options = replace(options, start=seconds, duration=SNAPSHOT_SECONDS, smooth="off", audio=False, codec="auto")
+    pipeline = build_pipeline(files[0], str(target), options, limit=1)
+    summary = pipeline.run()
+    Reporter(as_json=as_json, title="").finish(summary)
+    click.echo(f"wrote {target}", err=True)
+    return 0
