@@ -19,7 +19,8 @@ One YAML file a network in ``configs/models/``, named like it:
     licence: Apache-2.0
     paper: title or address
     seed: {sad: 40.59, params_m: 8.95, flops_g: 7.51, fps: 98.89}     # published, on a V100; null where not
-    files:                              # none for a network that comes with the package
+    embedded: false                     # true where it comes with the package
+    files:                              # none where nothing is published
       checkpoint: {url: https://..., sha256: null, size: null}        # size in bytes
       inference: {url: https://..., sha256: null, size: null}
     notes: |
@@ -74,7 +75,10 @@ class SeedFigures:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One network. The module's docstring shows the file that it is read from."""
+    """One network. The module's docstring shows the file that it is read from.
+
+    ``embedded`` is true where the network comes with the package; ``files`` is empty there and where none is published.
+    """
 
     name: str
     title: str
@@ -85,12 +89,8 @@ class Card:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     seed: SeedFigures = field(default_factory=SeedFigures)
     files: Mapping[str, RemoteFile] = field(default_factory=dict)
+    embedded: bool = False
     notes: str = ""
-
-    @property
-    def embedded(self) -> bool:
-        """True where the network comes with the package and nothing has to be fetched."""
-        return not self.files
 
 
 def card_names() -> tuple[str, ...]:
