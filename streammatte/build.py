@@ -12,12 +12,13 @@ from streammatte.errors import ConfigError
 from streammatte.frames import StreamInfo
 from streammatte.outputs import Outputs
 from streammatte.pipeline import Pipeline
-from streammatte.stages import Compositor, Matter, Sink, Source
+from streammatte.stages import Compositor, Engine, Matter, Sink, Source
 from streammatte.stats import Progress
 
 __all__ = [
     "build_background",
     "build_compositor",
+    "build_engine",
     "build_matter",
     "build_outputs",
     "build_pipeline",
@@ -45,29 +46,38 @@ def build_source(spec: str | Path, options: VideoOptions) -> Source:
     )
 
 
-def build_matter(info: StreamInfo, options: MatteOptions, *, throughput: bool = True) -> Matter:
-    """The matting stage for frames of this description. Raises ModelError.
+def build_engine(info: StreamInfo, options: MatteOptions, *, throughput: bool = True) -> Engine:
+    """The engine for frames of this description, compiled for one size of input. Raises ModelError.
 
     ``throughput`` keeps several frames under way (files); without it one frame at a time takes all threads (cameras).
     """
     from streammatte.engines import open_engine
-    from streammatte.matting.matter import NetworkMatter
-    from streammatte.matting.prepare import Preparer
-    from streammatte.matting.refine import Refiner
-    from streammatte.matting.temporal import Smoother
 
-    size = network_size(info.width, info.height, options.size, float(info.sample_aspect_ratio))
+    height, width = network_size(info.width, info.height, options.size, float(info.sample_aspect_ratio))
     engine = open_engine(
         options.model,
         engine=options.engine,
         device=options.device,
         precision=options.precision,
-        size=size,
+        size=(height, width),
         batch=options.batch,
         threads=options.threads,
         throughput=throughput,
     )
-    log.info("%s on %s (%s), input %dx%d", options.model, engine.device, engine.precision, size[1], size[0])
+    log.info("%s on %s (%s), input %dx%d", options.model, engine.device, engine.precision, width, height)
+    return engine
+
+
+def build_matter(
+    info: StreamInfo, options: MatteOptions, *, throughput: bool = True, engine: Engine | None = None
+) -> Matter:
+    """The matting stage for frames of this description, around an engine of the caller's or a new one."""
+    from streammatte.matting.matter import NetworkMatter
+    from streammatte.matting.prepare import Preparer
+    from streammatte.matting.refine import Refiner
+    from streammatte.matting.temporal import Smoother
+
+    engine = engine or build_engine(info, options, throughput=throughput)
     return NetworkMatter(
         engine, Preparer(engine.input_size), Smoother(options.smooth), Refiner(options.refine), batch=options.batch
     )
@@ -133,26 +143,29 @@ def build_outputs(target: str | None, options: VideoOptions, background: str, pi
 
 
 def build_pipeline(
-    spec: str | Path,
+    spec: str | Path | Source,
     target: str | Path | None,
     options: VideoOptions,
     *,
     sink: Sink | None = None,
+    matter: Matter | None = None,
     limit: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Pipeline:
     """A film pipeline from file names and options; everything that can be refused is refused here or in ``run``.
 
-    ``sink`` takes the pictures where no ``target`` is named; ``limit`` ends the film after so many frames.
+    ``sink`` takes the pictures where no ``target`` is named; ``matter`` is a stage to use instead of a new one; ``limit``
+    ends the film after so many frames.
     """
     goal = None if target is None else str(target)
-    _refuse_clashes(str(spec), [path for path in (goal, options.alpha, options.foreground) if path is not None])
+    if isinstance(spec, str | Path):
+        _refuse_clashes(str(spec), [path for path in (goal, options.alpha, options.foreground) if path is not None])
     background = resolve_background(options.background, goal, options.codec)
     outputs = build_outputs(goal, options, background, sink)
-    source = build_source(spec, options)
+    source = build_source(spec, options) if isinstance(spec, str | Path) else spec
     try:
         compositor = build_compositor(options, background)
-        matter = build_matter(source.info, options)
+        matter = matter or build_matter(source.info, options)
     except BaseException:
         source.close()
         raise

@@ -135,6 +135,26 @@ class Frame:
         """Presentation time in seconds."""
         return float(self.pts * self.time_base)
 
+    def to_rgb(self) -> U8:
+        """The picture as (H, W, 3) uint8 RGB; chroma is repeated, not interpolated. For callers: no stage uses it."""
+        if self.layout is Layout.RGB:
+            return self.planes[0]
+        if self.layout is Layout.GRAY:
+            return np.repeat(self.planes[0][:, :, None], 3, axis=2)
+        rows, columns = self.layout.chroma_shift
+        luma, blue, red = (plane.astype(np.float32) for plane in self.planes)
+        blue, red = (
+            chroma.repeat(1 << rows, 0).repeat(1 << columns, 1)[: self.height, : self.width] - 128
+            for chroma in (blue, red)
+        )
+        if not self.color.full_range:
+            luma, blue, red = (luma - 16) * (255 / 219), blue * (255 / 224), red * (255 / 224)
+        kr, kb = self.color.luma(self.height)
+        r = luma + 2 * (1 - kr) * red
+        b = luma + 2 * (1 - kb) * blue
+        g = (luma - kr * r - kb * b) / (1 - kr - kb)
+        return np.clip(np.stack([r, g, b], axis=2).round(), 0, 255).astype(np.uint8)
+
     def like(self, planes: tuple[U8, ...], layout: Layout | None = None, alpha: U8 | None = None) -> Frame:
         """A frame of the same moment with other planes."""
         return replace(self, planes=planes, layout=layout or self.layout, alpha=alpha, owner=None)
@@ -150,8 +170,8 @@ class Matte:
     Parameters
     ----------
     frame : Frame
-    alpha : ndarray (H, W) uint8
-        At the frame's size, 0 background, 255 person.
+    alpha : ndarray (H, W)
+        At the frame's size, 0 background. Inside a pipeline uint8, 255 person; the public functions give float32 in [0, 1].
     small_alpha : ndarray (h, w) float32 in [0, 1]
         The (smoothed) matte at the network's output size; what foreground estimation starts from.
     small_planes : tuple of ndarray (h', w') uint8, optional
@@ -159,12 +179,13 @@ class Matte:
     """
 
     frame: Frame
-    alpha: U8
+    alpha: npt.NDArray[Any]
     small_alpha: F32
     small_planes: tuple[U8, ...] | None = None
 
     def __repr__(self) -> str:
-        return f"Matte({self.frame!r}, mean alpha {float(self.alpha.mean()) / 255:.3f})"
+        scale = 255 if self.alpha.dtype == np.uint8 else 1
+        return f"Matte({self.frame!r}, mean alpha {float(self.alpha.mean()) / scale:.3f})"
 
 
 @dataclass(slots=True)

@@ -71,7 +71,7 @@ class NetworkMatter:
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.engine = engine
-        self._preparer = preparer
+        self.preparer = preparer
         self._smoother = smoother
         self._refiner = refiner
         self._size = batch
@@ -84,7 +84,7 @@ class NetworkMatter:
         """Prepare and submit one frame; gives the mattes that are finished (none while submissions fly)."""
         batch = self._filling or self._take()
         self._filling = batch
-        batch.planes.append(self._preparer.prepare(item, batch.images[len(batch.frames)]))
+        batch.planes.append(self.preparer.prepare(item, batch.images[len(batch.frames)]))
         batch.frames.append(item)
         if len(batch.frames) < self._size:
             return []
