@@ -36,6 +36,7 @@ def matte_video(
     Parameters
     ----------
     src : path, glob, numbered sequence or URL
+        The film.
     dst : path or Sink
         The container follows from the ending.
     background : str or path, optional
@@ -68,6 +69,7 @@ def stream(src: str | os.PathLike[str], **options: Any) -> Iterator[Matte]:
     Parameters
     ----------
     src : path, glob, numbered sequence or URL
+        The film.
     **options
         Fields of :class:`streammatte.config.VideoOptions`.
 

@@ -285,6 +285,7 @@ def measure(spec: str | Source, options: VideoOptions, *, frames: int, rounds: i
     spec : str or Source
         A film, or a source whose ``frames`` can be called again (SyntheticSource).
     options : VideoOptions
+        The setting.
     frames : int
         Frames a run, at most.
     rounds : int
@@ -303,7 +304,7 @@ def measure(spec: str | Source, options: VideoOptions, *, frames: int, rounds: i
 def compare(
     spec: str | Source, settings: tuple[VideoOptions, VideoOptions], *, frames: int, rounds: int
 ) -> tuple[BenchResult, BenchResult, float]:
-    """Measure two settings in turn, A B A B ...; gives both results and the median of the rounds' ratios of fps, A / B."""
+    """Measure two settings in turn, A B A B ...; gives both results and the median ratio of their fps, A / B."""
     with tempfile.TemporaryDirectory(prefix="streammatte-bench-") as folder:
         both = [_Bench(spec, options, frames, Path(folder)) for options in settings]
         try:

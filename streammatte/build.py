@@ -154,8 +154,8 @@ def build_pipeline(
 ) -> Pipeline:
     """A film pipeline from file names and options; everything that can be refused is refused here or in ``run``.
 
-    ``sink`` takes the pictures where no ``target`` is named; ``matter`` is a stage to use instead of a new one; ``limit``
-    ends the film after so many frames.
+    ``sink`` takes the pictures where no ``target`` is named; ``matter`` is a stage to use instead of a new one;
+    ``limit`` ends the film after so many frames.
     """
     goal = None if target is None else str(target)
     if isinstance(spec, str | Path):

@@ -171,7 +171,7 @@ class Matte:
     ----------
     frame : Frame
     alpha : ndarray (H, W)
-        At the frame's size, 0 background. Inside a pipeline uint8, 255 person; the public functions give float32 in [0, 1].
+        At the frame's size. Inside a pipeline uint8, 255 is person; the public functions give float32 in [0, 1].
     small_alpha : ndarray (h, w) float32 in [0, 1]
         The (smoothed) matte at the network's output size; what foreground estimation starts from.
     small_planes : tuple of ndarray (h', w') uint8, optional

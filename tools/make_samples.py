@@ -1,7 +1,7 @@
 """Makes everything in samples/ from free material: ``python tools/make_samples.py samples``.
 
 The person is NASA's portrait of Eileen Collins (public domain), which scikit-image ships; she is cut out with the
-embedded network and closed-form matting, sways before a drawn room, and hums a chord of sines. The backgrounds are drawn.
+embedded network and closed-form matting and sways before a drawn room to a chord of sines. The backgrounds are drawn.
 """
 
 from __future__ import annotations
