@@ -49,14 +49,10 @@ class Outputs:
         self.info: StreamInfo | None = None
 
     def open(self, info: StreamInfo) -> None:
-        """Open every sink; where one refuses, those before it give up and its error is raised."""
+        """Open every sink. Where one refuses, its error is raised; ``abort`` then ends those before it."""
         self.info = info
-        try:
-            for role, sink in self._sinks.items():
-                sink.open(self._described(role, info))
-        except BaseException:
-            self.abort()
-            raise
+        for role, sink in self._sinks.items():
+            sink.open(self._described(role, info))
 
     def process(self, item: Composite) -> list[None]:
         """Give each sink its part."""
