@@ -1,0 +1,119 @@
+"""Opening what PyAV can read: errors in one line, the right video stream, metadata worth keeping."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import av
+import av.error
+
+from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
+
+__all__ = ["MISSING_PROTOCOL", "best_video", "carried_streams", "kept_metadata", "open_container", "reason"]
+
+log = logging.getLogger(__name__)
+
+MISSING_PROTOCOL = "this build of FFmpeg does not know the protocol"
+
+_DEMUXER_OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
+"""RTSP over TCP: a lost UDP packet is a grey smear over half a second, and firewalls drop UDP."""
+
+_KEPT_TAGS = (
+    "title",
+    "artist",
+    "author",
+    "album",
+    "comment",
+    "description",
+    "copyright",
+    "genre",
+    "date",
+    "creation_time",
+    "location",
+)
+"""What describes the film's content; the rest (encoder, handler, brand, statistics) describes the file it was in."""
+
+
+def reason(error: Exception) -> str:
+    """What FFmpeg said, without its number and the file's name."""
+    return str(getattr(error, "strerror", None) or error).strip().rstrip(".") or type(error).__name__
+
+
+def open_container(address: str, name: str, *, timeout: float | None, url: bool) -> Any:
+    """Open ``address`` for demuxing.
+
+    Parameters
+    ----------
+    address : str
+        What FFmpeg opens: an absolute path, a URL, or ``pipe:0``.
+    name : str
+        What messages call it.
+    timeout : float or None
+        Seconds to wait for a connection and for each read; None waits for ever.
+    url : bool
+        True where ``address`` is on the network.
+
+    Raises
+    ------
+    SourceNotFoundError, UnsupportedSourceError, SourceError
+    """
+    options = _DEMUXER_OPTIONS.get(address.partition(":")[0].lower(), {}) if url else {}
+    try:
+        return av.open(address, timeout=timeout, options=dict(options), metadata_errors="replace")
+    except av.error.ProtocolNotFoundError as error:
+        raise UnsupportedSourceError(
+            f"cannot open {name}: {MISSING_PROTOCOL}; give a file, http, rtsp or rtmp"
+        ) from error
+    except (av.error.FileNotFoundError, av.error.HTTPNotFoundError) as error:
+        raise SourceNotFoundError(f"there is no {name}; check the address") from error
+    except (av.error.ExitError, av.error.TimeoutError) as error:
+        limit = f" within {timeout:g} s" if timeout is not None else ""
+        raise SourceError(f"{name} did not answer{limit}; check the address, or allow a longer time-out") from error
+    except av.error.PermissionError as error:
+        raise SourceError(f"{name} may not be read: permission denied; change its rights") from error
+    except (av.error.InvalidDataError, av.error.EOFError) as error:
+        raise UnsupportedSourceError(
+            f"{name} is not a film that can be read ({reason(error)}); "
+            "it may be of another kind or cut off before its index"
+        ) from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise SourceError(f"cannot open {name}: {reason(error)}") from error
+
+
+def best_video(container: Any, name: str) -> Any:
+    """The film's main video stream: never a cover picture, the default one before others, then the largest.
+
+    Raises
+    ------
+    UnsupportedSourceError
+        There is no video stream.
+    """
+    still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    films = [s for s in container.streams.video if not s.disposition & still]
+    known = [s for s in films if s.codec_context is not None]
+    if not known:
+        found = ", ".join(sorted({s.type or "unknown" for s in container.streams if s not in films})) or "none"
+        why = f"no video stream (it has: {found})" if not films else "no video stream of a known codec"
+        raise UnsupportedSourceError(f"{name} has {why}; give a film with a picture")
+    best = max(known, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), s.width * s.height, -s.index))
+    if len(known) > 1:
+        log.warning("%s has %d video streams; stream %d is used", name, len(known), best.index)
+    return best
+
+
+def carried_streams(container: Any) -> tuple[Any, ...]:
+    """Audio and subtitle streams whose packets can be copied."""
+    return tuple(s for s in container.streams if s.type in ("audio", "subtitle") and s.codec_context is not None)
+
+
+def kept_metadata(container: Any, video: Any) -> dict[str, str]:
+    """Title, creation time and the like of the film, keys in lower case."""
+    kept: dict[str, str] = {}
+    for tags in (video.metadata, container.metadata):
+        lower = {str(key).lower(): str(value) for key, value in tags.items()}
+        kept.update({key: lower[key] for key in _KEPT_TAGS if lower.get(key)})
+    if kept.get("title") == os.path.basename(str(container.name)):  # noqa: PTH119 - a name, not a path
+        del kept["title"]
+    return kept

@@ -1,0 +1,91 @@
+"""The display matrix of phone films: turning and mirroring planes so that everything downstream is upright."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.frames import Layout
+
+__all__ = ["Orientation", "display_matrix"]
+
+log = logging.getLogger(__name__)
+
+U8 = npt.NDArray[np.uint8]
+
+_FIXED_ONE = 65536.0
+"""The display matrix holds a, b, c, d as 16.16 fixed-point numbers (ISO/IEC 14496-12, 8.5.2)."""
+
+_TURNS = {1: cv2.ROTATE_90_CLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+_SLACK = 1.0
+"""Degrees by which a display matrix may miss a right angle and still be taken as one (rounded by editors)."""
+
+
+def display_matrix(frame: Any) -> tuple[float, float, float, float] | None:
+    """(a, b, c, d) of the frame's display matrix, x' = a x + c y and y' = b x + d y, or None where it has none."""
+    for item in frame.side_data:
+        if item.type.name == "DISPLAYMATRIX":
+            values = np.frombuffer(bytes(item), np.int32)
+            a, b, _u, c, d = (float(value) / _FIXED_ONE for value in values[:5])
+            return a, b, c, d
+    return None
+
+
+class Orientation:
+    """What must be done to a decoded picture to show it upright: a mirroring, then quarter turns clockwise.
+
+    Parameters
+    ----------
+    turns : int
+        Quarter turns clockwise, 0 to 3.
+    mirror : bool
+        Left and right are swapped before turning.
+    """
+
+    def __init__(self, turns: int = 0, mirror: bool = False) -> None:
+        self.turns = turns % 4
+        self.mirror = mirror
+
+    @classmethod
+    def of(cls, frame: Any, name: str) -> Orientation:
+        """Read a decoded frame's display matrix; an angle that is not a right one is logged and left alone."""
+        matrix = display_matrix(frame)
+        if matrix is None:
+            return cls()
+        a, b, c, d = matrix
+        mirror = a * d - b * c < 0
+        if mirror:
+            a, b = -a, -b
+        angle = math.degrees(math.atan2(b, a)) % 360
+        turns = round(angle / 90)
+        if abs(angle - 90 * turns) > _SLACK:
+            log.warning("%s asks to be shown turned by %.1f degrees; only right angles are applied", name, angle)
+            return cls()
+        return cls(turns, mirror)
+
+    @property
+    def upright(self) -> bool:
+        """True where nothing is to be done."""
+        return not self.turns and not self.mirror
+
+    @property
+    def swaps(self) -> bool:
+        """True where width and height change places."""
+        return self.turns in (1, 3)
+
+    def layout(self, layout: Layout) -> Layout:
+        """The layout to decode to: 4:2:2 cannot lie on its side, its chroma would be halved the other way."""
+        return Layout.YUV444 if self.swaps and layout is Layout.YUV422 else layout
+
+    def apply(self, plane: U8) -> U8:
+        """The plane turned upright, C-contiguous, in new memory (the same plane where nothing is to be done)."""
+        if self.mirror:
+            plane = cv2.flip(plane, 1 if self.turns != 2 else 0)
+            return plane if self.turns in (0, 2) else cv2.rotate(plane, _TURNS[self.turns])
+        return cv2.rotate(plane, _TURNS[self.turns]) if self.turns else plane

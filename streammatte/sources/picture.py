@@ -1,0 +1,203 @@
+"""From a decoder's picture to planes: views where the layout is ours, one conversion at the door where it is not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
+
+from streammatte.frames import ColorSpec, Layout, plane_shapes
+from streammatte.sources.orientation import Orientation
+
+__all__ = ["Door", "color_of", "is_hdr"]
+
+log = logging.getLogger(__name__)
+
+U8 = npt.NDArray[np.uint8]
+Planes = tuple[U8, ...]
+
+_OWN = {
+    "yuv420p": Layout.YUV420,
+    "yuvj420p": Layout.YUV420,
+    "yuv422p": Layout.YUV422,
+    "yuvj422p": Layout.YUV422,
+    "yuv444p": Layout.YUV444,
+    "yuvj444p": Layout.YUV444,
+}
+_WITH_ALPHA = {"yuva420p": Layout.YUV420, "yuva422p": Layout.YUV422, "yuva444p": Layout.YUV444}
+_PQ, _HLG = 16, 18
+"""Transfer characteristics of ISO/IEC 23091-2: SMPTE ST 2084 and ARIB STD-B67."""
+
+_FULL, _LIMITED = 2, 1
+_NEUTRAL = 128
+_PROBE = 16
+"""Any width divisible by every chroma subsampling; only ratios are asked of it."""
+
+
+def is_hdr(transfer: int) -> bool:
+    """True for the two high-dynamic-range transfer characteristics, PQ and HLG."""
+    return transfer in (_PQ, _HLG)
+
+
+def color_of(frame: Any, context: Any) -> ColorSpec:
+    """Colour description of a decoded frame; where it says nothing, the stream's."""
+
+    def known(name: str) -> int:
+        value = int(getattr(frame, name))
+        return value if value != 2 else int(getattr(context, name))
+
+    name = frame.format.name
+    full = int(frame.color_range) == _FULL or name.startswith("yuvj")
+    if _is_rgb(frame.format) or (name.startswith(("gray", "ya", "mono")) and int(frame.color_range) != _LIMITED):
+        full = True
+    matrix = 2 if _is_rgb(frame.format) else known("colorspace")
+    return ColorSpec(matrix, known("color_primaries"), known("color_trc"), full)
+
+
+def _is_rgb(kind: Any) -> bool:
+    return bool(kind.is_rgb or kind.has_palette)
+
+
+def _nearest(kind: Any) -> Layout:
+    """The layout that keeps most of a pixel format at least size."""
+    if _is_rgb(kind):
+        return Layout.RGB
+    if len(kind.components) < 3:
+        return Layout.YUV420
+    narrow, low = kind.chroma_width(_PROBE) < _PROBE, kind.chroma_height(_PROBE) < _PROBE
+    if narrow:
+        return Layout.YUV420 if low else Layout.YUV422
+    return Layout.YUV444
+
+
+def _has_alpha(kind: Any) -> bool:
+    return any(component.is_alpha for component in kind.components) and not kind.name.endswith("0")
+
+
+def _depth(kind: Any) -> int:
+    return max(component.bits for component in kind.components) if not kind.has_palette else 8
+
+
+def _view(plane: Any, rows: int, columns: int) -> U8:
+    stride = plane.line_size
+    return np.frombuffer(plane, np.uint8, rows * stride).reshape(rows, stride)[:, :columns]
+
+
+class Door:
+    """Turns one film's decoded pictures into planes of one layout and size.
+
+    Parameters
+    ----------
+    first : av.VideoFrame
+        The film's first picture; it decides.
+    context : av.VideoCodecContext
+        For colour tags that the frame lacks.
+    name : str
+        What messages call the film.
+
+    Attributes
+    ----------
+    layout, width, height : what comes out, after turning
+    color : ColorSpec
+    has_alpha : bool
+    """
+
+    def __init__(self, first: Any, context: Any, name: str) -> None:
+        kind = first.format
+        self._name = name
+        self._size = (first.width, first.height)
+        self.orientation = Orientation.of(first, name)
+        self.color = color_of(first, context)
+        self.has_alpha = _has_alpha(kind)
+        self.layout = self.orientation.layout(_nearest(kind))
+        self._reformatter = VideoReformatter()
+        self._resized = False
+        self._tone: Callable[[Any], Planes] | None = None
+        self._warn_once(kind)
+        if is_hdr(self.color.transfer):
+            from streammatte.sources.hdr import ToneMapper
+
+            mapper = ToneMapper(first, self.color, self.layout)
+            self._tone, self.layout, self.color, self.has_alpha = mapper, mapper.layout, mapper.color, False
+        self._gray = (
+            np.full(plane_shapes(self.layout, *self._size)[1], _NEUTRAL, np.uint8) if self._is_gray(kind) else None
+        )
+        turned = self.orientation.swaps
+        self.width, self.height = self._size[::-1] if turned else self._size
+
+    def planes(self, picture: Any) -> tuple[Planes, U8 | None]:
+        """Planes (uint8) of a decoded picture, upright, and its alpha plane where it has one."""
+        if (picture.width, picture.height) != self._size:
+            picture = self._resize(picture)
+        if self._tone is not None:
+            planes, alpha = self._tone(picture), None
+        else:
+            planes, alpha = self._convert(picture)
+        if self.orientation.upright:
+            return planes, alpha
+        turn = self.orientation.apply
+        return tuple(turn(plane) for plane in planes), None if alpha is None else turn(alpha)
+
+    def _convert(self, picture: Any) -> tuple[Planes, U8 | None]:
+        name = picture.format.name
+        if _OWN.get(name) is self.layout:
+            return self._views(picture), None
+        if self._gray is not None and self._is_gray(picture.format):
+            if name != "gray":
+                picture = self._reformat(picture, "gray")
+            width, height = self._size
+            return (_view(picture.planes[0], height, width), self._gray, self._gray), None
+        if self.has_alpha and _has_alpha(picture.format):
+            return self._convert_with_alpha(picture)
+        return self._views(self._reformat(picture, self.layout.value)), None
+
+    def _convert_with_alpha(self, picture: Any) -> tuple[Planes, U8 | None]:
+        width, height = self._size
+        if self.layout is Layout.RGB:
+            rgba = self._reformat(picture, "rgba")
+            whole = _view(rgba.planes[0], height, width * 4).reshape(height, width, 4)
+            alpha = np.ascontiguousarray(whole[..., 3])
+            return (np.ascontiguousarray(whole[..., :3]),), None if alpha.min() == 255 else alpha
+        wanted = "yuva" + self.layout.value[3:]
+        if picture.format.name != wanted:
+            picture = self._reformat(picture, wanted)
+        return self._views(picture), _view(picture.planes[3], height, width)
+
+    def _views(self, picture: Any) -> Planes:
+        width, height = self._size
+        if self.layout is Layout.RGB:
+            return (_view(picture.planes[0], height, width * 3).reshape(height, width, 3),)
+        shapes = plane_shapes(self.layout, width, height)
+        return tuple(_view(plane, *shape) for plane, shape in zip(picture.planes, shapes, strict=False))
+
+    def _reformat(self, picture: Any, kind: str) -> Any:
+        """Another pixel format of the same colours: matrix and range stay, so only depth and sampling change."""
+        return self._reformatter.reformat(picture, format=kind)
+
+    def _resize(self, picture: Any) -> Any:
+        if not self._resized:
+            self._resized = True
+            log.warning(
+                "%s changes its picture from %dx%d to %dx%d; the rest is scaled to the first size",
+                self._name,
+                *self._size,
+                picture.width,
+                picture.height,
+            )
+        return self._reformatter.reformat(picture, *self._size, interpolation="BICUBIC")
+
+    @staticmethod
+    def _is_gray(kind: Any) -> bool:
+        return not _is_rgb(kind) and len(kind.components) == 1
+
+    def _warn_once(self, kind: Any) -> None:
+        depth = _depth(kind)
+        if is_hdr(self.color.transfer):
+            what = "PQ" if self.color.transfer == _PQ else "HLG"
+            log.warning("%s is HDR (%s, %d bit); it is tone-mapped to BT.709, 8 bit", self._name, what, depth)
+        elif depth > 8:
+            log.warning("%s has %d bits a sample; it is reduced to 8, its colour tags stay", self._name, depth)
