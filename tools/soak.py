@@ -1,0 +1,85 @@
+"""Shows that memory is flat: the same film, one minute and ten minutes long, through ``streammatte video``.
+
+    python tools/soak.py samples/person.mp4
+
+The films are made by repeating the clip's packets, so that making them costs nothing. Peak memory is what the operating
+system counted for each finished process. Exit code 1 where the long film needed over 5 % more than the short one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import av
+
+ALLOWED = 1.05
+"""Peak memory of the long film by that of the short one."""
+
+
+def repeat(clip: Path, target: Path, seconds: float) -> int:
+    """Write ``clip``'s video and audio packets over and over until ``seconds``; gives the count of video packets."""
+    count, offset = 0, 0.0
+    with av.open(str(target), "w") as out:
+        streams = {}
+        while offset < seconds:
+            with av.open(str(clip)) as source:
+                length = float(source.duration or 0) / av.time_base
+                wanted = [stream for stream in source.streams if stream.type in ("video", "audio")]
+                if not streams:
+                    streams = {stream.index: out.add_stream_from_template(stream) for stream in wanted}
+                for packet in source.demux(wanted):
+                    if packet.dts is None:
+                        continue
+                    shift = round(offset / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    count += packet.stream.type == "video"
+                    packet.stream = streams[packet.stream.index]
+                    out.mux(packet)
+                offset += length
+    return count
+
+
+def peak_megabytes(command: list[str]) -> tuple[float, float]:
+    """Run a command; (peak resident megabytes as the system counted them, seconds)."""
+    began = time.monotonic()
+    process = subprocess.Popen(command)
+    _, status, usage = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"{' '.join(command)} failed with {os.waitstatus_to_exitcode(status)}")
+    return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024), time.monotonic() - began
+
+
+def film(clip: Path, minutes: tuple[float, float], extra: list[str]) -> int:
+    """Compare peak memory over two lengths of the same film."""
+    peaks = []
+    with tempfile.TemporaryDirectory(prefix="streammatte-soak-") as folder:
+        for length in minutes:
+            source, target = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
+            frames = repeat(clip, source, length * 60)
+            command = [sys.executable, "-m", "streammatte", "video", str(source), str(target), "--overwrite", *extra]
+            peak, seconds = peak_megabytes(command)
+            peaks.append(peak)
+            print(f"{length:5.1f} min: {frames} frames, {frames / seconds:6.1f} fps, peak {peak:7.1f} MB", flush=True)
+    ratio = peaks[1] / peaks[0]
+    print(f"long / short: {ratio:.3f}, at most {ALLOWED}")
+    return 0 if ratio <= ALLOWED else 1
+
+
+def main() -> int:
+    """Run the soak that was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clip", nargs="?", type=Path, default=Path("samples/person.mp4"))
+    parser.add_argument("--short", type=float, default=1.0, help="minutes of the short film")
+    parser.add_argument("--long", type=float, default=10.0, help="minutes of the long film")
+    options, extra = parser.parse_known_args()
+    return film(options.clip, (options.short, options.long), extra)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
