@@ -1,0 +1,185 @@
+"""OpenVINO: the engine of the CPU."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.engines.compile import compile_cached, first_line, read_static
+from streammatte.engines.precision import choose
+from streammatte.errors import ConfigError, EngineUnavailableError, ModelError
+from streammatte.zoo.resolve import ModelFiles
+
+try:
+    import openvino as ov
+except ImportError as error:
+    raise EngineUnavailableError("the openvino engine needs openvino; install streammatte again") from error
+
+__all__ = ["OpenVINOEngine"]
+
+log = logging.getLogger(__name__)
+
+F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
+
+QUEUED = 1
+"""Submissions beyond the number of streams, so that a stream finds its next picture waiting."""
+
+
+class _Submission:
+    """A batch under way. Its request may serve again once it has settled."""
+
+    def __init__(self, request: Any, images: U8, count: int) -> None:
+        self.request = request
+        self._images: U8 | None = images  # OpenVINO reads this memory until the request is done
+        self._count = count
+        self._alpha: F32 | None = None
+        self._fault: ModelError | None = None
+        self._lock = threading.Lock()
+
+    def settle(self) -> None:
+        """Wait, and keep the result apart from the request."""
+        with self._lock:
+            if self._images is None:
+                return
+            try:
+                self.request.wait()
+                self._alpha = np.array(self.request.get_output_tensor(0).data[: self._count], np.float32)
+            except RuntimeError as error:
+                self._fault = ModelError(f"inference failed: {first_line(error)}")
+                self._fault.__cause__ = error
+            self._images = None
+
+    def result(self) -> F32:
+        """As :class:`streammatte.stages.Pending`. Raises ModelError where the inference failed."""
+        self.settle()
+        if self._alpha is None:
+            raise self._fault or ModelError("inference gave nothing")
+        return self._alpha
+
+
+class OpenVINOEngine:
+    """Runs a network with OpenVINO, compiled for one static shape.
+
+    Parameters
+    ----------
+    files : ModelFiles
+    device, precision, size, batch, threads, throughput
+        As :func:`streammatte.engines.open_engine`.
+
+    Raises
+    ------
+    ConfigError
+        The precision or the device is not to be had.
+    ModelError
+        The graph cannot be read or compiled.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        *,
+        size: tuple[int, int],
+        device: str = "auto",
+        precision: str = "auto",
+        batch: int = 1,
+        threads: int = 0,
+        throughput: bool = True,
+    ) -> None:
+        core = ov.Core()
+        self.device = _device(core, device)
+        self.input_size = size
+        self.batch = batch
+        plan = choose(precision, core.get_property(self.device, "OPTIMIZATION_CAPABILITIES"), files)
+        self.precision = plan.precision
+        log.info("openvino on %s runs %s in %s: %s", self.device, files.name, plan.precision, plan.reason)
+        model = read_static(core, files, plan.graph, (batch, *size, 3))
+        settings = {"INFERENCE_PRECISION_HINT": plan.float_type, **_settings(self.device, threads, throughput)}
+        compiled = compile_cached(core, model, self.device, settings)
+        streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self.in_flight = streams + QUEUED if throughput else 1
+        self._free = deque(compiled.create_infer_request() for _ in range(self.in_flight))
+        self._flying: deque[_Submission] = deque()
+        self._closed = False
+
+    def submit(self, images: U8) -> _Submission:
+        """Start on images (N, H, W, 3) uint8 RGB, C-contiguous, N up to ``batch``.
+
+        Waits for the oldest submission where ``in_flight`` are under way already. The memory is read, not copied: leave
+        it alone until the result is there.
+        """
+        self._check(images)
+        count = len(images)
+        if count < self.batch:
+            padded = np.zeros((self.batch, *images.shape[1:]), np.uint8)
+            padded[:count] = images
+            images = padded
+        request = self._request()
+        try:
+            request.set_input_tensor(0, ov.Tensor(images, shared_memory=True))
+            request.start_async()
+        except RuntimeError as error:
+            self._free.append(request)
+            raise ModelError(f"inference cannot start: {first_line(error)}") from error
+        submission = _Submission(request, images, count)
+        self._flying.append(submission)
+        return submission
+
+    def close(self) -> None:
+        """Wait for what is under way and release the device. Safe to call twice."""
+        self._closed = True
+        while self._flying:
+            self._flying.popleft().settle()
+        self._free.clear()
+
+    def _request(self) -> Any:
+        """A free request: a fresh one, or that of the oldest submission once it has settled."""
+        if self._free:
+            return self._free.popleft()
+        oldest = self._flying.popleft()
+        oldest.settle()
+        return oldest.request
+
+    def _check(self, images: U8) -> None:
+        if self._closed:
+            raise ConfigError("the engine was closed; open another")
+        wanted = f"(1..{self.batch}, {self.input_size[0]}, {self.input_size[1]}, 3)"
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*self.input_size, 3):
+            raise ConfigError(f"images must be uint8 {wanted}; got {images.dtype} {images.shape}")
+        if not 1 <= len(images) <= self.batch:
+            raise ConfigError(f"images must be uint8 {wanted}; got {images.shape}: open the engine with a larger batch")
+        if not images.flags.c_contiguous:
+            raise ConfigError("images must be C-contiguous; pass numpy.ascontiguousarray(images)")
+
+
+def _device(core: ov.Core, name: str) -> str:
+    """OpenVINO's name of a device: ``cpu`` is CPU, ``gpu:0`` GPU.0."""
+    wanted = "CPU" if name == "auto" else name.upper().replace(":", ".")
+    available = core.available_devices
+    if wanted not in available and f"{wanted}.0" not in available:
+        raise ConfigError(f"openvino has no device {name!r} here; it has {', '.join(available).lower()}")
+    return wanted
+
+
+def _settings(device: str, threads: int, throughput: bool) -> dict[str, Any]:
+    """Streams and threads: as many streams as threads for throughput, one stream on all of them for latency."""
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY"}
+    if device == "CPU":
+        count = threads or _cores()
+        # without pinning: decoding, compositing and encoding share the cores
+        settings |= {"NUM_STREAMS": count if throughput else 1, "INFERENCE_NUM_THREADS": count}
+        settings["ENABLE_CPU_PINNING"] = False
+    return settings
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,152 @@
+"""From a Paddle network to what the engines read: ONNX, then OpenVINO IR with the normalisation inside.
+
+Exported graphs keep batch, height and width open; the engine makes them static when it compiles. Needs the ``export``
+extra (paddlepaddle, paddle2onnx, nncf); each package is imported by the function that uses it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.errors import ConfigError, EngineUnavailableError, ModelError
+from streammatte.zoo.graph import normalised
+
+__all__ = ["quantise", "save_openvino", "to_onnx", "to_openvino"]
+
+OPSET = 17
+"""ONNX operator set: the newest that both paddle2onnx and today's engines know in full."""
+
+
+def to_onnx(
+    network: Any, path: str | Path, forward: Callable[[Any], Any] | None = None, size: tuple[int, int] | None = None
+) -> Path:
+    """Write a network as ONNX.
+
+    Parameters
+    ----------
+    network : paddle.nn.Layer
+        Put into evaluation mode.
+    path : path
+        The ``.onnx`` to write.
+    forward : callable, optional
+        What to export instead of ``network.forward``: a method that takes the image and gives alpha.
+    size : (int, int), optional
+        Fixed height and width; without it both stay open.
+
+    Raises
+    ------
+    EngineUnavailableError
+        Paddle or paddle2onnx is not installed.
+    ModelError
+        The network cannot be converted.
+    """
+    paddle, paddle2onnx = _need("paddle"), _need("paddle2onnx")
+    network.eval()
+    run = forward or network
+
+    class Traced(paddle.nn.Layer):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, image: Any) -> Any:
+            return run(image)
+
+    # the networks are traced as they run: Paddle's source transformation knows only a part of Python
+    paddle.jit.ignore_module([sys.modules[name] for name in list(sys.modules) if name.startswith("streammatte.zoo")])
+    height, width = size or (None, None)
+    spec = [paddle.static.InputSpec([None, 3, height, width], "float32", "image")]
+    with tempfile.TemporaryDirectory(prefix="streammatte-export-") as folder:
+        try:
+            paddle.jit.save(paddle.jit.to_static(Traced(), input_spec=spec, full_graph=True), f"{folder}/model")
+            graph = next(p for p in Path(folder).iterdir() if p.suffix in (".json", ".pdmodel"))
+            paddle2onnx.export(
+                str(graph), f"{folder}/model.pdiparams", str(path), opset_version=OPSET, optimize_tool="None"
+            )
+        except (RuntimeError, TypeError, ValueError, StopIteration) as error:
+            raise ModelError(f"{type(network).__name__} cannot be written as ONNX: {error}") from error
+    return Path(path)
+
+
+def to_openvino(onnx: str | Path, mean: Sequence[float], std: Sequence[float]) -> Any:
+    """Read an ONNX network (input (N, 3, H, W), output (N, 1, h, w)) and put the normalisation in front.
+
+    Returns
+    -------
+    openvino.Model
+        As :func:`streammatte.zoo.graph.normalised` gives it.
+    """
+    import openvino as ov
+
+    model = normalised(ov.convert_model(str(onnx)), mean, std)
+    model.set_friendly_name(Path(onnx).stem)
+    return model
+
+
+def quantise(
+    model: Any,
+    images: Iterable[npt.NDArray[np.uint8]],
+    count: int,
+    keep: Sequence[str] = (),
+) -> Any:
+    """Post-training quantisation to 8 bits: signed weights per channel, unsigned activations where that costs little.
+
+    Parameters
+    ----------
+    model : openvino.Model
+        As :func:`to_openvino` gives it.
+    images : iterable of (H, W, 3) uint8 RGB
+        What the network will see; sides multiples of 32; varied.
+    count : int
+        How many of them to use.
+    keep : sequence of str
+        Regular expressions of nodes that stay in float.
+    """
+    nncf = _need("nncf")
+    batches = [image[None] for image, _ in zip(images, range(count), strict=False)]
+    if len(batches) < count:
+        raise ConfigError(f"calibration needs {count} pictures, found {len(batches)}; give a larger folder")
+    scope = nncf.IgnoredScope(types=["MatMul"], patterns=list(keep), validate=False)
+    return nncf.quantize(
+        model,
+        nncf.Dataset(batches),
+        subset_size=count,
+        preset=nncf.QuantizationPreset.MIXED,
+        ignored_scope=scope,
+        fast_bias_correction=True,
+    )
+
+
+def save_openvino(model: Any, path: str | Path, half: bool = True) -> int:
+    """Write IR (``.xml`` and ``.bin``), weights in float16 where ``half``; gives the bytes of both files.
+
+    Operations are numbered anew and white space is left out: the file is smaller and the same from run to run.
+    """
+    import openvino as ov
+
+    path = Path(path)
+    for number, operation in enumerate(model.get_ordered_ops()):
+        if operation.get_type_name() not in ("Parameter", "Result"):
+            operation.set_friendly_name(f"{operation.get_type_name()}{number}")
+    ov.save_model(model, str(path), compress_to_fp16=half)
+    path.write_text(re.sub(r">\s+<", "><", path.read_text(encoding="utf-8")), encoding="utf-8")
+    return path.stat().st_size + path.with_suffix(".bin").stat().st_size
+
+
+def _need(package: str) -> Any:
+    """Import a package of the ``export`` extra."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise EngineUnavailableError(
+            f"exporting needs {package}, which is not installed; install streammatte[export]"
+        ) from error
