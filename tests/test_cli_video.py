@@ -26,12 +26,16 @@ def times(path):
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("film") / "in.mp4", frames=20, size=(96, 64), audio="aac")
+    return make_film(tmp_path_factory.mktemp("film") / "in.mp4", frames=20, audio="aac")
 
 
 @pytest.fixture(scope="module")
 def long_film(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("film") / "long.mp4", frames=1500, size=(96, 64))
+    return make_film(tmp_path_factory.mktemp("film") / "long.mp4", frames=1500)
+
+
+def static(index, width, height):
+    return np.random.default_rng(index).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def check_failed(done, code, *words):
@@ -93,7 +97,7 @@ def test_alpha_and_foreground_beside_the_picture(film, tmp_path):
 
 
 def test_several_inputs(film, tmp_path):
-    other = make_film(tmp_path / "other.mkv", frames=5, size=(64, 48))
+    other = make_film(tmp_path / "other.mkv", frames=5, width=64, height=48)
     done = run("video", film, other, "--out-dir", tmp_path / "out", *FAST)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["in.mp4", "other.mkv"]
@@ -167,7 +171,7 @@ def test_debug_shows_the_traceback(tmp_path):
 
 
 def test_truncated_input_keeps_the_good_part(tmp_path):
-    whole = make_film(tmp_path / "whole.mkv", frames=60, size=(96, 64))
+    whole = make_film(tmp_path / "whole.mkv", frames=60)
     cut = tmp_path / "cut.mkv"
     data = whole.read_bytes()
     cut.write_bytes(data[: len(data) // 2])
@@ -217,7 +221,7 @@ def test_kill_leaves_only_a_temporary_name(long_film, tmp_path):
 
 
 def test_full_disk_is_one_line_and_leaves_nothing(tmp_path):
-    film = make_film(tmp_path / "in.mp4", frames=40, size=(320, 240), noise=True)
+    film = make_film(tmp_path / "in.mp4", frames=40, width=320, height=240, image=static)
     target = tmp_path / "out"
     target.mkdir()
     code = (
