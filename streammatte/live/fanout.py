@@ -1,0 +1,189 @@
+"""Sinks side by side: each has its own bounded queue and thread, so that a slow one loses only its own frames."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+from streammatte.errors import RingAborted
+from streammatte.frames import StreamInfo
+from streammatte.live.guard import Shown
+from streammatte.ring import RingBuffer
+from streammatte.stages import Sink
+from streammatte.stats import LatencyHistogram
+
+__all__ = ["Fanout", "SinkWriter"]
+
+_log = logging.getLogger(__name__)
+
+SHOW_QUEUE = 2
+"""Pictures that wait for a camera or a window: more would be delay that everybody sees."""
+TIMED_QUEUE = 60
+"""Pictures that wait for an encoder: two seconds at 30 a second bridge a slow disk or a short break of a network."""
+RECENT = 150
+"""Latencies that the status line looks back on: five seconds at 30 a second."""
+
+
+class SinkWriter:
+    """One sink, its queue and its figures.
+
+    Parameters
+    ----------
+    name : str
+        For messages and the status.
+    sink : Sink
+        ``sink.continuous`` (default False): shows hold pictures outside the stream's time too, as a camera does; False
+        for recordings. ``sink.main_thread`` (default False): a window, which only the main thread may drive.
+    on_end : callable
+        Called with the writer when it has ended, by failure or not, in the writer's thread.
+    """
+
+    def __init__(self, name: str, sink: Sink, on_end: Callable[[SinkWriter], None]) -> None:
+        self.name = name
+        self.sink = sink
+        self.continuous: bool = getattr(sink, "continuous", False)
+        self.main_thread: bool = getattr(sink, "main_thread", False)
+        self.frames = 0
+        self.held = 0
+        self.late = 0
+        self.error: Exception | None = None
+        self.ended = False
+        self.latency = LatencyHistogram()
+        self.recent: deque[float] = deque(maxlen=RECENT)
+        self._on_end = on_end
+        self._queue: RingBuffer[Shown] = RingBuffer(SHOW_QUEUE if self.continuous else TIMED_QUEUE, "drop_oldest")
+        self._last: Fraction | None = None
+
+    @property
+    def drops(self) -> int:
+        """Pictures that this sink was too slow for."""
+        return self._queue.drops
+
+    def offer(self, shown: Shown) -> None:
+        """Queue a picture; never waits."""
+        if self.ended or not (shown.timed or self.continuous):
+            return
+        try:
+            self._queue.put(shown)
+        except (RingAborted, ValueError):  # the sink ended between the look and the put
+            return
+
+    def finish(self) -> None:
+        """No more pictures come: the sink writes what is queued and closes."""
+        self._queue.close()
+
+    def run(self) -> None:
+        """Body of the sink's thread."""
+        while self.step(None):
+            pass
+
+    def step(self, timeout: float | None) -> bool:
+        """Write at most one picture, waiting ``timeout`` seconds for it; False once the sink has ended."""
+        if self.ended:
+            return False
+        try:
+            taken = self._queue.get_batch(1, timeout)
+            for shown in taken:
+                self._write(shown)
+            if taken or not self._queue.closed:
+                return True
+            self.sink.drain()
+            self.sink.close()
+        except Exception as error:  # noqa: BLE001 a sink is foreign ground; the error is kept and raised at the end
+            self._fail(error)
+        self._end()
+        return False
+
+    def figures(self) -> dict[str, Any]:
+        """Plain values for the status."""
+        return {
+            "frames": self.frames,
+            "held": self.held,
+            "drops": self.drops + self.late,
+            "latency_ms": self.latency.milliseconds(),
+            "error": None if self.error is None else str(self.error),
+        }
+
+    def _write(self, shown: Shown) -> None:
+        frame = shown.frame
+        if not self.continuous:
+            time_now = frame.pts * frame.time_base
+            if self._last is not None and time_now <= self._last:
+                self.late += 1
+                return
+            self._last = time_now
+        self.sink.process(frame)
+        self.frames += 1
+        self.held += shown.held
+        if frame.captured is not None and not shown.held:
+            delay = time.monotonic() - frame.captured
+            self.latency.add(delay)
+            self.recent.append(delay)
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        _log.error("%s failed and is closed: %s", self.name, error)
+        _log.debug("traceback of %s", self.name, exc_info=error)
+        try:
+            self.sink.abort()
+        except Exception as second:  # noqa: BLE001 the first error is the one that counts
+            _log.debug("closing %s failed too: %s", self.name, second)
+
+    def _end(self) -> None:
+        self.ended = True
+        self._queue.abort()
+        self._on_end(self)
+
+
+class Fanout:
+    """All sinks of a session.
+
+    Parameters
+    ----------
+    sinks : sequence of (str, Sink)
+        The first is the one whose latency the status shows.
+    """
+
+    def __init__(self, sinks: list[tuple[str, Sink]]) -> None:
+        self.changed = threading.Event()
+        self.writers = [SinkWriter(name, sink, self._ended) for name, sink in sinks]
+
+    @property
+    def alive(self) -> bool:
+        """True while at least one sink takes pictures."""
+        return any(not writer.ended for writer in self.writers)
+
+    @property
+    def error(self) -> Exception | None:
+        """The first sink's error, if one failed."""
+        return next((writer.error for writer in self.writers if writer.error is not None), None)
+
+    def open(self, info: StreamInfo) -> None:
+        """Open every sink; where one cannot be opened, those before it are given up and its error is raised."""
+        opened: list[SinkWriter] = []
+        try:
+            for writer in self.writers:
+                opened.append(writer)
+                writer.sink.open(info)
+        except BaseException:
+            for writer in opened:
+                writer.sink.abort()
+            raise
+
+    def send(self, shown: Shown) -> None:
+        """Offer a picture to every sink; never waits."""
+        for writer in self.writers:
+            writer.offer(shown)
+
+    def finish(self) -> None:
+        """Let every sink write what it has and close."""
+        for writer in self.writers:
+            writer.finish()
+
+    def _ended(self, _writer: SinkWriter) -> None:
+        self.changed.set()

@@ -1,0 +1,169 @@
+"""The only door to the sinks: what passes is a composite with its own matte, or the hold picture. Nothing else can.
+
+Fails closed: every doubt (no matte yet, a matte that cannot be one, a stage that stalls, a camera that is gone) shows the
+hold picture.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from streammatte.errors import ModelError
+from streammatte.frames import Composite, Frame, Matte
+
+__all__ = ["HOLD_RATE", "STALE_AFTER", "PrivacyGuard", "Shown"]
+
+STALE_AFTER = 1.0
+"""Seconds without a new composite after which the hold picture is shown."""
+HOLD_RATE = 10.0
+"""Hold pictures a second while nothing else comes; meeting programs take a camera for dead below a few."""
+MOST_COVERED = 0.985
+"""A matte that calls more of the picture a person than this is taken for a broken one: it would show the whole room."""
+USER = "user"
+"""The one reason to hold that a new composite does not lift."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture on its way to the sinks. Made by the guard alone.
+
+    ``held`` says that it is the hold picture. ``timed`` is False for hold pictures outside the stream's time (before the
+    first frame, after the last): a recording leaves them out.
+    """
+
+    frame: Frame
+    held: bool = False
+    timed: bool = True
+
+
+class PrivacyGuard:
+    """Decides, for every moment, between the composite and the hold picture. Thread-safe.
+
+    Parameters
+    ----------
+    send : callable
+        Takes what is shown; must not block.
+    hold : Frame
+        The hold picture at the stream's size and layout.
+    stale_after : float
+        Seconds, see :data:`STALE_AFTER`.
+    clock : callable
+        Gives seconds as ``time.monotonic`` does.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Shown], None],
+        hold: Frame,
+        *,
+        stale_after: float = STALE_AFTER,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._send = send
+        self._hold = hold
+        self._stale_after = stale_after
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._reasons: dict[str, float] = {"starting": clock()}
+        self._fresh = clock()
+        self._sent = float("-inf")
+        self._anchor: tuple[int, Fraction, float] | None = None
+        self.held_frames = 0
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the hold picture is shown now; empty while the camera is."""
+        return tuple(self._reasons)
+
+    def set_hold(self, picture: Frame) -> None:
+        """Use another hold picture (of the same size and layout) from now on."""
+        with self._lock:
+            self._hold = picture
+
+    def anchor(self, frame: Frame) -> None:
+        """Tell the stream's time: a frame was captured. Hold pictures are dated by it."""
+        captured = self._clock() if frame.captured is None else frame.captured
+        self._anchor = (frame.pts, frame.time_base, captured)
+
+    def engage(self, reason: str, since: float | None = None) -> None:
+        """Show the hold picture, at once; only a composite of a frame captured after ``since`` (now) lifts it."""
+        with self._lock:
+            known = reason in self._reasons
+            self._reasons[reason] = self._clock() if since is None else since
+            if not known:
+                self._show_hold()
+
+    def release(self, reason: str) -> None:
+        """Take one reason away."""
+        with self._lock:
+            self._reasons.pop(reason, None)
+
+    def admit(self, matte: Matte, composite: Composite) -> bool:
+        """Show a composite, or the hold picture in its place while a reason stands; True for the composite.
+
+        Raises
+        ------
+        ModelError
+            The matte cannot be one, or the picture is the camera's own. Nothing was shown.
+        """
+        self._examine(matte, composite)
+        picture = composite.picture
+        captured = self._clock() if picture.captured is None else picture.captured
+        with self._lock:
+            self._fresh = self._clock()
+            for reason in [name for name, since in self._reasons.items() if name != USER and captured > since]:
+                del self._reasons[reason]
+            held = bool(self._reasons)
+            if held:
+                planes = self._hold.planes
+                picture = replace(self._hold, planes=planes, pts=picture.pts, time_base=picture.time_base, captured=None)
+            self._deliver(Shown(picture, held))
+        return not held
+
+    def tick(self) -> None:
+        """Look for a stall and keep the hold picture alive; call it many times a second."""
+        with self._lock:
+            now = self._clock()
+            if now - self._fresh > self._stale_after and not self._reasons:
+                self._reasons["stalled"] = now
+                self._show_hold()
+            elif self._reasons and now - self._sent >= 1 / HOLD_RATE:
+                self._show_hold()
+
+    def finish(self) -> None:
+        """The session ends: the last picture that stays in a camera is the hold picture."""
+        with self._lock:
+            self._reasons["ended"] = float("inf")
+            self._deliver(Shown(self._hold, held=True, timed=False))
+
+    def _show_hold(self) -> None:
+        if self._anchor is None:
+            self._deliver(Shown(self._hold, held=True, timed=False))
+            return
+        pts, time_base, captured = self._anchor
+        late = round((self._clock() - captured) / time_base)
+        self._deliver(Shown(replace(self._hold, pts=pts + late, time_base=time_base, captured=None), held=True))
+
+    def _deliver(self, shown: Shown) -> None:
+        self._sent = self._clock()
+        self.held_frames += shown.held
+        self._send(shown)
+
+    @staticmethod
+    def _examine(matte: Matte, composite: Composite) -> None:
+        frame = matte.frame
+        if matte.alpha.shape != (frame.height, frame.width):
+            raise ModelError(f"the matte is {matte.alpha.shape}, its frame {(frame.height, frame.width)}: not shown")
+        if not bool(np.isfinite(matte.small_alpha).all()):
+            raise ModelError("the network gave a matte with values that are no numbers: not shown")
+        covered = float(matte.small_alpha.mean())
+        if covered > MOST_COVERED:
+            raise ModelError(f"the matte calls {covered:.1%} of the picture a person: taken for broken, not shown")
+        if any(np.may_share_memory(shown, taken) for shown in composite.picture.planes for taken in frame.planes):
+            raise ModelError("the compositor gave the camera's own picture back: not shown")

@@ -1,0 +1,129 @@
+"""What can be changed while the camera runs, and the one place where changes are checked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from streammatte.errors import ConfigError
+
+__all__ = ["KEYS", "SMOOTHING", "LiveSettings", "SettingsBoard", "press"]
+
+SMOOTHING = ("off", "low", "high")
+"""Values of ``smooth``, in the order in which the key ``s`` walks through them."""
+
+KEYS = {
+    "b": "next background",
+    "e": "blur on or off",
+    "s": "next smoothing",
+    "f": "freeze on or off",
+    "m": "mirror on or off",
+    "h": "hold picture on or off",
+    "q": "quit",
+}
+"""Keys in the preview window and in the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """One consistent set of live settings."""
+
+    background: int = 0  # place in the list of --bg
+    blur: bool = False  # the blurred room instead of the background
+    smooth: str = "low"  # temporal smoothing
+    freeze: bool = False  # the last picture stays
+    mirror: bool = False  # left and right changed over, the background excepted
+    hold: bool = False  # the hold picture instead of the camera
+    quit: bool = False  # end the session
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+class SettingsBoard:
+    """Holds the settings in force. Any thread may read ``current`` or ``apply`` a change; readers never wait.
+
+    Parameters
+    ----------
+    backgrounds : sequence of str
+        Names of the backgrounds to choose from; at least one.
+    initial : LiveSettings
+        What is in force at the start.
+    """
+
+    def __init__(self, backgrounds: Sequence[str], initial: LiveSettings | None = None) -> None:
+        if not backgrounds:
+            raise ConfigError("a live session needs at least one background, as in --bg beach.jpg")
+        self.backgrounds = tuple(backgrounds)
+        self._current = initial or LiveSettings()
+        self._lock = threading.Lock()
+
+    @property
+    def current(self) -> LiveSettings:
+        """The settings in force, as one object: read it once a frame."""
+        return self._current
+
+    def apply(self, patch: Mapping[str, Any]) -> LiveSettings:
+        """Check a change and put it in force as a whole; a wrong one changes nothing.
+
+        Parameters
+        ----------
+        patch : mapping
+            Names of settings to values. ``background`` may be a place (0, 1, ...) or a name from the list.
+
+        Raises
+        ------
+        ConfigError
+            A name is unknown or a value is not allowed.
+        """
+        checked = {name: self._check(name, value) for name, value in patch.items()}
+        with self._lock:
+            self._current = replace(self._current, **checked)
+            return self._current
+
+    def _check(self, name: str, value: Any) -> Any:
+        if name == "background":
+            return self._place(value)
+        if name == "smooth":
+            if not isinstance(value, str) or value not in SMOOTHING:
+                raise ConfigError(f"smooth must be one of {', '.join(SMOOTHING)}; got {_short(value)}")
+            return value
+        if name not in {field.name for field in fields(LiveSettings)}:
+            known = ", ".join(field.name for field in fields(LiveSettings))
+            raise ConfigError(f"unknown setting {_short(name)}; known are {known}")
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name} must be true or false; got {_short(value)}")
+        return value
+
+    def _place(self, value: Any) -> int:
+        if isinstance(value, str) and value in self.backgrounds:
+            return self.backgrounds.index(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(self.backgrounds):
+            return value
+        raise ConfigError(
+            f"background must be 0 to {len(self.backgrounds) - 1} or one of {', '.join(self.backgrounds)}; "
+            f"got {_short(value)}"
+        )
+
+
+def press(board: SettingsBoard, key: str) -> bool:
+    """Do what a key of :data:`KEYS` stands for; False for any other key."""
+    now = board.current
+    if key not in KEYS:
+        return False
+    if key == "b":
+        board.apply({"background": (now.background + 1) % len(board.backgrounds), "blur": False})
+    elif key == "s":
+        board.apply({"smooth": SMOOTHING[(SMOOTHING.index(now.smooth) + 1) % len(SMOOTHING)]})
+    else:
+        name = {"e": "blur", "f": "freeze", "m": "mirror", "h": "hold", "q": "quit"}[key]
+        board.apply({name: not getattr(now, name)})
+    return True
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
