@@ -171,15 +171,15 @@ def dtssd(pred: Array, truth: Array, trimap: Array | None = None) -> float:
 
 
 def dtssd_step(pred: tuple[F32, F32], truth: tuple[F32, F32], unknown: Flags) -> float:
-    """dtSSD of one pair (earlier, later) of unit mattes."""
+    """DtSSD of one pair (earlier, later) of unit mattes."""
     return float(np.sqrt(_mean(((pred[1] - pred[0]) - (truth[1] - truth[0])) ** 2, unknown)))
 
 
 def messddt(pred: Array, truth: Array, trimap: Array | None = None, flow: Array | None = None) -> float:
-    """Change of the squared error along the motion, mean over t and p of \\|e_t(p) - e_t+1(p + v_t(p))\\|, e = (pred - truth)^2.
+    """Change of the squared error e along the motion: mean over t and p of \\|e_t(p) - e_t+1(p + v_t(p))\\|.
 
-    Erofeev et al. 2015, equation of MESSDdt, as a mean over pixels. Pixels that the flow carries out of the picture do
-    not count.
+    e = (pred - truth)^2. Erofeev et al. 2015, equation of MESSDdt, as a mean over pixels. Pixels that
+    the flow carries out of the picture do not count.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Grad and Conn of a matte, the two metrics that cost more than a subtraction.
 
 Sources: C. Rhemann et al., "A Perceptually Motivated Online Benchmark for Image Matting", CVPR 2009 (both metrics);
-the parameters (sigma 1.4, steps of 0.1, 0.15, four neighbours) and the min-max stretch are those of PaddleSeg's Matting.
+the parameters (sigma 1.4, steps of 0.1, four neighbours) and the min-max stretch are those of PaddleSeg's Matting.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ __all__ = ["gradient_error", "largest_nested_depth"]
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
+I32 = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
 
 SIGMA = 1.4
 """Width of the Gaussian derivative in pixels, as Rhemann et al. and everybody after them."""
@@ -39,7 +41,7 @@ _SMOOTH, _SLOPE = _taps()
 
 
 @numba.njit(nogil=True, cache=True)
-def _row_magnitude(image, row, smooth, slope, scale, lines, out):  # type: ignore[no-untyped-def]
+def _row_magnitude(image: F32, row: int, smooth: F32, slope: F32, scale: np.float32, lines: F32, out: F32) -> None:
     """|gradient| of one row into ``out``; ``lines`` is (2, width + 2 half) room for the vertical passes."""
     height, width = image.shape
     half = smooth.size // 2
@@ -65,7 +67,15 @@ def _row_magnitude(image, row, smooth, slope, scale, lines, out):  # type: ignor
 
 
 @numba.njit(nogil=True, cache=True)
-def _gradient_error(pred, truth, unknown, smooth, slope, pred_scale, truth_scale):  # type: ignore[no-untyped-def]
+def _gradient_error(
+    pred: F32,
+    truth: F32,
+    unknown: Flags,
+    smooth: F32,
+    slope: F32,
+    pred_scale: np.float32,
+    truth_scale: np.float32,
+) -> float:
     height, width = pred.shape
     half = smooth.size // 2
     lines = np.empty((2, width + 2 * half), np.float32)
@@ -88,7 +98,7 @@ def _stretch(image: F32) -> np.float32:
     return np.float32(1 / span if span > np.finfo(np.float64).eps else 0)
 
 
-def gradient_error(pred: F32, truth: F32, unknown: npt.NDArray[np.bool_]) -> float:
+def gradient_error(pred: F32, truth: F32, unknown: Flags) -> float:
     """Sum over ``unknown`` of (\\|grad pred\\| - \\|grad truth\\|)^2, each matte stretched to its own 0..1 first.
 
     Parameters
@@ -105,7 +115,7 @@ def gradient_error(pred: F32, truth: F32, unknown: npt.NDArray[np.bool_]) -> flo
 
 
 @numba.njit(nogil=True, cache=True)
-def _root(parent, node):  # type: ignore[no-untyped-def]
+def _root(parent: I32, node: int) -> int:
     while parent[node] != node:
         parent[node] = parent[parent[node]]
         node = parent[node]
@@ -113,7 +123,7 @@ def _root(parent, node):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _runs(levels, threshold, start, stop, row_first):  # type: ignore[no-untyped-def]
+def _runs(levels: U8, threshold: int, start: I32, stop: I32, row_first: I32) -> int:
     """Horizontal runs of ``levels >= threshold``; ``row_first[y]`` is the first run of row y. Gives how many."""
     height, width = levels.shape
     count = 0
@@ -137,7 +147,7 @@ def _runs(levels, threshold, start, stop, row_first):  # type: ignore[no-untyped
 
 
 @numba.njit(nogil=True, cache=True)
-def _join(start, stop, row_first, parent, area):  # type: ignore[no-untyped-def]
+def _join(start: I32, stop: I32, row_first: I32, parent: I32, area: I32) -> int:
     """Union of runs that touch vertically (four neighbours); gives the root of the largest, the first on a tie."""
     count = row_first[-1]
     for run in range(count):
@@ -166,7 +176,7 @@ def _join(start, stop, row_first, parent, area):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _largest_nested_depth(levels, steps):  # type: ignore[no-untyped-def]
+def _largest_nested_depth(levels: U8, steps: int) -> U8:
     height, width = levels.shape
     most = height * ((width + 1) // 2)
     start = np.empty(most, np.int32)

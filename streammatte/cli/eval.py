@@ -1,0 +1,234 @@
+"""``streammatte eval``: mattes against the truth, or a network over a data set."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streammatte.cli import options as shared
+from streammatte.config import VideoOptions, network_size
+from streammatte.errors import ConfigError, SinkError, UnsupportedSourceError
+from streammatte.frames import U8, Frame, Matte, StreamInfo
+
+__all__ = ["command"]
+
+KEPT_NETWORKS = 4
+"""Compiled networks kept for stills: a data set has a few shapes, and each costs tens of megabytes."""
+
+
+@click.command(short_help="Measure mattes against the truth.")
+@click.argument("paths", nargs=-1, metavar="[PRED TRUTH]", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER", help="Run the network over this data set.")
+@click.option("--trimap", metavar="PATH|auto", help="Score the unknown part too; auto makes it from the truth (25 px).")
+@click.option(
+    "--frames", type=click.Path(path_type=Path), help="The film the mattes belong to, for messddt and --html."
+)
+@click.option("--metrics", metavar="A,B", help="Of mad, mse, sad, grad, conn, band, dtssd, messddt; or all.")
+@click.option("--json", "json_file", metavar="FILE", help="Write all values; - is standard output.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write a line a frame; - is standard output.")
+@click.option("--html", "html_file", metavar="FILE", help="Write a page with curves and the worst frames.")
+@click.option("--summary", is_flag=True, help="Print the means only.")
+@shared.matting()
+@click.option("--config", metavar="NAME|FILE", help="Preset: an installed name or a .yml file.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning")
+def command(
+    paths: tuple[Path, ...],
+    data: Path | None,
+    trimap: str | None,
+    frames: Path | None,
+    metrics: str | None,
+    json_file: str | None,
+    csv_file: str | None,
+    html_file: str | None,
+    summary: bool,
+    config: str | None,
+    log_level: str,
+    **given: Any,
+) -> int:
+    """Measure mattes against the truth, or run a network over a data set that carries one.
+
+    PRED and TRUTH are pictures, folders of pictures, or films. Reports are written anew each time.
+
+    \b
+    streammatte eval matte.mkv truth.mkv --html report.html
+    streammatte eval mattes/ truths/ --trimap auto --metrics sad,mse,grad,conn
+    streammatte eval --data PPM-100/ --model ppmattingv2-lite --size 512 --json scores.json
+
+    A data FOLDER has image/ + matte/ (PPM-100), val/fg/ + val/alpha/ [+ val/trimap/] (PPM-AIM-195), images/ + alphas/,
+    or stills/NAME.jpg + NAME_alpha.png, videos/NAME/frames.mp4 + alpha.mkv, empty/*.jpg.
+    """
+    from streammatte.evaluation.report import Report
+    from streammatte.evaluation.scoring import choose
+
+    shared.set_up_logging(log_level)
+    wanted = choose(metrics)
+    _check_reports([json_file, csv_file, html_file])
+    settings: dict[str, Any] = {"command": shlex.join(["streammatte", *sys.argv[1:]])}
+    if data is not None:
+        if paths or trimap or frames:
+            raise ConfigError(
+                "--data brings its own pictures and trimaps; leave PRED, TRUTH, --trimap and --frames out"
+            )
+        options = shared.fill(config, given)
+        settings |= {
+            name: getattr(options, name)
+            for name in ("model", "engine", "device", "precision", "size", "smooth", "refine", "estimate_foreground")
+        }
+        report = Report(f"{options.model} on {data.name}", _over_data(data, options, wanted), settings)
+    else:
+        if len(paths) != 2:
+            raise ConfigError(f"give PRED and TRUTH, or --data FOLDER; got {len(paths)} path(s)")
+        report = Report(f"{paths[0].name} against {paths[1].name}", _pair(paths, trimap, frames, wanted), settings)
+    _write(report, json_file, csv_file, html_file, summary=summary, seed=data is not None)
+    return 0
+
+
+def _open_film(path: Path) -> Iterator[Frame]:
+    from streammatte.sources import open_source
+
+    source = open_source(path, tracks=False)
+    try:
+        yield from source.frames()
+    finally:
+        source.close()
+
+
+def _pair(paths: tuple[Path, ...], trimap: str | None, frames: Path | None, metrics: tuple[str, ...]) -> list[Any]:
+    from streammatte.evaluation.runner import Trimaps, score_pair
+
+    trimaps = None
+    if trimap is not None:
+        trimaps = Trimaps(auto=True) if trimap == "auto" else Trimaps(Path(trimap))
+    if "messddt" in metrics and frames is None:
+        raise ConfigError("messddt needs the film that the mattes belong to, for its motion; add --frames FILM")
+    return score_pair(paths[0], paths[1], _open_film, metrics, trimaps, frames)
+
+
+def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...]) -> list[Any]:
+    from streammatte.evaluation.datasets import find_items
+    from streammatte.evaluation.runner import score_item
+
+    items = find_items(folder)
+    maker = _Maker(options)
+    scores = []
+    try:
+        with click.progressbar(items, label=folder.name, file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:
+            for item in shown:
+                scores.append(score_item(item, maker, _open_film, metrics))
+    finally:
+        maker.close()
+    return scores
+
+
+class _Maker:
+    """Makes mattes as ``streammatte image`` and ``streammatte video`` do."""
+
+    def __init__(self, options: VideoOptions) -> None:
+        self._options = options
+        self._stills = replace(options, smooth="off")
+        self._matters: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._compositor: Any = None
+
+    def still(self, picture: Path) -> Matte:
+        from streammatte.build import build_source
+
+        source = build_source(picture, self._stills)
+        try:
+            frame = next(iter(source.frames()), None)
+        finally:
+            source.close()
+        if frame is None:
+            raise UnsupportedSourceError(f"{picture} holds no picture; give a PNG or JPEG")
+        matter = self._matter(frame)
+        found: list[Matte] = [*matter.process(frame), *matter.drain()]
+        matter.reset()
+        return found[0]
+
+    def film(self, path: Path) -> Iterator[Matte]:
+        from streammatte.build import build_matter, build_source
+        from streammatte.pipeline import mattes
+
+        source = build_source(path, replace(self._options, audio=False))
+        try:
+            matter = build_matter(source.info, self._options)
+        except BaseException:
+            source.close()
+            raise
+        try:
+            yield from mattes(source, matter)
+        finally:
+            _close(matter)
+
+    def foreground(self, matte: Matte) -> U8:
+        from streammatte.build import build_compositor
+
+        if self._compositor is None:
+            # Only that a foreground is wanted counts here; nothing is written.
+            self._compositor = build_compositor(replace(self._stills, foreground="foreground"), "none")
+        composites = [*self._compositor.process(matte), *self._compositor.drain()]
+        self._compositor.reset()
+        picture: U8 = composites[0].foreground.to_rgb()
+        return picture
+
+    def close(self) -> None:
+        while self._matters:
+            _close(self._matters.popitem()[1])
+
+    def _matter(self, frame: Frame) -> Any:
+        from streammatte.build import build_matter
+
+        size = network_size(frame.width, frame.height, self._stills.size)
+        if size not in self._matters:
+            if len(self._matters) == KEPT_NETWORKS:
+                _close(self._matters.popitem(last=False)[1])
+            info = StreamInfo(frame.width, frame.height, frame.layout, frame.time_base, color=frame.color)
+            self._matters[size] = build_matter(info, self._stills, throughput=False)
+        self._matters.move_to_end(size)
+        return self._matters[size]
+
+
+def _close(matter: Any) -> None:
+    close = getattr(matter, "close", None)
+    if close is not None:
+        close()
+
+
+def _check_reports(names: list[str | None]) -> None:
+    """Refuse, before minutes of work, what could not be written after them."""
+    files = [name for name in names if name is not None]
+    if files.count("-") > 1 or len(set(files)) < len(files):
+        raise ConfigError(f"each report needs a place of its own; got {', '.join(files)}")
+    for name in files:
+        if name != "-" and not Path(name).absolute().parent.is_dir():
+            raise SinkError(f"there is no folder {Path(name).parent} for {name}; make it first")
+        if name != "-" and Path(name).is_dir():
+            raise SinkError(f"{name} is a folder; give a file name for the report")
+
+
+def _write(
+    report: Any, json_file: str | None, csv_file: str | None, html_file: str | None, *, summary: bool, seed: bool
+) -> None:
+    from streammatte.evaluation.page import as_html
+    from streammatte.evaluation.report import as_csv, as_json, as_table, seed_line
+
+    for name, make in ((json_file, as_json), (csv_file, as_csv), (html_file, as_html)):
+        if name == "-":
+            click.echo(make(report), nl=False)
+        elif name is not None:
+            try:
+                Path(name).write_text(make(report), encoding="utf-8")
+            except OSError as error:
+                raise SinkError(f"cannot write {name}: {error.strerror or error}; choose another place") from error
+    # A report on standard output is for a program: the table then goes beside it.
+    beside = "-" in (json_file, csv_file, html_file)
+    click.echo(as_table(report, items=not summary), err=beside)
+    line = seed_line(report) if seed else None
+    if line:
+        click.echo(f"\n{line}", err=beside)

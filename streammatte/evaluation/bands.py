@@ -1,0 +1,80 @@
+"""The parts of a matte where errors show: trimaps and transition bands made from the truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.errors import ConfigError
+from streammatte.frames import U8
+
+__all__ = ["BAND_PIXELS", "SEED_KERNEL", "transition_band", "trimap_from_alpha"]
+
+Array = npt.NDArray[Any]
+
+SEED_KERNEL = 25
+"""Width in pixels of the ellipse by which PaddleSeg widens the transition when a data set brings no trimap."""
+
+BAND_PIXELS = 7
+"""Width in pixels of the ellipse that widens the band; see docs/evaluation.md."""
+
+BAND_RANGE = (0.02, 0.98)
+"""Alpha between these is transition: one or two grey levels beside 0 and 255 are an encoder's noise."""
+
+
+def trimap_from_alpha(alpha: Array, kernel: int = SEED_KERNEL) -> U8:
+    """Trimap of a true matte: 255 where an ellipse ``kernel`` wide sees only 1, 0 where it sees only 0, else 128.
+
+    Parameters
+    ----------
+    alpha : ndarray (H, W), uint8 or float in 0..1
+    kernel : int
+        Width and height of the ellipse in pixels.
+
+    Returns
+    -------
+    ndarray (H, W) uint8 of 0, 128, 255
+
+    Raises
+    ------
+    ConfigError
+        ``kernel`` is below 1.
+
+    Notes
+    -----
+    Grey-scale dilation and erosion, cut at half a grey level, as PaddleSeg makes the trimap of a validation set that
+    has none.
+    """
+    if kernel < 1:
+        raise ConfigError(f"a trimap's kernel must be 1 pixel or more; got {kernel}")
+    ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel, kernel))
+    half = 0.5 if alpha.dtype == np.uint8 else 0.5 / 255
+    one = 255 if alpha.dtype == np.uint8 else 1
+    trimap = np.full(alpha.shape, 128, np.uint8)
+    trimap[cv2.erode(alpha, ellipse) > one - half] = 255
+    trimap[cv2.dilate(alpha, ellipse) < half] = 0
+    return trimap
+
+
+def transition_band(alpha: Array, width: int = BAND_PIXELS) -> npt.NDArray[np.bool_]:
+    """Where 0.02 < alpha < 0.98, and what lies around it.
+
+    Parameters
+    ----------
+    alpha : ndarray (H, W), uint8 or float in 0..1
+        The true matte.
+    width : int
+        Width in pixels of the ellipse that widens the transition.
+
+    Returns
+    -------
+    ndarray (H, W) bool
+    """
+    one = 255 if alpha.dtype == np.uint8 else 1
+    core = (alpha > BAND_RANGE[0] * one) & (alpha < BAND_RANGE[1] * one)
+    ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    band: npt.NDArray[np.bool_] = cv2.dilate(core.astype(np.uint8), ellipse).astype(np.bool_)
+    return band

@@ -1,0 +1,150 @@
+"""Reading mattes exactly: from pictures, from folders of them, from the frames of a film."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.errors import SourceNotFoundError, UnsupportedSourceError
+from streammatte.evaluation.datasets import is_picture, list_pictures
+from streammatte.frames import U8, Frame, Layout
+
+__all__ = ["FilmOpener", "MatteReader", "matte_of", "read_matte", "read_rgb", "read_trimap"]
+
+Array = npt.NDArray[Any]
+FilmOpener = Callable[[Path], Iterator[Frame]]
+"""Gives the frames of a film; errors of the input are raised at the call or at the first frame."""
+
+_LIMITED_TO_FULL = np.clip((np.arange(256) - 16) * 255 / 219, 0, 255).astype(np.float32) / np.float32(255)
+"""Luma of a limited-range film (16..235) as 0..1; not rounded back to bytes."""
+
+
+def read_matte(path: Path) -> Array:
+    """The matte in a picture: its alpha channel where it has one that says something, else its grey values.
+
+    Returns
+    -------
+    ndarray (H, W)
+        uint8, or float32 in 0..1 for 16 bits a sample.
+
+    Raises
+    ------
+    SourceNotFoundError, UnsupportedSourceError
+        No such file; no picture; a colour picture without alpha.
+    """
+    pixels = _read(path, cv2.IMREAD_UNCHANGED)
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels = pixels[..., 3]
+    elif pixels.ndim == 3:
+        pixels = _grey(pixels, str(path))
+    if pixels.dtype == np.uint16:
+        return pixels.astype(np.float32) / np.float32(65535)
+    if pixels.dtype != np.uint8:
+        raise UnsupportedSourceError(f"{path} has {pixels.dtype} samples; a matte has 8 or 16 bits a sample")
+    return np.ascontiguousarray(pixels)
+
+
+def read_trimap(path: Path) -> U8:
+    """A trimap (H, W) uint8: 0 background, 255 person, else unknown. Raises as :func:`read_matte`."""
+    return _read(path, cv2.IMREAD_GRAYSCALE).astype(np.uint8)
+
+
+def read_rgb(path: Path) -> U8:
+    """A picture as (H, W, 3) uint8 RGB, upright. Raises as :func:`read_matte`."""
+    found: U8 = _read(path, cv2.IMREAD_COLOR)[..., ::-1].astype(np.uint8)
+    return found
+
+
+def _read(path: Path, flags: int) -> Array:
+    if not path.is_file():
+        raise SourceNotFoundError(f"there is no picture {path}")
+    pixels: Array | None = cv2.imdecode(np.fromfile(path, np.uint8), flags) if path.stat().st_size else None
+    if pixels is None:
+        raise UnsupportedSourceError(f"{path} is not a picture that can be read; give a PNG or JPEG")
+    return pixels
+
+
+def _grey(pixels: Array, name: str) -> Array:
+    if not ((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()):
+        raise UnsupportedSourceError(
+            f"{name} is a colour picture without alpha; give the matte (grey, or an alpha channel)"
+        )
+    return pixels[..., 0]
+
+
+def matte_of(frame: Frame) -> Array:
+    """The matte that a film's frame holds.
+
+    Its alpha where it has one; else a grey frame's values as they are (lossless mattes are stored so, whatever the
+    range tag says); else luma, stretched from 16..235 unless the film is tagged full range.
+
+    Returns
+    -------
+    ndarray (H, W), uint8, or float32 in 0..1 where luma was stretched
+    """
+    if frame.alpha is not None:
+        return frame.alpha
+    if frame.layout is Layout.RGB:
+        return np.ascontiguousarray(_grey(frame.planes[0], f"frame {frame.index}"))
+    luma = np.ascontiguousarray(frame.planes[0])
+    if frame.layout is Layout.GRAY or frame.color.full_range:
+        return luma
+    stretched: Array = _LIMITED_TO_FULL[luma]
+    return stretched
+
+
+class MatteReader:
+    """The mattes at a path, one after another.
+
+    Parameters
+    ----------
+    path : Path
+        A picture, a folder of pictures, or a film.
+    open_film : callable
+        Gives a film's frames.
+    trimap : bool
+        The pictures are trimaps.
+
+    Raises
+    ------
+    SourceNotFoundError, UnsupportedSourceError
+        Nothing is there, or a folder has no picture.
+    """
+
+    def __init__(self, path: Path, open_film: FilmOpener, *, trimap: bool = False) -> None:
+        if not path.exists():
+            raise SourceNotFoundError(f"there is no {path}; give a picture, a folder of pictures, or a film")
+        self.path = path
+        self._open_film = open_film
+        self._read = read_trimap if trimap else read_matte
+        self.pictures: list[Path] | None = None
+        if path.is_dir():
+            self.pictures = list_pictures(path)
+            if not self.pictures:
+                raise UnsupportedSourceError(f"{path} holds no picture; give a folder of PNG or JPEG mattes")
+        elif is_picture(path):
+            self.pictures = [path]
+
+    @property
+    def is_film(self) -> bool:
+        """True for a film, False for pictures, whose number and names are known beforehand."""
+        return self.pictures is None
+
+    def order_as(self, names: list[str]) -> None:
+        """Bring pictures into the order of ``names`` (stems) where these are the same; else they stay as they are."""
+        if self.pictures is not None and {path.stem for path in self.pictures} == set(names):
+            by_stem = {path.stem: path for path in self.pictures}
+            self.pictures = [by_stem[name] for name in names]
+
+    def __iter__(self) -> Iterator[tuple[str, Array]]:
+        if self.pictures is not None:
+            for path in self.pictures:
+                yield path.stem, self._read(path)
+            return
+        for frame in self._open_film(self.path):
+            yield str(frame.index), matte_of(frame)

@@ -1,0 +1,197 @@
+"""Scoring: mattes against the truth, or a network over a data set. Who makes mattes is handed in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.errors import UnsupportedSourceError
+from streammatte.evaluation.bands import trimap_from_alpha
+from streammatte.evaluation.datasets import Item
+from streammatte.evaluation.flow import dense_flow
+from streammatte.evaluation.mattes import FilmOpener, MatteReader, matte_of, read_matte, read_rgb, read_trimap
+from streammatte.evaluation.scoring import ItemScore, Scorer, foreground_error
+from streammatte.frames import U8, Frame, Matte
+
+__all__ = ["MatteMaker", "score_item", "score_pair"]
+
+Array = npt.NDArray[Any]
+
+_NUMBERED = re.compile(r"^(.*?)(\d+)$")
+
+
+class MatteMaker(Protocol):
+    """What runs a network for ``score_item``."""
+
+    def still(self, picture: Path) -> Matte:
+        """The matte of a picture, alpha at the picture's size, uint8 or float."""
+        ...
+
+    def film(self, path: Path) -> Iterator[Matte]:
+        """The mattes of a film, one a frame, in order."""
+        ...
+
+    def foreground(self, matte: Matte) -> U8:
+        """The straight foreground (H, W, 3) uint8 of a matte that ``still`` gave."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trimaps:
+    """Where trimaps come from: files at ``path``, or made from the truth (``auto``), or none."""
+
+    path: Path | None = None
+    auto: bool = False
+
+
+def is_numbered(names: Sequence[str]) -> bool:
+    """True for frame_0001, frame_0002 ...: one stem, counting up; such pictures follow each other in time."""
+    found = [_NUMBERED.match(name) for name in names]
+    stems = {match.group(1) for match in found if match}
+    return len(names) > 1 and all(found) and len(stems) == 1
+
+
+def score_pair(
+    pred: Path,
+    truth: Path,
+    open_film: FilmOpener,
+    metrics: Sequence[str],
+    trimaps: Trimaps | None = None,
+    frames: Path | None = None,
+) -> list[ItemScore]:
+    """Score the mattes at ``pred`` against those at ``truth``: pictures, folders of pictures, films, or a mixture.
+
+    Pictures are matched by name where the names are the same, else by their order. Pictures that are no numbered
+    sequence are an item each; a film or a sequence is one.
+
+    Parameters
+    ----------
+    open_film : callable
+        Gives a film's frames.
+    trimaps : Trimaps, optional
+    frames : Path, optional
+        The film the mattes belong to: for MESSDdt's motion and the report's pictures.
+
+    Raises
+    ------
+    SourceError
+        Something cannot be read; the counts or the sizes differ.
+    ConfigError
+        A metric needs what is not there.
+    """
+    readers = [MatteReader(pred, open_film), MatteReader(truth, open_film)]
+    if trimaps is not None and trimaps.path is not None:
+        readers.append(MatteReader(trimaps.path, open_film, trimap=True))
+    true_names = [path.stem for path in readers[1].pictures or []]
+    for other in readers:
+        other.order_as(true_names)
+    _check_counts(readers)
+    film = _follows(readers, true_names)
+    scores: list[ItemScore] = []
+    scorer = Scorer(pred.stem, "film", metrics, film=True, flow=dense_flow)
+    pictures = _pictures_of(frames, open_film)
+    for number, row in enumerate(zip_longest(*readers)):
+        if any(entry is None for entry in row):
+            _count_error(readers, row, number)
+        (name, alpha), (true_name, true_alpha) = row[0], row[1]
+        trimap = row[2][1] if len(row) > 2 else None
+        if trimaps is not None and trimaps.auto:
+            trimap = trimap_from_alpha(true_alpha)
+        frame = None if pictures is None else next(pictures, None)
+        if pictures is not None and frame is None:
+            raise UnsupportedSourceError(f"{frames} ends after {number} frames, {truth} goes on; give the whole film")
+        if not film:
+            scorer = Scorer(true_name, "still", metrics, film=False)
+        scorer.add(
+            true_name if readers[1].pictures else name,
+            alpha,
+            true_alpha,
+            trimap,
+            picture=None if frame is None else frame.to_rgb,
+            luma=None if frame is None else _luma(frame),
+        )
+        if not film:
+            scores.append(scorer.result())
+    return [scorer.result()] if film else scores
+
+
+def score_item(
+    item: Item, maker: MatteMaker, open_film: FilmOpener, metrics: Sequence[str], *, with_trimap: bool = True
+) -> ItemScore:
+    """Run the network over one item of a data set and score it.
+
+    For stills with ``with_trimap`` the unknown part is scored too, of the data set's trimap or of the one that
+    PaddleSeg would make (25 pixels); where the data set has the true foreground, alpha F is scored. An ``empty`` item is scored
+    against a matte of zero.
+
+    Raises
+    ------
+    StreammatteError
+        Something cannot be read, or the network's.
+    """
+    if item.kind == "film":
+        return _score_film(item, maker, open_film, metrics)
+    matte = maker.still(item.picture)
+    scorer = Scorer(item.name, item.kind, metrics, film=False)
+    if item.alpha is None:
+        scorer.add(item.name, matte.alpha, np.zeros(matte.alpha.shape, np.uint8), picture=matte.frame.to_rgb)
+        return scorer.result()
+    truth = read_matte(item.alpha)
+    trimap = None
+    if with_trimap:
+        trimap = read_trimap(item.trimap) if item.trimap else trimap_from_alpha(truth)
+    extra = None
+    if item.foreground is not None and matte.alpha.shape == truth.shape:
+        extra = foreground_error(matte.alpha, maker.foreground(matte), truth, read_rgb(item.foreground), name=item.name)
+    scorer.add(item.name, matte.alpha, truth, trimap, picture=matte.frame.to_rgb, extra=extra)
+    return scorer.result()
+
+
+def _score_film(item: Item, maker: MatteMaker, open_film: FilmOpener, metrics: Sequence[str]) -> ItemScore:
+    scorer = Scorer(item.name, "film", metrics, film=True, flow=dense_flow)
+    alpha_film = item.alpha or item.picture
+    for number, (matte, true_frame) in enumerate(zip_longest(maker.film(item.picture), open_film(alpha_film))):
+        if matte is None or true_frame is None:
+            shorter, longer = (item.picture, alpha_film) if matte is None else (alpha_film, item.picture)
+            raise UnsupportedSourceError(f"{shorter} ends after {number} frames, {longer} goes on; repair the data set")
+        luma = _luma(matte.frame) if "messddt" in metrics else None
+        scorer.add(str(number), matte.alpha, matte_of(true_frame), picture=matte.frame.to_rgb, luma=luma)
+    return scorer.result()
+
+
+def _follows(readers: list[MatteReader], names: list[str]) -> bool:
+    return any(reader.is_film for reader in readers[:2]) or is_numbered(names)
+
+
+def _check_counts(readers: list[MatteReader]) -> None:
+    known = [(reader.path, len(reader.pictures)) for reader in readers if reader.pictures is not None]
+    for path, count in known[1:]:
+        if count != known[0][1]:
+            raise UnsupportedSourceError(
+                f"{known[0][0]} has {known[0][1]} pictures, {path} {count}; give as many mattes as there are truths"
+            )
+
+
+def _count_error(readers: list[MatteReader], row: Sequence[object], number: int) -> None:
+    short = [str(reader.path) for reader, entry in zip(readers, row, strict=True) if entry is None]
+    long = [str(reader.path) for reader, entry in zip(readers, row, strict=True) if entry is not None]
+    raise UnsupportedSourceError(
+        f"{short[0]} ends after {number} frames, {long[0]} goes on; give as many mattes as there are truths"
+    )
+
+
+def _pictures_of(frames: Path | None, open_film: FilmOpener) -> Iterator[Frame] | None:
+    return None if frames is None else open_film(frames)
+
+
+def _luma(frame: Frame) -> U8:
+    if frame.layout.is_yuv or len(frame.planes[0].shape) == 2:
+        return np.ascontiguousarray(frame.planes[0])
+    return np.ascontiguousarray(frame.planes[0][..., 1])
