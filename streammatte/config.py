@@ -94,10 +94,10 @@ class VideoOptions(MatteOptions):
             raise ConfigError(f"--timeout must be above 0 seconds; got {self.timeout}")
 
     @classmethod
-    def build(cls, preset: Mapping[str, Any] | None = None, **given: Any) -> VideoOptions:
-        """Defaults, then ``preset``, then ``given`` (None is "not given"). Raises ConfigError for unknown keys."""
+    def build(cls, base: Mapping[str, Any] | None = None, /, **given: Any) -> VideoOptions:
+        """Defaults, then ``base`` (a preset), then ``given`` (None is not given). Raises ConfigError for unknown keys."""
         known = {field.name for field in fields(cls)}
-        merged = {**(preset or {}), **{key: value for key, value in given.items() if value is not None}}
+        merged = {**(base or {}), **{key: value for key, value in given.items() if value is not None}}
         unknown = sorted(set(merged) - known)
         if unknown:
             raise ConfigError(f"unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}")

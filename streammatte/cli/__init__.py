@@ -65,11 +65,19 @@ def main(args: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except StreammatteError as error:
-        if logging.getLogger("streammatte").isEnabledFor(logging.DEBUG):
-            logging.getLogger("streammatte").exception("the command failed")
-        click.echo(f"streammatte: {error}", err=True)
-        code = error.exit_code
     except KeyboardInterrupt:
         code = 130
+    except StreammatteError as error:
+        _explain(str(error))
+        code = error.exit_code
+    except Exception as error:  # noqa: BLE001 - the door to the user: whatever comes becomes one line
+        _explain(f"unexpected {type(error).__name__}: {error}; --log-level debug shows where")
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(text: str) -> None:
+    log = logging.getLogger("streammatte")
+    if log.isEnabledFor(logging.DEBUG):
+        log.exception("the command failed")
+    click.echo(f"streammatte: {' '.join(text.split())}", err=True)
