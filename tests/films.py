@@ -16,6 +16,18 @@ import numpy as np
 
 TIME_BASE = Fraction(1, 90_000)
 
+ASS_HEADER = b"""[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, \
+StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,1
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+
 
 def picture(index: int, width: int, height: int) -> np.ndarray:
     """RGB (H, W, 3) uint8: a gradient, a bright square that walks to the right, another colour in three corners."""
@@ -35,7 +47,6 @@ def _frame(image: np.ndarray, pix_fmt: str, *, full_range: bool, matrix: int) ->
     source = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
     if pix_fmt.startswith(("rgb", "gbr", "bgr", "pal", "argb")):
         return source.reformat(format=pix_fmt)
-    # libswscale knows 1 (BT.709), 5 and 6 (BT.601) and 9 (BT.2020); what is unspecified is written as BT.601
     return source.reformat(
         format=pix_fmt,
         dst_colorspace={1: 1, 9: 9}.get(matrix, 5),
@@ -98,7 +109,8 @@ def make_film(
 
     ``pts`` (in 1/90000 s, or ``time_base``) makes a variable frame rate; otherwise frames follow at ``rate``.
     ``rotation`` and ``matrix33`` write a display matrix. ``audio`` is an encoder's name (``aac``, ``libopus``,
-    ``pcm_s16le`` ...); ``subtitles=True`` adds two lines (Matroska). ``image(index, width, height)`` gives RGB or RGBA.
+    ``pcm_s16le`` ...), ``subtitles`` too (``mov_text``, ``subrip``; two lines).
+    ``image(index, width, height)`` gives RGB or RGBA.
     """
     path = Path(path)
     with av.open(str(path), "w", format=container) as out:
@@ -123,6 +135,8 @@ def make_film(
             sound = out.add_stream(audio, rate=48_000)
             sound.layout = "mono"
         words = out.add_stream(subtitles) if subtitles else None
+        if words is not None:
+            words.codec_context.subtitle_header = ASS_HEADER
         picture_stream = None
         if cover:
             picture_stream = out.add_stream("mjpeg", rate=1)

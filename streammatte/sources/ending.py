@@ -75,7 +75,7 @@ class Ending:
     def _declared_video(self, video: Any) -> Fraction | None:
         begin = Fraction(video.start_time or 0) * self._base
         if video.duration:
-            return begin + video.duration * self._base
+            return begin + Fraction(video.duration) * self._base
         tag = _tag_seconds(video)
         return None if tag is None else max(tag, begin)
 

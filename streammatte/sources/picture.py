@@ -176,7 +176,12 @@ class Door:
 
     def _reformat(self, picture: Any, kind: str) -> Any:
         """Another pixel format of the same colours: matrix and range stay, so only depth and sampling change."""
-        return self._reformatter.reformat(picture, format=kind)
+        if _is_rgb(picture.format):
+            return self._reformatter.reformat(picture, format=kind, threads=1)
+        levels = _FULL if self.color.full_range else _LIMITED
+        return self._reformatter.reformat(
+            picture, format=kind, src_color_range=levels, dst_color_range=levels, threads=1
+        )
 
     def _resize(self, picture: Any) -> Any:
         if not self._resized:
@@ -188,7 +193,7 @@ class Door:
                 picture.width,
                 picture.height,
             )
-        return self._reformatter.reformat(picture, *self._size, interpolation="BICUBIC")
+        return self._reformatter.reformat(picture, *self._size, interpolation="BICUBIC", threads=1)
 
     @staticmethod
     def _is_gray(kind: Any) -> bool:

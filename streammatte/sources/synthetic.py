@@ -94,11 +94,12 @@ class SyntheticSource:
     def _paint_wall(width: int, height: int) -> F32:
         """A wall with broad shades, stripes and grain, RGB."""
         noise = np.random.default_rng(_SEED)
-        coarse = noise.uniform(70, 190, (6, 9, 3)).astype(np.float32)
+        coarse = (noise.uniform(90, 190, (6, 9, 1)) + noise.uniform(-25, 25, (6, 9, 3))).astype(np.float32)
         wall = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
         wall += noise.normal(0, 4, (height, width, 1)).astype(np.float32)
         wall += 8 * np.sin(np.arange(width, dtype=np.float32) * (40 * math.pi / width))[None, :, None]
-        return np.clip(wall, 0, 255)
+        clipped: F32 = np.clip(wall, 0, 255)
+        return clipped
 
     def _alphas(self, index: int) -> tuple[F32, F32, F32]:
         """Coverage in [0, 1] of the whole figure, of its head with hair, and of its face."""
@@ -110,7 +111,7 @@ class SyntheticSource:
         strands = 1.12 + 0.05 * np.sin(37 * around) * np.sin(11 * around + 1)
         hair = _cover((strands - radius) * 0.15, 4 * _SOFT) * (y < 0.42)
         face = _cover((1 - np.hypot(x / 0.115, (y - 0.35) / 0.155)) * 0.13, _SOFT)
-        neck = _cover(np.minimum(0.06 - np.abs(x), y - 0.40), _SOFT)
+        neck = _cover(np.minimum(np.minimum(0.06 - np.abs(x), y - 0.40), 0.56 - y), _SOFT)
         slope = 0.30 - 0.16 * np.exp(-np.maximum(y - 0.52, 0) / 0.05)
         body = _cover(np.minimum(slope - np.abs(x), y - 0.53), _SOFT)
         lift = 0.08 * math.sin(phase)

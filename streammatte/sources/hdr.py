@@ -1,0 +1,85 @@
+"""High-dynamic-range films on their way through the door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import Colorspace, VideoReformatter
+
+from streammatte.frames import ColorSpec, FramePool, Layout
+from streammatte.kernels.tonemap import HLG_PEAK_NITS, tone_map, tone_table
+
+__all__ = ["ToneMapper", "peak_of"]
+
+U8 = npt.NDArray[np.uint8]
+
+_HLG = 18
+_BT2020 = 9
+_UNSPECIFIED = 2
+_LEAST_PEAK, _MOST_PEAK = 400.0, 10_000.0
+"""Metadata that says less or more than this (0 is common) is no help."""
+
+
+def peak_of(frame: Any) -> float:
+    """The film's brightest light in cd/m2 as its metadata say: content (MaxCLL), else mastering display, else 1000."""
+    found = {item.type.name: bytes(item) for item in frame.side_data}
+    content = np.frombuffer(found.get("CONTENT_LIGHT_LEVEL", b"")[:4], np.uint32)
+    if content.size and _LEAST_PEAK <= content[0] <= _MOST_PEAK:
+        return float(content[0])
+    mastering = np.frombuffer(found.get("MASTERING_DISPLAY_METADATA", b"")[80:88], np.int32)
+    if mastering.size == 2 and mastering[1] and _LEAST_PEAK <= mastering[0] / mastering[1] <= _MOST_PEAK:
+        return float(mastering[0] / mastering[1])
+    return HLG_PEAK_NITS
+
+
+class ToneMapper:
+    """Makes 8-bit BT.709 planes of PQ or HLG pictures.
+
+    Parameters
+    ----------
+    first : av.VideoFrame
+        The film's first picture; its metadata give the peak.
+    color : ColorSpec
+        The film's colours; an unspecified matrix or unspecified primaries are BT.2020's.
+    layout : Layout
+        The nearest layout of the film's format; 4:2:0 stays, the rest becomes 4:4:4.
+    """
+
+    def __init__(self, first: Any, color: ColorSpec, layout: Layout) -> None:
+        self.layout = layout if layout is Layout.YUV420 else Layout.YUV444
+        self.color = ColorSpec(matrix=1, primaries=1, transfer=1, full_range=False)
+        self._format = self.layout.value + "10le"
+        self._rgb = layout is Layout.RGB
+        self._range = 2 if color.full_range and not self._rgb else 1
+        matrix = 1 if self._rgb else (_BT2020 if color.matrix == _UNSPECIFIED else color.matrix)
+        self._table = tone_table(
+            hlg=color.transfer == _HLG,
+            luma=ColorSpec(matrix).luma(first.height),
+            full_range=color.full_range and not self._rgb,
+            primaries=_BT2020 if color.primaries == _UNSPECIFIED else color.primaries,
+            peak=peak_of(first),
+        )
+        self._reformatter = VideoReformatter()
+        self._pool = FramePool()
+
+    def __call__(self, picture: Any) -> tuple[U8, ...]:
+        """Planes of one picture, 8 bit, in memory of their own."""
+        if picture.format.name != self._format:
+            picture = self._to_10_bit(picture)
+        planes = []
+        for plane in picture.planes:
+            stride = plane.line_size // 2
+            planes.append(np.frombuffer(plane, np.uint16).reshape(-1, stride)[: plane.height, : plane.width])
+        out = self._pool.take(self.layout, picture.width, picture.height)
+        return tone_map((planes[0], planes[1], planes[2]), self._table, (out[0], out[1], out[2]))
+
+    def _to_10_bit(self, picture: Any) -> Any:
+        if self._rgb:
+            return self._reformatter.reformat(
+                picture, format=self._format, dst_colorspace=Colorspace.ITU709, dst_color_range=self._range, threads=1
+            )
+        return self._reformatter.reformat(
+            picture, format=self._format, src_color_range=self._range, dst_color_range=self._range, threads=1
+        )
