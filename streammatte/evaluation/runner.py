@@ -128,8 +128,8 @@ def score_item(
     """Run the network over one item of a data set and score it.
 
     For stills with ``with_trimap`` the unknown part is scored too, of the data set's trimap or of the one that
-    PaddleSeg would make (25 pixels); where the data set has the true foreground, alpha F is scored. An ``empty`` item is scored
-    against a matte of zero.
+    PaddleSeg would make (25 pixels); where the data set has the true foreground, alpha F is scored. An ``empty``
+    item is scored against a matte of zero.
 
     Raises
     ------
@@ -147,9 +147,11 @@ def score_item(
     trimap = None
     if with_trimap:
         trimap = read_trimap(item.trimap) if item.trimap else trimap_from_alpha(truth)
-    extra = None
-    if item.foreground is not None and matte.alpha.shape == truth.shape:
-        extra = foreground_error(matte.alpha, maker.foreground(matte), truth, read_rgb(item.foreground), name=item.name)
+    extra: dict[str, float] = {}
+    if item.foreground is not None and matte.alpha.shape == truth.shape and {"sad", "mse"} & set(metrics):
+        theirs = read_rgb(item.foreground)
+        errors = foreground_error(matte.alpha, maker.foreground(matte), truth, theirs, name=item.name)
+        extra = {name: value for name, value in errors.items() if name.removeprefix("fg_") in metrics}
     scorer.add(item.name, matte.alpha, truth, trimap, picture=matte.frame.to_rgb, extra=extra)
     return scorer.result()
 
