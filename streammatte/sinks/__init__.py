@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streammatte.errors import UnsupportedOutputError
+from streammatte.errors import ConfigError, UnsupportedOutputError
 from streammatte.sinks.encoders import choose_encoder
 from streammatte.sinks.file import FileSink
-from streammatte.sinks.formats import CONTAINERS, containers_with_alpha
+from streammatte.sinks.formats import CONTAINERS, container_of, containers_with_alpha
+from streammatte.sinks.gif import GifSink
+from streammatte.sinks.images import IMAGE_SUFFIXES, SequenceSink, StillSink, is_pattern
 from streammatte.sinks.memory import MemorySink
+from streammatte.sinks.y4m import Y4MSink
 from streammatte.stages import Sink
 
-__all__ = ["FileSink", "MemorySink", "can_hold_alpha", "containers_with_alpha", "open_sink"]
+__all__ = [
+    "FileSink",
+    "GifSink",
+    "MemorySink",
+    "SequenceSink",
+    "StillSink",
+    "Y4MSink",
+    "alpha_by_default",
+    "can_hold_alpha",
+    "containers_with_alpha",
+    "open_sink",
+]
+
+STANDARD_OUTPUT = "-"
+
+_ALPHA_SUFFIXES = {".png", ".webp", ".gif"}
+_TRANSPARENT_FILMS = {".mov", ".webm"}
+"""Films whose ordinary use is a cut-out; Matroska holds alpha too, but lossless and large: only if asked."""
 
 
 def open_sink(
@@ -28,14 +48,38 @@ def open_sink(
 ) -> Sink:
     """The sink for a target; nothing is touched before its ``open``.
 
+    Parameters
+    ----------
+    target : str or Path
+        A film (``.mp4 .m4v .mov .mkv .webm``), numbered pictures (``name_%04d.png``, or a folder: ``name/``), one
+        picture (``.png .jpg .webp``), ``.gif``, or ``-`` for Y4M on standard output.
+    codec : str
+        FFmpeg's name of an encoder; ``auto`` takes what suits the container and falls back to another in software.
+    crf : float, optional
+        Constant quality on the encoder's own scale; None is 20 for H.264 and alike for others.
+    preset : str, optional
+        x264's names for every encoder, or the encoder's own; None is ``veryfast``.
+    bitrate : int, optional
+        Bits a second instead of constant quality.
+    output_size : (int, int), optional
+        Width and height; None keeps the frames' own.
+    tracks : bool
+        Carry sound and subtitles over from ``StreamInfo.tracks``.
+    overwrite : bool
+        Replace what is there, at the end and at once.
+    threads : int
+        Of the encoder; 0 lets it choose.
+
     Raises
     ------
     UnsupportedOutputError
         Nothing can be written under such a name.
+    ConfigError
+        An option that this kind of output does not have.
     """
-    path = Path(target)
+    name, path = str(target), Path(target)
     suffix = path.suffix.lower()
-    if suffix in CONTAINERS:
+    if suffix in CONTAINERS and not is_pattern(name):
         return FileSink(
             path,
             codec=codec,
@@ -47,16 +91,36 @@ def open_sink(
             overwrite=overwrite,
             threads=threads,
         )
-    raise UnsupportedOutputError(f"cannot write {target}: unknown kind {suffix!r}; known: {', '.join(CONTAINERS)}")
+    if codec != "auto":
+        raise ConfigError(f"{name} has no choice of encoder: leave out --codec {codec}")
+    if name == STANDARD_OUTPUT:
+        return Y4MSink(output_size=output_size)
+    if is_pattern(name):
+        return SequenceSink(name, output_size=output_size, overwrite=overwrite)
+    if suffix == ".gif":
+        return GifSink(path, output_size=output_size, overwrite=overwrite)
+    if suffix in IMAGE_SUFFIXES:
+        return StillSink(path, output_size=output_size, overwrite=overwrite)
+    known = " ".join([*CONTAINERS, ".gif", *IMAGE_SUFFIXES])
+    raise UnsupportedOutputError(
+        f"cannot write {name}: its ending must be one of {known}; name_%04d.png, folder/ and - (Y4M) work too"
+    )
 
 
 def can_hold_alpha(target: str | Path, codec: str = "auto") -> bool:
     """True where frames with alpha can be written to the target by that encoder."""
-    box = CONTAINERS.get(Path(target).suffix.lower())
-    if box is None:
-        return False
+    name, box = str(target), container_of(Path(target))
+    if box is None or is_pattern(name):
+        suffix = Path(target).suffix.lower()
+        return suffix in _ALPHA_SUFFIXES or (is_pattern(name) and suffix not in IMAGE_SUFFIXES)
     try:
-        choose_encoder(box, codec, True, str(target))
+        choose_encoder(box, codec, True, name)
     except UnsupportedOutputError:
         return False
     return True
+
+
+def alpha_by_default(target: str | Path, codec: str = "auto") -> bool:
+    """True where a cut-out is written with alpha unless a background is asked for: .mov, .webm, PNG pictures."""
+    suffix = Path(target).suffix.lower()
+    return can_hold_alpha(target, codec) and (suffix in _TRANSPARENT_FILMS or suffix not in {*CONTAINERS, ".gif"})

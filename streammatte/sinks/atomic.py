@@ -9,13 +9,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import av.error
 
 from streammatte.errors import DiskFullError, OutputExistsError, SinkError
 
 __all__ = ["AtomicFile", "AtomicFolder", "check_folder", "writing"]
 
 _NAME_KEPT = 40
-"""Characters of the asked name that the temporary name repeats: four bytes each, it stays under the usual limit of 255."""
+"""Characters of the asked name that the temporary one repeats: at four bytes each it stays under the usual 255."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EINVAL}
@@ -36,11 +39,11 @@ def writing(target: str | Path) -> Iterator[None]:
         yield
     except SinkError:
         raise
-    except OSError as error:
+    except (OSError, av.error.FFmpegError) as error:
         raise _as_sink_error(error, target) from error
 
 
-def _as_sink_error(error: OSError, target: str | Path) -> SinkError:
+def _as_sink_error(error: Any, target: str | Path) -> SinkError:
     if error.errno in _FULL:
         return DiskFullError(f"no space left to write {target}: free some space or choose another folder")
     reason = error.strerror or str(error)

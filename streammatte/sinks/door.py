@@ -16,14 +16,13 @@ __all__ = ["Door", "tags_of"]
 U8 = npt.NDArray[np.uint8]
 
 _LIMITED, _FULL = 1, 2  # AVColorRange
-_BT709 = ColorSpec(1, 1, 1, False)
-_RGB_IN_YUV = ColorSpec(1, 1, 13, False)  # sRGB pictures keep their transfer; matrix and range become those of a film
 _GRAY_IN_YUV = ColorSpec(1, 1, 1, True)
+"""A matte uses all 256 levels; its chroma is neutral, so the matrix does not matter, but players ask for one."""
 
 _SWS_COLORSPACE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """Matrix coefficients (ISO/IEC 23091-2) to swscale's own numbers."""
 
-_RGB_FORMATS = {"rgb24", "rgba", "argb", "bgra", "bgr0", "gbrp", "gbrap"}
+_RGB_FORMATS = {"rgb24", "bgr24", "rgba", "argb", "bgra", "bgr0", "gbrp", "gbrap"}
 
 
 def tags_of(color: ColorSpec, layout: Layout, pix_fmt: str, limited_only: bool = False) -> ColorSpec:
@@ -71,11 +70,11 @@ class Door:
         width, height = self._size if self._pad else (frame.width, frame.height)
         source = self._load(frame, width, height)
         if source.format.name == self._pix_fmt and (source.width, source.height) == self._size:
-            return source
+            return self._tagged(source)
         wanted = _FULL if self._tags.full_range else _LIMITED
         given = _FULL if frame.color.full_range or not frame.layout.is_yuv else _LIMITED
-        matrix = _matrix_number(self._tags, self._size[1])
-        return self._reformatter.reformat(
+        matrix = _matrix_number(frame.color if frame.layout.is_yuv else self._tags, frame.height)
+        picture = self._reformatter.reformat(
             source,
             *self._size,
             self._pix_fmt,
@@ -86,6 +85,15 @@ class Door:
             interpolation=_interpolation(source, self._size),
             threads=1,
         )
+        return self._tagged(picture)
+
+    def _tagged(self, picture: Any) -> Any:
+        """Some encoders take the description from the pictures (ProRes), others from their own context."""
+        picture.colorspace = self._tags.matrix
+        picture.color_range = _FULL if self._tags.full_range else _LIMITED
+        picture.color_primaries = self._tags.primaries
+        picture.color_trc = self._tags.transfer
+        return picture
 
     def _load(self, frame: Frame, width: int, height: int) -> Any:
         """The frame's planes in a picture of FFmpeg's; gray becomes luma where the encoder takes no gray."""
@@ -115,8 +123,8 @@ class Door:
     def _take(self, width: int, height: int, name: str) -> Any:
         picture = self._pictures.get((width, height, name))
         if picture is None:
+            self._pictures.clear()
             picture = self._pictures[width, height, name] = av.VideoFrame(width, height, name)
-            picture.colorspace = self._tags.matrix
         picture.make_writable()
         return picture
 

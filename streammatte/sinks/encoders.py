@@ -42,8 +42,11 @@ _NVENC_PRESET = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7", "p7")
 _QSV_PRESET = ("veryfast",) * 3 + ("faster", "fast", "medium", "slow", "slower", "veryslow", "veryslow")
 
 _LOSSLESS = {"ffv1", "qtrle", "png", "utvideo"}
-_EVEN_SIDES = ("h264", "hevc")
+_EVEN_SIDES = {"h264", "hevc"}
 """Codecs whose 4:2:0 pictures must have even sides."""
+
+_CARRIES_ASPECT = {"h264", "hevc", "ffv1", "mpeg4"}
+"""Codecs that say in their own stream how wide a pixel is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class EncoderChoice:
         Bits a second; 0 for constant quality.
     even : bool
         True where both sides of the picture must be even.
+    carries_aspect : bool
+        True where the encoded pictures themselves say how wide a pixel is.
     """
 
     name: str
@@ -69,6 +74,7 @@ class EncoderChoice:
     options: dict[str, str] = field(default_factory=dict)
     bit_rate: int = 0
     even: bool = False
+    carries_aspect: bool = False
 
 
 def has_encoder(name: str) -> bool:
@@ -79,7 +85,7 @@ def has_encoder(name: str) -> bool:
         return False
 
 
-def choose_encoder(container: Container, codec: str, alpha: bool, target: str) -> str:
+def choose_encoder(container: Container, codec: str, alpha: bool, target: str, layout: Layout = Layout.YUV420) -> str:
     """The encoder for a container; ``auto`` takes the first usable one, a name is taken as it is or refused.
 
     Raises
@@ -89,6 +95,8 @@ def choose_encoder(container: Container, codec: str, alpha: bool, target: str) -
     """
     if codec == "auto":
         candidates = container.alpha if alpha else container.video
+        if layout is Layout.GRAY and not alpha:
+            candidates = (*container.matte, *candidates)
         for name in candidates:
             if has_encoder(name):
                 if name != candidates[0]:
@@ -124,9 +132,9 @@ def pixel_format(encoder: str, layout: Layout, alpha: bool) -> str:
     if encoder == "ffv1":
         if layout is Layout.RGB:
             return "bgra" if alpha else "bgr0"
-        return layout.value.replace("yuv", "yuva") if alpha and layout.is_yuv else layout.value
+        return str(layout.value.replace("yuv", "yuva") if alpha and layout.is_yuv else layout.value)
     if encoder == "utvideo":
-        return {Layout.RGB: "gbrp", Layout.GRAY: "yuv420p"}.get(layout, layout.value)
+        return str({Layout.RGB: "gbrp", Layout.GRAY: "yuv420p"}.get(layout, layout.value))
     if alpha:
         return "yuva420p"
     if encoder.endswith(("_qsv", "_vaapi")):
@@ -136,13 +144,19 @@ def pixel_format(encoder: str, layout: Layout, alpha: bool) -> str:
     return "yuv420p"
 
 
-def encoder_options(  # one table a family of encoders reads best in one place
+def encoder_options(
     encoder: str, layout: Layout, alpha: bool, crf: float | None, preset: str | None, bitrate: int | None
 ) -> EncoderChoice:
     """Settings of an encoder.
 
     Parameters
     ----------
+    encoder : str
+        One that :func:`choose_encoder` gave.
+    layout : Layout
+        Of the frames.
+    alpha : bool
+        They carry an alpha channel.
     crf : float, optional
         Constant quality on the encoder's own scale; None is its default here.
     preset : str, optional
@@ -199,11 +213,15 @@ def encoder_options(  # one table a family of encoders reads best in one place
         options |= {"level": "3", "g": "1", "slicecrc": "1"}
     elif encoder in ("mpeg4", "mjpeg") and bitrate is None:
         options |= {"qmin": "3", "qmax": "3"}
-    return EncoderChoice(encoder, pixel_format(encoder, layout, alpha), options, bitrate or 0, _needs_even(encoder))
-
-
-def _needs_even(encoder: str) -> bool:
-    return av.codec.Codec(encoder, "w").canonical_name in _EVEN_SIDES
+    kind = str(av.codec.Codec(encoder, "w").canonical_name)
+    return EncoderChoice(
+        encoder,
+        pixel_format(encoder, layout, alpha),
+        options,
+        bitrate or 0,
+        even=kind in _EVEN_SIDES,
+        carries_aspect=kind in _CARRIES_ASPECT,
+    )
 
 
 def _check(encoder: str, crf: float | None, preset: str | None, bitrate: int | None) -> None:

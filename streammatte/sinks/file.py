@@ -11,8 +11,8 @@ from typing import Any
 import av
 import av.error
 
-from streammatte.errors import ConfigError, SinkError, UnsupportedOutputError
-from streammatte.frames import UNSPECIFIED, Frame, StreamInfo
+from streammatte.errors import ConfigError, SinkError
+from streammatte.frames import Frame, StreamInfo
 from streammatte.sinks.atomic import AtomicFile, writing
 from streammatte.sinks.door import Door, tags_of
 from streammatte.sinks.encoders import EncoderChoice, choose_encoder, encoder_options
@@ -26,6 +26,13 @@ _log = logging.getLogger(__name__)
 _LIMITED, _FULL = 1, 2  # AVColorRange
 _FALLBACK_RATE = Fraction(25)
 """Frames a second where the source knows none: it only fills headers and the last frame's duration."""
+
+_NO_ASPECT = {"matroska", "webm"}
+"""Muxers that PyAV gives no pixel aspect: there it must be in the encoded pictures themselves."""
+
+_INTERLEAVE_US = "1000000"
+"""How far, in microseconds, the muxer lets pictures run ahead while it waits for sound: what it holds stays bounded
+where sound begins late, ends early or is sparse. FFmpeg's own ten seconds are 100 MB of ProRes."""
 
 
 class FileSink:
@@ -55,6 +62,8 @@ class FileSink:
         self._tracks: TrackWriter | None = None
         self._door: Door | None = None
         self._rate = _FALLBACK_RATE
+        self._last_pts: int | None = None
+        self._told = False
         self._drained = False
 
     @property
@@ -70,12 +79,13 @@ class FileSink:
         UnsupportedOutputError, OutputExistsError, DiskFullError, SinkError, ConfigError
         """
         codec, crf, preset, bitrate = self._asked
-        name = choose_encoder(self._box, codec, info.has_alpha, str(self.target))
+        name = choose_encoder(self._box, codec, info.has_alpha, str(self.target), info.layout)
         choice = encoder_options(name, info.layout, info.has_alpha, crf, preset, bitrate)
         self._file.check()
         self._rate = info.rate if info.rate and info.rate > 0 else _FALLBACK_RATE
         try:
-            self._output = av.open(str(self._file.path), "w", format=self._box.muxer, options=dict(self._box.options))
+            options = dict(self._box.options) | {"max_interleave_delta": _INTERLEAVE_US}
+            self._output = av.open(str(self._file.path), "w", format=self._box.muxer, container_options=options)
             self._output.metadata.update(info.metadata)
             self._add_video(choice, info)
             if self._with_tracks and info.tracks is not None:
@@ -89,14 +99,7 @@ class FileSink:
             raise
 
     def _add_video(self, choice: EncoderChoice, info: StreamInfo) -> None:
-        width, height = self._output_size or (info.width, info.height)
-        pad = False
-        if choice.even and (width % 2 or height % 2):
-            if self._output_size:
-                raise ConfigError(f"output size {width}x{height}: {choice.name} needs even sides")
-            pad = True
-            _log.info("%s needs even sides: the last column or row of %dx%d is repeated", choice.name, width, height)
-            width, height = width + width % 2, height + height % 2
+        width, height, aspect, pad = self._shape(choice, info)
         tags = tags_of(info.color, info.layout, choice.pix_fmt, limited_only=choice.name == "prores_ks")
         self._door = Door(width, height, choice.pix_fmt, tags, pad)
         stream = self._output.add_stream(
@@ -110,34 +113,55 @@ class FileSink:
         )
         context = stream.codec_context
         context.pix_fmt = choice.pix_fmt
-        context.sample_aspect_ratio = (
-            info.sample_aspect_ratio * Fraction(info.width, width) * Fraction(height, info.height)
-            if self._output_size
-            else info.sample_aspect_ratio
-        )
-        if tags.matrix != UNSPECIFIED:
-            context.colorspace = tags.matrix
+        context.sample_aspect_ratio = aspect
+        context.colorspace = tags.matrix
         context.color_primaries = tags.primaries
         context.color_trc = tags.transfer
         context.color_range = _FULL if tags.full_range else _LIMITED
         context.thread_count = self._threads
+        # PyAV's default is threads within a picture, which x264 pays for with larger files.
         context.thread_type = "FRAME"
         self._video = stream
+
+    def _shape(self, choice: EncoderChoice, info: StreamInfo) -> tuple[int, int, Fraction, bool]:
+        """Width, height and pixel aspect of the encoded picture, and whether it is padded to even sides."""
+        width, height = self._output_size or (info.width, info.height)
+        aspect = info.sample_aspect_ratio * Fraction(info.width, width) / Fraction(info.height, height)
+        aspect = aspect if self._output_size else info.sample_aspect_ratio
+        if aspect != 1 and self._box.muxer in _NO_ASPECT and not choice.carries_aspect:
+            wide, high = square_pixels(width, height, aspect)
+            _log.info(
+                "%s cannot say that pixels are %s wide: %dx%d becomes %dx%d",
+                self.target,
+                aspect,
+                width,
+                height,
+                wide,
+                high,
+            )
+            return wide, high, Fraction(1), False
+        if not choice.even or not (width % 2 or height % 2):
+            return width, height, aspect, False
+        if self._output_size:
+            raise ConfigError(f"output size {width}x{height}: {choice.name} needs even sides")
+        _log.info("%s needs even sides: the last column or row of %dx%d is repeated", choice.name, width, height)
+        return width + width % 2, height + height % 2, aspect, True
 
     def _open_encoder(self, choice: EncoderChoice) -> None:
         try:
             self._video.codec_context.open()
         except (av.error.FFmpegError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise SinkError(
-                f"cannot write {self.target}: the encoder {choice.name} does not start ({error}); try --codec auto"
+                f"cannot write {self.target}: the encoder {choice.name} does not start ({reason}); try --codec auto"
             ) from error
 
     def process(self, item: Frame) -> list[None]:
         """Encode one frame and write the sound that has arrived."""
-        if self._door is None:
+        if self._door is None or self._output is None:
             raise SinkError(f"{self.target} is not open")
         picture = self._door.picture(item)
-        picture.pts = item.pts
+        picture.pts = self._later(item.pts)
         picture.time_base = item.time_base
         picture.duration = item.duration or max(1, round(1 / (self._rate * item.time_base)))
         with writing(self.target):
@@ -146,16 +170,26 @@ class FileSink:
                 self._tracks.write()
         return []
 
+    def _later(self, pts: int) -> int:
+        """The time, moved by as little as makes it later than the one before: encoders take no other."""
+        if self._last_pts is not None and pts <= self._last_pts:
+            if not self._told:
+                _log.warning("%s: a frame's time was not after the one before; it is moved", self.target)
+                self._told = True
+            pts = self._last_pts + 1
+        self._last_pts = pts
+        return pts
+
     def drain(self) -> list[None]:
         """Flush the encoder, write the rest of the sound and the trailer."""
         if self._output is None or self._drained:
             return []
-        self._drained = True
         with writing(self.target):
             self._output.mux(self._video.encode(None))
             if self._tracks:
                 self._tracks.drain()
             self._output.close()
+        self._drained = True
         return []
 
     def close(self) -> None:
@@ -163,13 +197,22 @@ class FileSink:
         if not self._drained:
             self.abort()
             return
-        self._output = self._video = None
+        self._output = self._video = self._tracks = None
         self._file.publish()
 
     def abort(self) -> None:
         """Remove what was written; does nothing after :meth:`close`."""
-        output, self._output, self._video = self._output, None, None
+        output, self._output, self._video, self._tracks = self._output, None, None, None
         if output is not None:
-            with suppress(av.error.FFmpegError, OSError):
+            with suppress(av.error.FFmpegError, OSError, ValueError):
                 output.close()
         self._file.discard()
+
+
+def square_pixels(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
+    """The even size with square pixels that shows a picture without losing detail: one side grows, none shrinks."""
+    if aspect > 1:
+        width = round(width * aspect)
+    else:
+        height = round(height / aspect)
+    return width + width % 2, height + height % 2

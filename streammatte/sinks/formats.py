@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CONTAINERS", "Container", "containers_with_alpha"]
+__all__ = ["CONTAINERS", "Container", "container_of", "containers_with_alpha"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Container:
         What sound is re-encoded to where the container refuses its codec.
     subtitles : str
         What text subtitles are turned into where the container refuses their codec.
+    matte : tuple of str
+        Encoders that ``auto`` tries first for mattes (gray frames).
     options : tuple of (str, str)
         Options of the muxer.
     """
@@ -36,6 +38,7 @@ class Container:
     alpha: tuple[str, ...]
     audio: str
     subtitles: str
+    matte: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
 
 
@@ -46,6 +49,9 @@ _SOFTWARE_H264 = ("libx264", "libopenh264", "mpeg4")
 
 _FRONT_INDEX = ("movflags", "+faststart")
 """The index goes before the pictures, so that a browser starts to play before it has all of the film."""
+
+_TIMES_AS_THEY_ARE = ("avoid_negative_ts", "disabled")
+"""Else the muxer moves the whole film later by the sound's lead-in (AAC begins a packet or two before zero)."""
 
 _MP4 = Container(
     muxer="mp4",
@@ -72,6 +78,8 @@ _MKV = Container(
     alpha=("ffv1", "libvpx-vp9"),
     audio="aac",
     subtitles="subrip",
+    matte=("ffv1",),
+    options=(_TIMES_AS_THEY_ARE,),
 )
 _WEBM = Container(
     muxer="webm",
@@ -85,13 +93,13 @@ _WEBM = Container(
 CONTAINERS: dict[str, Container] = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": _WEBM}
 """By the suffix of the file's name, in lower case."""
 
-_STILLS_WITH_ALPHA = {".png": "a PNG sequence (name_%04d.png)"}
+_PICTURES_WITH_ALPHA = ("PNG sequences (name_%04d.png)", ".gif (on or off)")
 
 
 def containers_with_alpha() -> list[str]:
     """What can hold an alpha channel, in words for a message: ``['.mov (prores_ks)', ...]``."""
     films = [f"{suffix} ({box.alpha[0]})" for suffix, box in CONTAINERS.items() if box.alpha]
-    return [*films, *_STILLS_WITH_ALPHA.values()]
+    return [*films, *_PICTURES_WITH_ALPHA]
 
 
 def container_of(target: Path) -> Container | None:

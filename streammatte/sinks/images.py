@@ -1,0 +1,199 @@
+"""Stills and numbered sequences: PNG, JPEG, WebP."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from streammatte.errors import ConfigError, OutputExistsError, SinkError, UnsupportedOutputError
+from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
+from streammatte.sinks.atomic import AtomicFile, AtomicFolder, writing
+from streammatte.sinks.door import Door
+from streammatte.sinks.formats import containers_with_alpha
+from streammatte.sinks.tracks import leave_out
+
+__all__ = ["IMAGE_SUFFIXES", "SequenceSink", "StillSink", "is_pattern"]
+
+_log = logging.getLogger(__name__)
+
+_PNG_LEVEL = 3
+"""zlib level of PNG: 1 is a quarter larger, 6 takes twice the time (720p film frames)."""
+
+_JPEG_QUALITY = 95
+_WEBP_LOSSLESS = 101
+
+_ENCODING: dict[str, list[int]] = {
+    ".png": [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL],
+    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY],
+    ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY],
+    ".webp": [cv2.IMWRITE_WEBP_QUALITY, _WEBP_LOSSLESS],
+}
+
+IMAGE_SUFFIXES = tuple(_ENCODING)
+_WITH_ALPHA = {".png", ".webp"}
+
+_FULL_RGB = ColorSpec(full_range=True)
+_NUMBER = re.compile(r"%(0\d+)?d")
+_IN_FOLDER = "%06d.png"
+
+
+def is_pattern(target: str) -> bool:
+    """True where the name asks for numbered pictures: ``name_%04d.png``, a folder ending in a slash or without ending."""
+    path = Path(target)
+    return target.endswith(("/", "\\")) or _NUMBER.search(path.name) is not None or (not path.suffix and path.is_dir())
+
+
+class _Encoder:
+    """Frames to the bytes of a picture file."""
+
+    def __init__(self, suffix: str, output_size: tuple[int, int] | None) -> None:
+        self._suffix = suffix
+        self._output_size = output_size
+        self._door: Door | None = None
+
+    def open(self, info: StreamInfo, target: str) -> None:
+        if info.has_alpha and self._suffix not in _WITH_ALPHA:
+            raise UnsupportedOutputError(
+                f"{target} cannot hold an alpha channel; these can: {', '.join(containers_with_alpha())}"
+            )
+        gray = info.layout is Layout.GRAY and not info.has_alpha
+        pix_fmt = "gray" if gray else "bgra" if info.has_alpha else "bgr24"
+        width, height = self._output_size or (info.width, info.height)
+        self._door = Door(width, height, pix_fmt, _FULL_RGB)
+
+    def encode(self, frame: Frame) -> bytes:
+        if self._door is None:
+            raise SinkError("the sink is not open")
+        done, data = cv2.imencode(self._suffix, _pixels(self._door.picture(frame)), _ENCODING[self._suffix])
+        if not done:
+            raise SinkError(f"a picture of {frame.width}x{frame.height} cannot be written as {self._suffix}")
+        return data.tobytes()
+
+
+def _pixels(picture: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    channels = {"gray": 1, "bgr24": 3, "bgra": 4}[picture.format.name]
+    plane = picture.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width * channels]
+    return np.ascontiguousarray(rows.reshape(plane.height, plane.width, channels))
+
+
+class StillSink:
+    """Writes one frame as a picture; see :func:`streammatte.sinks.open_sink` for the parameters."""
+
+    def __init__(self, target: Path, *, output_size: tuple[int, int] | None = None, overwrite: bool = False) -> None:
+        self._file = AtomicFile(target, overwrite)
+        self._encoder = _Encoder(target.suffix.lower(), output_size)
+        self._frames = 0
+
+    def open(self, info: StreamInfo) -> None:
+        """Refuse what cannot be held or written.
+
+        Raises
+        ------
+        UnsupportedOutputError, OutputExistsError, SinkError
+        """
+        self._encoder.open(info, str(self._file.target))
+        self._file.check()
+
+    def process(self, item: Frame) -> list[None]:
+        """Write the frame; a second one is refused."""
+        self._frames += 1
+        if self._frames > 1:
+            raise UnsupportedOutputError(
+                f"{self._file.target} holds one picture: write a film to a numbered name such as "
+                f"{self._file.target.stem}_%04d{self._file.target.suffix}"
+            )
+        data = self._encoder.encode(item)
+        self._file.create()
+        with writing(self._file.target):
+            self._file.path.write_bytes(data)
+        return []
+
+    def drain(self) -> list[None]:
+        """Nothing is held back."""
+        return []
+
+    def close(self) -> None:
+        """Make the picture appear under its name."""
+        self._file.publish()
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        self._file.discard()
+
+
+class SequenceSink:
+    """Writes numbered pictures, counted from 0; see :func:`streammatte.sinks.open_sink` for the parameters."""
+
+    def __init__(self, target: str, *, output_size: tuple[int, int] | None = None, overwrite: bool = False) -> None:
+        path = Path(target)
+        if _NUMBER.search(path.name):
+            folder, self._name = path.parent, path.name
+        else:
+            folder, self._name = path, _IN_FOLDER
+        suffix = Path(self._name).suffix.lower()
+        if suffix not in _ENCODING:
+            raise UnsupportedOutputError(f"cannot write {target}: a sequence is one of {', '.join(IMAGE_SUFFIXES)}")
+        if len(_NUMBER.findall(self._name)) != 1 or self._name.count("%") != 1:
+            raise ConfigError(f"cannot write {target}: one number such as %04d is needed in the name, no other %")
+        self._target = target
+        self._folder = AtomicFolder(folder, overwrite)
+        self._encoder = _Encoder(suffix, output_size)
+        self._frames = 0
+        self._drained = False
+
+    def open(self, info: StreamInfo) -> None:
+        """Refuse what cannot be held or written, then make the temporary folder.
+
+        Raises
+        ------
+        UnsupportedOutputError, OutputExistsError, SinkError
+        """
+        self._encoder.open(info, self._target)
+        self._folder.check()
+        self._refuse_present()
+        leave_out(info.tracks, self._target)
+        self._folder.create()
+
+    def _refuse_present(self) -> None:
+        """Pictures of an earlier run: refused, or with ``overwrite`` told of, since longer runs leave a tail."""
+        head, tail = _NUMBER.split(self._name)[0], _NUMBER.split(self._name)[-1]
+        numbered = re.compile(re.escape(head) + r"\d+" + re.escape(tail))
+        folder = self._folder.folder
+        present = [entry for entry in folder.iterdir() if numbered.fullmatch(entry.name)] if folder.is_dir() else []
+        if present and not self._folder.overwrite:
+            raise OutputExistsError(
+                f"{self._target}: {folder} holds {len(present)} pictures of that name already: "
+                "choose another name or pass --overwrite"
+            )
+        if present:
+            _log.warning("%s: of the %d pictures there, those beyond this film's end stay", self._target, len(present))
+
+    def process(self, item: Frame) -> list[None]:
+        """Write one picture."""
+        data = self._encoder.encode(item)
+        with writing(self._target):
+            (self._folder.path / (self._name % self._frames)).write_bytes(data)
+        self._frames += 1
+        return []
+
+    def drain(self) -> list[None]:
+        """Nothing is held back."""
+        self._drained = True
+        return []
+
+    def close(self) -> None:
+        """Make the pictures appear under their names; before :meth:`drain` they are given up."""
+        if self._drained:
+            self._folder.publish()
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        self._folder.discard()
