@@ -24,7 +24,9 @@ def resize(x: Tensor, like: Tensor) -> Tensor:
 class ConvBN(nn.Layer):
     """Convolution and batch norm, with the sub-layers ``_conv`` and ``_batch_norm``."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = False, **conv: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = False, **conv: int | str
+    ) -> None:
         super().__init__()
         conv.setdefault("padding", kernel_size // 2)
         self._conv = nn.Conv2D(in_channels, out_channels, kernel_size, bias_attr=None if bias else False, **conv)

@@ -11,6 +11,15 @@ from streammatte.errors import EngineUnavailableError, ModelNotFoundError
 __all__ = ["create", "names"]
 
 _FACTORIES = {
+    "ppmattingv2-stdc1-human_512": "streammatte.zoo.ppmattingv2:PPMattingV2",
+    "ppmatting-hrnet_w18-human_512": "streammatte.zoo.ppmatting:PPMatting",
+    "ppmatting-hrnet_w18-human_1024": "streammatte.zoo.ppmatting:PPMatting",
+    "human_matting-resnet34_vd": "streammatte.zoo.human_matting:HumanMatting",
+    "modnet-mobilenetv2": "streammatte.zoo.modnet:modnet_mobilenetv2",
+    "modnet-resnet50_vd": "streammatte.zoo.modnet:modnet_resnet50_vd",
+    "modnet-hrnet_w18": "streammatte.zoo.modnet:modnet_hrnet_w18",
+    "dim-vgg16": "streammatte.zoo.dim:DIM",
+    "gca-resguidedcxtatten": "streammatte.zoo.gca:GCA",
     "ppmattingv2-lite": "streammatte.zoo.ppmattingv2_lite:PPMattingV2Lite",
 }
 """Name of a network -> ``module:factory``; the factory takes no argument and gives a ``paddle.nn.Layer``."""
