@@ -19,12 +19,19 @@ One YAML file a network in ``configs/models/``, named like it:
     licence: Apache-2.0
     paper: title or address
     seed: {sad: 40.59, params_m: 8.95, flops_g: 7.51, fps: 98.89}     # published, on a V100; null where not
+    output_scale: 1                     # height of its alpha divided by that of its input
     embedded: false                     # true where it comes with the package
+    assets: {float: FILE.xml}           # an embedded network's graphs in streammatte/assets, by kind: float, int8
     files:                              # none where nothing is published
       checkpoint: {url: https://..., sha256: null, size: null}        # size in bytes
       inference: {url: https://..., sha256: null, size: null}
+    training: |
+      What it was trained on and how, with the licences of the material.
+    limits: |
+      Where it is weak.
+    quality: {stills MAD: 14.4}         # measured; keys say of what
     notes: |
-      Whatever a user should know.
+      Whatever else a user should know.
 """
 
 from __future__ import annotations
@@ -90,6 +97,11 @@ class Card:
     seed: SeedFigures = field(default_factory=SeedFigures)
     files: Mapping[str, RemoteFile] = field(default_factory=dict)
     embedded: bool = False
+    output_scale: float = 1.0
+    assets: Mapping[str, str] = field(default_factory=dict)
+    training: str = ""
+    limits: str = ""
+    quality: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
 
 
