@@ -57,7 +57,7 @@ def _unpack_into(archive: Path, work: Path) -> list[PurePosixPath]:
                 with bundle.open(entry) as packed, path.open("xb") as file:
                     shutil.copyfileobj(packed, file)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ModelError(f"{archive} is no sound zip ({error}); delete it and pull it again") from error
+        raise ModelError(f"{archive} is no sound zip ({error}); pull it again") from error
     except RuntimeError as error:
         if isinstance(error, ModelError):
             raise

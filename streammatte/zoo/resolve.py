@@ -1,4 +1,4 @@
-"""From what a user calls a model (a name, a file) to the files that an engine reads."""
+"""From what a user calls a model (a name, a file, a folder) to the files that an engine reads."""
 
 from __future__ import annotations
 
@@ -7,36 +7,56 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import streammatte
-from streammatte.errors import ModelError, ModelNotFoundError
+from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
+from streammatte.zoo.rules import InputRule, read_deploy
 
-__all__ = ["EMBEDDED", "ModelFiles", "resolve"]
+__all__ = ["EMBEDDED", "ModelFiles", "match_name", "resolve"]
 
 EMBEDDED = ("ppmattingv2-lite",)
 """Networks whose files come with the package, in ``assets/``."""
+DEPLOY_NAMES = ("deploy.yaml", "inference.yml")
+"""What PaddleSeg's export writes beside a model; the second is its form for FastDeploy."""
+PROGRAM_SUFFIXES = (".pdmodel", ".json")
+"""A Paddle program: up to 2.6 and official zips, and from 3.0 on."""
+WEIGHT_SUFFIXES = (".pdparams", ".npz")
+GRAPH_SUFFIXES = (".xml", ".onnx")
 
 _HALF = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """The files of one network.
+    """The files of one network. What it is here in is set; an engine that needs another form converts it.
 
     Parameters
     ----------
     name : str
     graphs : mapping
-        ``float`` and, where there is one, ``int8``: an OpenVINO ``.xml`` or an ``.onnx``.
+        ``float`` and, where there is one, ``int8``: what OpenVINO reads, an ``.xml``, ``.onnx`` or ``.pdmodel``.
     multiple : int
         What the sides of its input must be multiples of.
     mean, std : three floats
         Of RGB in [0, 1]; used where the graph does not normalise by itself.
+    program, params : Path, optional
+        What Paddle Inference reads: ``.pdmodel`` or ``.json``, and ``.pdiparams``.
+    weights : Path, optional
+        ``.pdparams`` or ``.npz`` of the zoo's network ``architecture``.
+    architecture : str, optional
+        A name of :func:`streammatte.zoo.names`.
+    rule : InputRule
+        Its input as card or ``deploy.yaml`` say it.
     """
 
     name: str
     graphs: Mapping[str, Path] = field(default_factory=dict)
     multiple: int = 32
-    mean: tuple[float, float, float] = _HALF
-    std: tuple[float, float, float] = _HALF
+    mean: tuple[float, ...] = _HALF
+    std: tuple[float, ...] = _HALF
+    program: Path | None = None
+    params: Path | None = None
+    weights: Path | None = None
+    architecture: str | None = None
+    rule: InputRule = field(default_factory=InputRule)
 
 
 def resolve(model: str) -> ModelFiles:
@@ -45,25 +65,49 @@ def resolve(model: str) -> ModelFiles:
     Parameters
     ----------
     model : str
-        The name of an embedded network, or the path of an ``.xml`` or ``.onnx``.
+        A name of the zoo (embedded, or pulled before); an ``.xml``, ``.onnx``, ``.pdmodel`` or ``.json`` (with its
+        ``.pdiparams`` beside); a folder with an exported Paddle model; or weights (``.pdparams``, ``.npz``), whose
+        network is told by their name or as ``NETWORK=FILE``.
 
     Raises
     ------
     ModelNotFoundError
-        Neither a known name nor a file.
+        Neither a known name nor a file, or a network whose files are not here.
     ModelError
         A file of a kind that no engine reads, or an installation without its assets.
     """
+    from streammatte.zoo.cards import card_names
+
     if model in EMBEDDED:
         return _embedded(model)
-    path = Path(model).expanduser()
+    if model in card_names():
+        return _from_store(model)
+    network, given, file = model.partition("=")
+    path = Path(file if given else model).expanduser()
     if not path.exists():
         raise ModelNotFoundError(
-            f"no model is named {model!r} and no such file exists; known: {', '.join(EMBEDDED)}, or give a path"
+            f"no model is named {model!r} and no such file exists; "
+            f"known: {', '.join(dict.fromkeys((*EMBEDDED, *card_names())))}, or give a path"
         )
-    if path.suffix not in (".xml", ".onnx"):
-        raise ModelError(f"a model file must be .xml or .onnx; got {model}")
+    if path.is_dir():
+        return _folder(path)
+    if path.suffix in WEIGHT_SUFFIXES:
+        return _weights(path, network if given else None)
+    if path.suffix in PROGRAM_SUFFIXES:
+        return _program(path, path.with_suffix(".pdiparams"), path.stem, InputRule())
+    if path.suffix not in GRAPH_SUFFIXES:
+        known = ", ".join((*GRAPH_SUFFIXES, *PROGRAM_SUFFIXES, *WEIGHT_SUFFIXES))
+        raise ModelError(f"a model file must be one of {known}, or a folder with an exported model; got {model}")
     return ModelFiles(path.stem, {"float": path})
+
+
+def match_name(path: Path) -> str | None:
+    """The network of the zoo that a file's name begins with; the longest where several do."""
+    from streammatte.zoo.registry import names
+
+    stem = path.stem.replace("_", "-").lower()
+    fitting = [name for name in names() if stem.startswith(name.replace("_", "-").lower())]
+    return max(fitting, key=len, default=None)
 
 
 def _embedded(name: str) -> ModelFiles:
@@ -73,3 +117,50 @@ def _embedded(name: str) -> ModelFiles:
     if missing:
         raise ModelError(f"the installation lacks {', '.join(missing)} in {folder}; install streammatte again")
     return ModelFiles(name, found)
+
+
+def _from_store(name: str) -> ModelFiles:
+    from streammatte.zoo.cards import load_card
+    from streammatte.zoo.store import find
+
+    rule = load_card(name).input
+    kept = find(name)
+    if kept.folder is not None:
+        return _folder(kept.folder, name)
+    if kept.checkpoint is not None:
+        return ModelFiles(name, mean=rule.mean, std=rule.std, weights=kept.checkpoint, architecture=name, rule=rule)
+    raise ModelNotFoundError(f"{name} is not here yet; run: streammatte models pull {name}")
+
+
+def _folder(folder: Path, name: str | None = None) -> ModelFiles:
+    """A folder as PaddleSeg's export leaves it, or one level above it, as its zips unpack."""
+    found = [path for depth in ("", "*/") for file in DEPLOY_NAMES for path in sorted(folder.glob(depth + file))]
+    if not found:
+        raise ModelNotFoundError(f"{folder} holds no {' or '.join(DEPLOY_NAMES)}; give the folder of an exported model")
+    deploy, home = read_deploy(found[0]), found[0].parent
+    given = Path(deploy.model)
+    programs = [home / given.name] + [home / f"{given.stem}{suffix}" for suffix in PROGRAM_SUFFIXES]
+    program = next((path for path in programs if path.is_file()), programs[0])
+    return _program(program, home / Path(deploy.params).name, name or folder.resolve().name, deploy.input)
+
+
+def _program(program: Path, params: Path, name: str, rule: InputRule) -> ModelFiles:
+    for path in (program, params):
+        if not path.is_file():
+            raise ModelNotFoundError(f"no file at {path}; an exported Paddle model is a program and its .pdiparams")
+    graphs = {"float": program} if program.suffix == ".pdmodel" else {}
+    return ModelFiles(name, graphs, mean=rule.mean, std=rule.std, program=program, params=params, rule=rule)
+
+
+def _weights(path: Path, network: str | None) -> ModelFiles:
+    from streammatte.zoo.cards import card_names, load_card
+    from streammatte.zoo.registry import names
+
+    found = network or match_name(path)
+    if found is None or found not in names():
+        raise ConfigError(
+            f"which network are the weights in {path.name} of? Give --model NETWORK={path}, "
+            f"NETWORK one of {', '.join(names())}"
+        )
+    rule = load_card(found).input if found in card_names() else InputRule()
+    return ModelFiles(path.stem, mean=rule.mean, std=rule.std, weights=path, architecture=found, rule=rule)

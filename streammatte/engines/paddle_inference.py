@@ -1,0 +1,260 @@
+"""Paddle Inference: the engine of the GPU, and the reference on the CPU."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import queue
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.engines.paddle_config import TRIMAP_INPUT, PaddleSettings, gpu_index, make_config
+from streammatte.engines.paddle_probe import choose_kernels
+from streammatte.engines.paddle_tensorrt import prepare
+from streammatte.errors import ConfigError, EngineUnavailableError, ModelError, ModelNotFoundError
+from streammatte.zoo.resolve import ModelFiles
+
+__all__ = ["PaddleEngine"]
+
+log = logging.getLogger(__name__)
+
+F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
+
+QUEUED = 1
+"""Submissions beyond the number of predictors, so that one finds its next pictures waiting."""
+
+
+class _Submission:
+    """A batch under way."""
+
+    def __init__(self, future: Future[F32]) -> None:
+        self._future = future
+
+    def result(self) -> F32:
+        """As :class:`streammatte.stages.Pending`. Raises ModelError where the inference failed."""
+        return self._future.result()
+
+
+class _Lane:
+    """One predictor and the memory for its input; one thread at a time may use it."""
+
+    def __init__(self, predictor: Any, shape: tuple[int, ...], mean: Sequence[float], std: Sequence[float]) -> None:
+        self._predictor = predictor
+        names = predictor.get_input_names()
+        self._image = predictor.get_input_handle(next(name for name in names if name != TRIMAP_INPUT))
+        self._trimap = predictor.get_input_handle(TRIMAP_INPUT) if TRIMAP_INPUT in names else None
+        self._alpha = predictor.get_output_handle(predictor.get_output_names()[0])
+        self._planes = np.empty(shape, np.float32)
+        self._scale = (1.0 / (255.0 * np.asarray(std, np.float32))).reshape(1, 3, 1, 1)
+        self._shift = (np.asarray(mean, np.float32) / np.asarray(std, np.float32)).reshape(1, 3, 1, 1)
+
+    def run(self, images: U8, trimaps: U8 | None) -> F32:
+        """Normalise, run, copy out: alpha (N, h, w)."""
+        planes = self._planes[: len(images)]
+        np.multiply(images.transpose(0, 3, 1, 2), self._scale, out=planes)
+        np.subtract(planes, self._shift, out=planes)
+        try:
+            self._image.copy_from_cpu(planes)
+            if self._trimap is not None and trimaps is not None:
+                self._trimap.copy_from_cpu(trimaps[:, None].astype(np.float32))
+            self._predictor.run()
+            alpha = np.asarray(self._alpha.copy_to_cpu(), np.float32)
+        except (RuntimeError, ValueError, NotImplementedError) as error:
+            raise ModelError(f"inference failed: {_told(error)}") from error
+        if alpha.ndim == 4 and alpha.shape[1] == 1:
+            alpha = alpha[:, 0]
+        if alpha.ndim != 3 or len(alpha) != len(images):
+            raise ModelError(f"the network gives {alpha.shape}, no alpha of one channel; it is no matting network")
+        return alpha
+
+
+class PaddleEngine:
+    """Runs an exported Paddle model with Paddle Inference.
+
+    Parameters
+    ----------
+    files : ModelFiles
+        With ``program`` (``.pdmodel`` or ``.json``) and ``params`` (``.pdiparams``).
+    device, precision, size, batch, threads, throughput
+        As :func:`streammatte.engines.open_engine`; ``cpu`` or ``gpu:N``, ``f32`` or (GPU) ``f16``.
+    trt : bool
+        TensorRT on the GPU, in float16 unless ``precision`` says otherwise. The first start builds its engines, which
+        takes minutes; later ones read them from the user's cache.
+
+    Raises
+    ------
+    ConfigError
+        The device, the precision or TensorRT is not to be had.
+    ModelNotFoundError, ModelError
+        The files are missing, damaged, or do not run.
+    EngineUnavailableError
+        Paddle is not installed, or without CUDA where a GPU is asked for.
+    """
+
+    name = "paddle"
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        *,
+        size: tuple[int, int],
+        device: str = "auto",
+        precision: str = "auto",
+        batch: int = 1,
+        threads: int = 0,
+        throughput: bool = True,
+        trt: bool = False,
+    ) -> None:
+        paddle = _paddle()
+        program, params = _files(files)
+        index = gpu_index(_device(device, paddle))
+        self.device = "cpu" if index is None else f"gpu:{index}"
+        _check_gpu(paddle, index)
+        self.precision = _precision(precision, index is not None, trt)
+        self.input_size, self.batch = size, batch
+        self.in_flight = 1 + QUEUED if throughput else 1
+        settings = PaddleSettings(
+            program=program,
+            params=params,
+            device=self.device,
+            precision=self.precision,
+            threads=threads or _cores(),
+            trt=trt,
+            batch=batch,
+            major=int(paddle.__version__.split(".")[0]),
+        )
+        if index is None:
+            settings = replace(settings, onednn=choose_kernels(settings, size, paddle.__version__))
+        elif trt:
+            settings = prepare(settings, size)
+        self.kernels = "tensorrt" if trt else "cuda" if index is not None else "onednn" if settings.onednn else "plain"
+        predictor = _create(settings, program)
+        self.needs_trimap = TRIMAP_INPUT in predictor.get_input_names()
+        self._lane = _Lane(predictor, (batch, 3, *size), files.mean, files.std)
+        self._worker: ThreadPoolExecutor | None = ThreadPoolExecutor(1, "streammatte-paddle")
+        self._slots: queue.Queue[None] = queue.Queue(self.in_flight)
+        log.info("paddle on %s runs %s in %s with %s kernels", self.device, files.name, self.precision, self.kernels)
+        self.submit(np.zeros((1, *size, 3), np.uint8), self._empty_trimap()).result()
+
+    def submit(self, images: U8, trimaps: U8 | None = None) -> _Submission:
+        """Start on images (N, H, W, 3) uint8 RGB, N up to ``batch``.
+
+        The memory is read, not copied: leave it alone until the result is there.
+        ``trimaps`` (N, H, W) uint8 in {0, 128, 255} for a network that needs one. Waits where ``in_flight`` submissions
+        are under way already.
+        """
+        self._check(images, trimaps)
+        if self._worker is None:
+            raise ConfigError("the engine was closed; open another")
+        self._slots.put(None)
+        try:
+            return _Submission(self._worker.submit(self._run, images, trimaps))
+        except BaseException:
+            self._slots.get()
+            raise
+
+    def close(self) -> None:
+        """Wait for what is under way and release the device. Safe to call twice."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.shutdown(wait=True)
+            del self._lane
+
+    def _run(self, images: U8, trimaps: U8 | None) -> F32:
+        try:
+            return self._lane.run(images, trimaps)
+        finally:
+            self._slots.get()
+
+    def _empty_trimap(self) -> U8 | None:
+        return np.full((1, *self.input_size), 128, np.uint8) if self.needs_trimap else None
+
+    def _check(self, images: U8, trimaps: U8 | None) -> None:
+        wanted = f"(1..{self.batch}, {self.input_size[0]}, {self.input_size[1]}, 3)"
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*self.input_size, 3):
+            raise ConfigError(f"images must be uint8 {wanted}; got {images.dtype} {images.shape}")
+        if not 1 <= len(images) <= self.batch:
+            raise ConfigError(f"images must be uint8 {wanted}; got {images.shape}: open the engine with a larger batch")
+        if self.needs_trimap != (trimaps is not None):
+            told = "this network needs a trimap: give --trimap" if self.needs_trimap else "this network takes no trimap"
+            raise ConfigError(told)
+        if trimaps is not None and (trimaps.shape != images.shape[:3] or trimaps.dtype != np.uint8):
+            raise ConfigError(f"trimaps must be uint8 {images.shape[:3]}; got {trimaps.dtype} {trimaps.shape}")
+
+
+def _paddle() -> Any:
+    try:
+        return importlib.import_module("paddle")
+    except ImportError as error:
+        raise EngineUnavailableError(
+            "the paddle engine needs Paddle, which is not installed; install streammatte[cpu] or streammatte[gpu]"
+        ) from error
+
+
+def _files(files: ModelFiles) -> tuple[Path, Path]:
+    if files.program is None or files.params is None:
+        raise ModelError(
+            f"{files.name} is here in no form that Paddle Inference reads; run: "
+            f"streammatte models export {files.name} --to paddle, or take --engine openvino"
+        )
+    for path in (files.program, files.params):
+        if not path.is_file():
+            raise ModelNotFoundError(f"no file at {path}; fetch or export the model again")
+    return files.program, files.params
+
+
+def _device(device: str, paddle: Any) -> str:
+    if device != "auto":
+        return device
+    return "gpu:0" if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"
+
+
+def _check_gpu(paddle: Any, index: int | None) -> None:
+    if index is None:
+        return
+    if not paddle.device.is_compiled_with_cuda():
+        raise EngineUnavailableError(
+            f"Paddle {paddle.__version__} is built for the CPU, no GPU can be used; install streammatte[gpu]"
+        )
+    count = paddle.device.cuda.device_count()
+    if index >= count:
+        raise ConfigError(f"there is no gpu:{index}; CUDA shows {count} (see nvidia-smi and CUDA_VISIBLE_DEVICES)")
+
+
+def _precision(precision: str, gpu: bool, trt: bool) -> str:
+    possible = ("f16", "f32") if gpu else ("f32",)
+    if precision == "auto":
+        return "f16" if trt else "f32"
+    if precision not in possible:
+        where = "the GPU" if gpu else "the CPU"
+        raise ConfigError(f"the paddle engine runs {' or '.join(possible)} on {where}; got --precision {precision}")
+    return precision
+
+
+def _create(settings: PaddleSettings, program: Path) -> Any:
+    from paddle import inference
+
+    try:
+        return inference.create_predictor(make_config(settings))
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        raise ModelError(f"{program} cannot be read as a Paddle model: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """The line of a Paddle message that says what is wrong; the others are a traceback in C++."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "Error" in line and "(at " not in line[:5]]
+    return (named or lines or [type(error).__name__])[-1][:300]
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
