@@ -94,7 +94,7 @@ class SinkWriter:
                 return True
             self.sink.drain()
             self.sink.close()
-        except Exception as error:  # noqa: BLE001 a sink is foreign ground; the error is kept and raised at the end
+        except Exception as error:
             self._fail(error)
         self._end()
         return False
@@ -131,7 +131,7 @@ class SinkWriter:
         _log.debug("traceback of %s", self.name, exc_info=error)
         try:
             self.sink.abort()
-        except Exception as second:  # noqa: BLE001 the first error is the one that counts
+        except Exception as second:
             _log.debug("closing %s failed too: %s", self.name, second)
 
     def _end(self) -> None:

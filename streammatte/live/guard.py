@@ -1,11 +1,12 @@
 """The only door to the sinks: what passes is a composite with its own matte, or the hold picture. Nothing else can.
 
-Fails closed: every doubt (no matte yet, a matte that cannot be one, a stage that stalls, a camera that is gone) shows the
-hold picture.
+Fails closed: every doubt (no matte yet, a matte that cannot be one, a stage that stalls, a camera that is gone) shows
+the hold picture.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from streammatte.errors import ModelError
 from streammatte.frames import Composite, Frame, Matte
 
 __all__ = ["HOLD_RATE", "STALE_AFTER", "PrivacyGuard", "Shown"]
+
+_log = logging.getLogger(__name__)
 
 STALE_AFTER = 1.0
 """Seconds without a new composite after which the hold picture is shown."""
@@ -33,8 +36,8 @@ USER = "user"
 class Shown:
     """A picture on its way to the sinks. Made by the guard alone.
 
-    ``held`` says that it is the hold picture. ``timed`` is False for hold pictures outside the stream's time (before the
-    first frame, after the last): a recording leaves them out.
+    ``held`` says that it is the hold picture. ``timed`` is False for hold pictures outside the stream's time (before
+    the first frame, after the last): a recording leaves them out.
     """
 
     frame: Frame
@@ -49,8 +52,8 @@ class PrivacyGuard:
     ----------
     send : callable
         Takes what is shown; must not block.
-    hold : Frame
-        The hold picture at the stream's size and layout.
+    hold : Frame, optional
+        The hold picture at the stream's size and layout. Until there is one, nothing is shown at all.
     stale_after : float
         Seconds, see :data:`STALE_AFTER`.
     clock : callable
@@ -60,7 +63,7 @@ class PrivacyGuard:
     def __init__(
         self,
         send: Callable[[Shown], None],
-        hold: Frame,
+        hold: Frame | None = None,
         *,
         stale_after: float = STALE_AFTER,
         clock: Callable[[], float] = time.monotonic,
@@ -120,10 +123,10 @@ class PrivacyGuard:
             for reason in [name for name, since in self._reasons.items() if name != USER and captured > since]:
                 del self._reasons[reason]
             held = bool(self._reasons)
-            if held:
-                planes = self._hold.planes
-                picture = replace(self._hold, planes=planes, pts=picture.pts, time_base=picture.time_base, captured=None)
-            self._deliver(Shown(picture, held))
+            if held and self._hold is not None:
+                picture = replace(self._hold, pts=picture.pts, time_base=picture.time_base, captured=None)
+            if not held or self._hold is not None:
+                self._deliver(Shown(picture, held))
         return not held
 
     def tick(self) -> None:
@@ -132,6 +135,7 @@ class PrivacyGuard:
             now = self._clock()
             if now - self._fresh > self._stale_after and not self._reasons:
                 self._reasons["stalled"] = now
+                _log.warning("no new picture for %.1f s: the hold picture is shown", now - self._fresh)
                 self._show_hold()
             elif self._reasons and now - self._sent >= 1 / HOLD_RATE:
                 self._show_hold()
@@ -140,9 +144,12 @@ class PrivacyGuard:
         """The session ends: the last picture that stays in a camera is the hold picture."""
         with self._lock:
             self._reasons["ended"] = float("inf")
-            self._deliver(Shown(self._hold, held=True, timed=False))
+            if self._hold is not None:
+                self._deliver(Shown(self._hold, held=True, timed=False))
 
     def _show_hold(self) -> None:
+        if self._hold is None:
+            return
         if self._anchor is None:
             self._deliver(Shown(self._hold, held=True, timed=False))
             return

@@ -1,0 +1,169 @@
+"""The matting stage of a live session: one frame in, its matte out; the size of the network follows the load."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from streammatte.errors import ModelError
+from streammatte.frames import Frame, Matte, StreamInfo, plane_shapes
+from streammatte.live.adaptive import AdaptiveController
+from streammatte.live.settings import LiveSettings
+from streammatte.live.stillness import Stillness
+from streammatte.stages import Matter
+
+__all__ = ["LiveMatter", "Rung", "blank_frame"]
+
+_log = logging.getLogger(__name__)
+
+BUSY_SHARE = 0.1
+"""Weight of the newest run in the mean time of a run: about the last ten count."""
+BLANK_LUMA = 40
+"""A dark gray, should anybody ever see it."""
+
+
+class Switch(Protocol):
+    """A smoother whose strength can be changed."""
+
+    mode: str
+
+    def reset(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A matter compiled for one size, and its smoother."""
+
+    size: int
+    matter: Matter
+    smoother: Switch | None = None
+
+
+def blank_frame(info: StreamInfo) -> Frame:
+    """A gray frame of a stream's size: for warming up, and to stand for 'nobody' under the hold picture."""
+    planes = tuple(np.full(shape, 128, np.uint8) for shape in plane_shapes(info.layout, info.width, info.height))
+    planes[0][:] = BLANK_LUMA
+    return Frame(planes, info.layout, 0, info.time_base, info.color)
+
+
+class LiveMatter:
+    """Mattes for a live session.
+
+    Parameters
+    ----------
+    rungs : sequence of Rung
+        From the largest network to the smallest; more than one makes the size adaptive.
+    idle_fps : float
+        Runs of the network a second while the picture is still; 0 runs it for every frame.
+    clock : callable
+        As ``time.monotonic``.
+    """
+
+    def __init__(
+        self, rungs: Sequence[Rung], *, idle_fps: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rungs = tuple(rungs)
+        self._clock = clock
+        self._idle_interval = 1 / idle_fps if idle_fps else 0.0
+        self._controller = AdaptiveController([rung.size for rung in rungs], clock())
+        self._stillness = Stillness()
+        self._last: Matte | None = None
+        self._last_run = float("-inf")
+        self.frames = 0
+        self.reused = 0
+        self.busy = 0.0
+
+    @property
+    def size(self) -> int:
+        """Long side of the network's input in use."""
+        return self._controller.size
+
+    @property
+    def steps(self) -> int:
+        """How often the size was changed."""
+        return self._controller.steps
+
+    def warm(self, info: StreamInfo) -> None:
+        """Run every size once on a blank frame, so that the first real one does not wait for a compiler."""
+        for rung in self._rungs:
+            self._run(rung, blank_frame(info))
+            rung.matter.reset()
+
+    def process(self, frame: Frame, settings: LiveSettings, drops: int) -> Matte:
+        """The matte of a frame, or, where the picture stands still or is frozen, the last picture and its own matte.
+
+        Raises
+        ------
+        ModelError
+            The network gave nothing.
+        """
+        self.frames += 1
+        now = self._clock()
+        if self._last is not None and (settings.freeze or self._idle(frame, now)):
+            self.reused += 1
+            return self._again(self._last, frame)
+        rung = self._choose(now, drops)
+        if rung.smoother is not None and rung.smoother.mode != settings.smooth:
+            rung.smoother.mode = settings.smooth
+            rung.smoother.reset()
+        matte = self._run(rung, frame)
+        self._last_run = now
+        spent = self._clock() - now
+        self.busy = spent if not self.busy else self.busy + BUSY_SHARE * (spent - self.busy)
+        self._last = matte
+        if self._idle_interval:
+            self._stillness.remember(frame)
+        return matte
+
+    def reset(self) -> None:
+        """After an error or another camera: nothing of the pictures before may be used."""
+        self._last = None
+        self._last_run = float("-inf")
+        for rung in self._rungs:
+            rung.matter.reset()
+
+    def close(self) -> None:
+        """Release the engines."""
+        for rung in self._rungs:
+            close: Any = getattr(rung.matter, "close", None)
+            if close is not None:
+                close()
+
+    def _idle(self, frame: Frame, now: float) -> bool:
+        if now - self._last_run >= self._idle_interval:
+            return False
+        return not self._stillness.moved(frame)
+
+    def _choose(self, now: float, drops: int) -> Rung:
+        before = self._controller.level
+        level = self._controller.update(now, self.frames, drops, self.busy)
+        if level != before:
+            self._rungs[level].matter.reset()
+            self.busy = 0.0
+            way = "down" if level > before else "up"
+            _log.info("network size steps %s to %d", way, self._controller.size)
+        return self._rungs[level]
+
+    @staticmethod
+    def _run(rung: Rung, frame: Frame) -> Matte:
+        mattes = [*rung.matter.process(frame), *rung.matter.drain()]
+        if len(mattes) != 1:
+            raise ModelError(f"the network gave {len(mattes)} mattes for one frame")
+        return mattes[0]
+
+    @staticmethod
+    def _again(last: Matte, frame: Frame) -> Matte:
+        moment = replace(
+            last.frame,
+            pts=frame.pts,
+            time_base=frame.time_base,
+            index=frame.index,
+            duration=frame.duration,
+            captured=frame.captured,
+        )
+        return replace(last, frame=moment)
