@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -90,7 +91,13 @@ def stream(src: str | os.PathLike[str], **options: Any) -> Iterator[Matte]:
     except BaseException:
         source.close()
         raise
-    return map(_as_float, mattes(source, matter))
+    return _floats(mattes(source, matter))
+
+
+def _floats(inner: Generator[Matte, None, None]) -> Iterator[Matte]:
+    with closing(inner):
+        for matte in inner:
+            yield _as_float(matte)
 
 
 def matte_image(image: str | os.PathLike[str] | npt.NDArray[np.uint8], **options: Any) -> Matte:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from streammatte.errors import RingAborted, TruncatedSourceError, UnsupportedSourceError
@@ -336,7 +336,7 @@ class Pipeline:
         )
 
 
-def mattes(source: Source, matter: Matter, capacity: int = RING_CAPACITY) -> Iterator[Matte]:
+def mattes(source: Source, matter: Matter, capacity: int = RING_CAPACITY) -> Generator[Matte, None, None]:
     """The mattes of a film, in order, made ahead in threads of their own; closing the iterator ends them.
 
     Raises what a stage raised, after the mattes before it.

@@ -233,7 +233,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     run("video", film, target / "warm.mp4", *FAST, env=env)
     (target / "warm.mp4").unlink()
     done = subprocess.run(
-        [sys.executable, "-c", code, "video", str(film), str(target / "out.mp4"), "--crf", "5", *FAST],
+        [sys.executable, "-c", code, "video", str(film), str(target / "out.mp4"), "--crf", "5", "--bg", "none", *FAST],
         capture_output=True,
         text=True,
         timeout=60,
