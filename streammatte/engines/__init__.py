@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from importlib.util import find_spec
+
 from streammatte.errors import ConfigError
 from streammatte.stages import Engine
-from streammatte.zoo.resolve import resolve
+from streammatte.zoo.resolve import ModelFiles, resolve
 
-__all__ = ["ENGINES", "PRECISIONS", "open_engine"]
+__all__ = ["ENGINES", "PRECISIONS", "choose_engine", "open_engine"]
 
-ENGINES = ("auto", "openvino")
+log = logging.getLogger(__name__)
+
+ENGINES = ("auto", "openvino", "paddle")
 """What ``engine`` may be."""
 PRECISIONS = ("auto", "int8", "bf16", "f16", "f32")
 """What ``precision`` may be."""
@@ -24,16 +29,18 @@ def open_engine(
     batch: int = 1,
     threads: int = 0,
     throughput: bool = True,
+    trt: bool = False,
 ) -> Engine:
     """Compile a network for one size of input.
 
     Parameters
     ----------
     model : str
-        The name of an embedded network, or the path of an OpenVINO ``.xml`` or an ``.onnx``.
-    engine : {"auto", "openvino"}
+        A name of the zoo or a path, as :func:`streammatte.zoo.resolve.resolve` takes it.
+    engine : {"auto", "openvino", "paddle"}
+        ``auto`` chooses as :func:`choose_engine` says; what it chose and why is logged.
     device : str
-        ``auto`` or ``cpu``; what OpenVINO names otherwise (``gpu``, ``npu``) is passed on to it.
+        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``; what OpenVINO names otherwise (``npu``) is passed on to it.
     precision : {"auto", "int8", "bf16", "f16", "f32"}
         ``auto`` takes what the device does fast.
     size : (int, int)
@@ -45,6 +52,8 @@ def open_engine(
     throughput : bool
         True for files: one stream a thread, several submissions under way. False for live pictures: one stream on all
         threads, the lowest latency.
+    trt : bool
+        TensorRT, for the paddle engine on a GPU.
 
     Raises
     ------
@@ -64,8 +73,55 @@ def open_engine(
     files = resolve(model)
     if any(side < files.multiple or side % files.multiple for side in size):
         raise ConfigError(f"{files.name} takes heights and widths in multiples of {files.multiple}; got {size}")
+    if trt and engine == "auto":
+        engine = "paddle"
+    if trt and engine != "paddle":
+        raise ConfigError(f"--trt is the paddle engine's; got --engine {engine}")
+    chosen, reason = choose_engine(engine, device, files)
+    log.info("engine %s: %s", chosen, reason)
+    from streammatte.zoo.convert import materialise
+
+    files = materialise(files, chosen, size)
+    if chosen == "paddle":
+        from streammatte.engines.paddle_inference import PaddleEngine
+
+        return PaddleEngine(
+            files,
+            device=device,
+            precision=precision,
+            size=size,
+            batch=batch,
+            threads=threads,
+            throughput=throughput,
+            trt=trt,
+        )
     from streammatte.engines.openvino import OpenVINOEngine
 
     return OpenVINOEngine(
         files, device=device, precision=precision, size=size, batch=batch, threads=threads, throughput=throughput
     )
+
+
+def choose_engine(engine: str, device: str, files: ModelFiles) -> tuple[str, str]:
+    """The engine for a device and a network, and why.
+
+    OpenVINO serves the CPU, where it runs these networks several times as fast as Paddle; Paddle Inference serves
+    NVIDIA GPUs where its build with CUDA is installed and the network is here in a form that it reads.
+    """
+    if engine != "auto":
+        return engine, "as asked"
+    if device != "auto" and not device.startswith("gpu"):
+        return "openvino", f"the fastest on --device {device}"
+    runs = files.program is not None or files.weights is not None
+    if not runs:
+        return "openvino", f"{files.name} is here as a graph, which Paddle does not read"
+    if find_spec("paddle") is None:
+        return "openvino", "Paddle is not installed"
+    import paddle
+
+    if not paddle.device.is_compiled_with_cuda():
+        return "openvino", f"the installed Paddle {paddle.__version__} is built for the CPU"
+    count = paddle.device.cuda.device_count()
+    if not count:
+        return "openvino", "CUDA shows no GPU"
+    return "paddle", f"CUDA shows {count} GPU{'s' if count > 1 else ''}"
