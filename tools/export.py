@@ -2,10 +2,10 @@
 
     python tools/export.py --weights ppmattingv2_lite.npz --calibration FOLDER --out streammatte/assets
 
-The calibration folder holds 160 or more varied pictures (JPEG or PNG) of what the network is used on: people near and far,
-in rooms and outside, standing and seated, upright and wide, some by night, none of them from the pictures that quality is
-measured on. They are taken evenly over the sorted names and are not shipped. The same weights and folder give the same
-assets. Needs the ``export`` extra.
+The calibration folder holds 160 or more varied pictures (JPEG or PNG) of what the network is used on: people near and
+far, in rooms and outside, standing and seated, upright and wide, some by night. They are taken evenly over the sorted
+names and are not shipped. Pictures that quality is measured on must not be among them: --without FOLDER leaves out the
+names that stand there. The same weights and folders give the same assets. Needs the ``export`` extra.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ MEAN = STD = (0.5, 0.5, 0.5)
 LONG_SIDE = 512
 """The product's default size; activations at other sizes have the same ranges."""
 STEP = 32
+SUFFIXES = {".jpg", ".jpeg", ".png"}
 PICTURES = 160
 """From 100 on, more pictures change the quality measured by less than the choice of pictures does."""
 
@@ -37,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help=".npz or .pdparams of the architecture")
     parser.add_argument("--calibration", type=Path, required=True, help="folder of varied pictures, 160 or more")
+    parser.add_argument("--without", type=Path, help="folder of pictures whose names are left out of the calibration")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the assets into")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -46,14 +48,15 @@ def main() -> None:
         onnx = export.to_onnx(network, Path(folder) / f"{MODEL}.onnx", network.alpha_half)
         model = export.to_openvino(onnx, MEAN, STD)
     total = export.save_openvino(model, options.out / f"{MODEL}.f16.xml")
-    small = export.quantise(model, pictures(options.calibration), PICTURES)
+    small = export.quantise(model, pictures(options.calibration, options.without), PICTURES)
     total += export.save_openvino(small, options.out / f"{MODEL}.int8.xml")
     logging.info("assets in %s: %.1f MB", options.out, total / 1e6)
 
 
-def pictures(folder: Path) -> Iterator[npt.NDArray[np.uint8]]:
+def pictures(folder: Path, without: Path | None = None) -> Iterator[npt.NDArray[np.uint8]]:
     """Pictures of a folder, evenly over the sorted names, at the size at which the product would give them."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    left_out = {path.stem for path in without.iterdir()} if without else set()
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.stem not in left_out)
     for i in np.linspace(0, len(paths) - 1, min(PICTURES, len(paths))).round().astype(int):
         picture = cv2.imread(str(paths[i]), cv2.IMREAD_COLOR)
         if picture is None:

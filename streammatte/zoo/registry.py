@@ -61,7 +61,7 @@ def create(name: str, pretrained: str | Path | None = None) -> Any:
     try:
         network = getattr(importlib.import_module(module), factory)()
     except ModuleNotFoundError as error:
-        if error.name != "paddle":
+        if (error.name or "").partition(".")[0] != "paddle":
             raise
         raise EngineUnavailableError(
             f"network {name!r} needs Paddle, which is not installed; install streammatte[cpu] or streammatte[gpu]"
