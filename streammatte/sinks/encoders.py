@@ -41,12 +41,14 @@ _SVT_PRESET = (13, 12, 11, 10, 9, 8, 6, 5, 4, 2)
 _NVENC_PRESET = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7", "p7")
 _QSV_PRESET = ("veryfast",) * 3 + ("faster", "fast", "medium", "slow", "slower", "veryslow", "veryslow")
 
-_LOSSLESS = {"ffv1", "qtrle", "png", "utvideo"}
 _EVEN_SIDES = {"h264", "hevc"}
 """Codecs whose 4:2:0 pictures must have even sides."""
 
-_CARRIES_ASPECT = {"h264", "hevc", "ffv1", "mpeg4"}
+_CARRIES_ASPECT = {"h264", "hevc"}
 """Codecs that say in their own stream how wide a pixel is."""
+
+_LOSSLESS = {"ffv1"}
+"""Encoders that keep every pixel: their pictures are never scaled for the sake of a shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class EncoderChoice:
         True where both sides of the picture must be even.
     carries_aspect : bool
         True where the encoded pictures themselves say how wide a pixel is.
+    lossless : bool
+        True where every pixel is kept.
     """
 
     name: str
@@ -75,6 +79,7 @@ class EncoderChoice:
     bit_rate: int = 0
     even: bool = False
     carries_aspect: bool = False
+    lossless: bool = False
 
 
 def has_encoder(name: str) -> bool:
@@ -133,14 +138,10 @@ def pixel_format(encoder: str, layout: Layout, alpha: bool) -> str:
         if layout is Layout.RGB:
             return "bgra" if alpha else "bgr0"
         return str(layout.value.replace("yuv", "yuva") if alpha and layout.is_yuv else layout.value)
-    if encoder == "utvideo":
-        return str({Layout.RGB: "gbrp", Layout.GRAY: "yuv420p"}.get(layout, layout.value))
     if alpha:
         return "yuva420p"
     if encoder.endswith(("_qsv", "_vaapi")):
         return "nv12"
-    if encoder == "mjpeg":
-        return "yuvj420p"
     return "yuv420p"
 
 
@@ -211,8 +212,6 @@ def encoder_options(
             options["alpha_bits"] = "8"
     elif encoder == "ffv1":
         options |= {"level": "3", "g": "1", "slicecrc": "1"}
-    elif encoder in ("mpeg4", "mjpeg") and bitrate is None:
-        options |= {"qmin": "3", "qmax": "3"}
     kind = str(av.codec.Codec(encoder, "w").canonical_name)
     return EncoderChoice(
         encoder,
@@ -221,6 +220,7 @@ def encoder_options(
         bitrate or 0,
         even=kind in _EVEN_SIDES,
         carries_aspect=kind in _CARRIES_ASPECT,
+        lossless=encoder in _LOSSLESS,
     )
 
 

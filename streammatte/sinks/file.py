@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import av.codec.context
 import av.error
 
 from streammatte.errors import ConfigError, SinkError
@@ -29,6 +30,9 @@ _FALLBACK_RATE = Fraction(25)
 
 _NO_ASPECT = {"matroska", "webm"}
 """Muxers that PyAV gives no pixel aspect: there it must be in the encoded pictures themselves."""
+
+_APPLE_HEVC = "hvc1"
+"""The name under which Apple's players take HEVC; FFmpeg's own choice, hev1, they refuse."""
 
 _INTERLEAVE_US = "1000000"
 """How far, in microseconds, the muxer lets pictures run ahead while it waits for sound: what it holds stays bounded
@@ -121,6 +125,9 @@ class FileSink:
         context.thread_count = self._threads
         # PyAV's default is threads within a picture, which x264 pays for with larger files.
         context.thread_type = "FRAME"
+        context.flags |= av.codec.context.Flags.frame_duration
+        if context.codec.canonical_name == "hevc" and self._box.muxer in ("mp4", "mov"):
+            context.codec_tag = _APPLE_HEVC
         self._video = stream
 
     def _shape(self, choice: EncoderChoice, info: StreamInfo) -> tuple[int, int, Fraction, bool]:
@@ -129,16 +136,12 @@ class FileSink:
         aspect = info.sample_aspect_ratio * Fraction(info.width, width) / Fraction(info.height, height)
         aspect = aspect if self._output_size else info.sample_aspect_ratio
         if aspect != 1 and self._box.muxer in _NO_ASPECT and not choice.carries_aspect:
+            told = f"{self.target} cannot say that its pixels are {aspect} wide:"
+            if choice.lossless:
+                _log.warning("%s they are kept and shown square", told)
+                return width, height, aspect, False
             wide, high = square_pixels(width, height, aspect)
-            _log.info(
-                "%s cannot say that pixels are %s wide: %dx%d becomes %dx%d",
-                self.target,
-                aspect,
-                width,
-                height,
-                wide,
-                high,
-            )
+            _log.info("%s %dx%d becomes %dx%d", told, width, height, wide, high)
             return wide, high, Fraction(1), False
         if not choice.even or not (width % 2 or height % 2):
             return width, height, aspect, False

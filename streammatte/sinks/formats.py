@@ -45,7 +45,7 @@ class Container:
 _H264 = ("libx264", "h264_nvenc", "h264_qsv", "h264_videotoolbox", "h264_vaapi", "h264_amf", "h264_mf", "libopenh264")
 _HEVC = ("libx265", "hevc_nvenc", "hevc_qsv", "hevc_videotoolbox", "hevc_vaapi", "hevc_amf")
 _AV1 = ("libsvtav1", "libaom-av1", "av1_nvenc", "av1_qsv", "av1_vaapi")
-_SOFTWARE_H264 = ("libx264", "libopenh264", "mpeg4")
+_SOFTWARE_H264 = ("libx264", "libopenh264")
 
 _FRONT_INDEX = ("movflags", "+faststart")
 """The index goes before the pictures, so that a browser starts to play before it has all of the film."""
@@ -56,7 +56,7 @@ _TIMES_AS_THEY_ARE = ("avoid_negative_ts", "disabled")
 _MP4 = Container(
     muxer="mp4",
     video=_SOFTWARE_H264,
-    encoders=(*_H264, *_HEVC, *_AV1, "libvpx-vp9", "mpeg4"),
+    encoders=(*_H264, *_HEVC, *_AV1, "libvpx-vp9"),
     alpha=(),
     audio="aac",
     subtitles="mov_text",
@@ -65,7 +65,7 @@ _MP4 = Container(
 _MOV = Container(
     muxer="mov",
     video=_SOFTWARE_H264,
-    encoders=(*_H264, *_HEVC, "prores_ks", "mpeg4", "mjpeg", "qtrle", "png"),
+    encoders=(*_H264, *_HEVC, "prores_ks", "qtrle", "png"),
     alpha=("prores_ks", "qtrle", "png"),
     audio="aac",
     subtitles="mov_text",
@@ -74,7 +74,7 @@ _MOV = Container(
 _MKV = Container(
     muxer="matroska",
     video=_SOFTWARE_H264,
-    encoders=(*_H264, *_HEVC, *_AV1, "libvpx-vp9", "libvpx", "ffv1", "prores_ks", "mpeg4", "mjpeg", "utvideo"),
+    encoders=(*_H264, *_HEVC, *_AV1, "libvpx-vp9", "libvpx", "ffv1", "prores_ks"),
     alpha=("ffv1", "libvpx-vp9"),
     audio="aac",
     subtitles="subrip",

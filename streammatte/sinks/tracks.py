@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import av
@@ -109,21 +110,26 @@ class TrackWriter:
             way = self._ways.get(index)
             if way is None:
                 continue
-            try:
-                self._output.mux(way.write(packet))
-            except (av.error.InvalidDataError, av.error.ArgumentError, ValueError) as error:
-                self._leave_out(index, error)
+            self._mux(index, way.write, packet)
 
     def drain(self) -> None:
         """Write the rest and what the encoders still hold."""
         self.write()
         for index, way in self._ways.items():
-            try:
-                self._output.mux(way.drain())
-            except (av.error.InvalidDataError, av.error.ArgumentError, ValueError) as error:
-                self._leave_out(index, error)
+            self._mux(index, way.drain)
             if isinstance(way, _Copy) and way.left_out:
                 _log.warning("%s: %d packets of stream %d had no usable time", self._target, way.left_out, index)
+
+    def _mux(self, index: int, make: Callable[..., list[Any]], *packet: Any) -> None:
+        try:
+            packets = make(*packet)
+        except (av.error.FFmpegError, ValueError) as error:  # nothing is written yet: only the packet is at fault
+            self._leave_out(index, error)
+            return
+        try:
+            self._output.mux(packets)
+        except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+            self._leave_out(index, error)
 
     def _leave_out(self, index: int, error: Exception) -> None:
         if index not in self._refused:
