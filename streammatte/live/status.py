@@ -41,7 +41,7 @@ class RateMeter:
 
 @dataclass(frozen=True, slots=True)
 class LiveStatus:
-    """A moment of a session. ``latency_ms`` is the first sink's since the start, ``recent_ms`` that of the last moments."""
+    """A moment of a session. ``latency_ms`` is the first sink's since the start, ``recent_ms`` of late."""
 
     frames: int
     drops: int

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import av
 import numpy as np
+import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from streammatte.frames import ColorSpec, Frame, StreamInfo, plane_shapes
@@ -34,7 +37,7 @@ class Rescaler:
         picture = av.VideoFrame(frame.width, frame.height, frame.layout.value)
         for plane, values in zip(picture.planes, frame.planes, strict=False):
             rows, columns = values.shape[0], values[0].size
-            view = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+            view = _rows(plane)
             view[:rows, :columns] = values.reshape(rows, columns)
         done = self._reformatter.reformat(
             picture,
@@ -50,11 +53,13 @@ class Rescaler:
         )
         shapes = plane_shapes(target.layout, target.width, target.height)
         return tuple(
-            np.frombuffer(plane, np.uint8)
-            .reshape(plane.height, plane.line_size)[: shape[0], : int(np.prod(shape[1:]))]
-            .reshape(shape)
+            _rows(plane)[: shape[0], : int(np.prod(shape[1:]))].reshape(shape)
             for plane, shape in zip(done.planes, shapes, strict=False)
         )
+
+
+def _rows(plane: Any) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
 
 
 def _matrix(color: ColorSpec, height: int) -> int:

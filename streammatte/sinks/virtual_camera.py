@@ -1,0 +1,86 @@
+"""A camera that other programs see, through pyvirtualcam (v4l2loopback, OBS, Unity Capture)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streammatte.errors import DeviceError, SinkError
+from streammatte.frames import Frame, StreamInfo
+from streammatte.sinks.pixels import Pixels
+
+__all__ = ["VirtualCameraSink"]
+
+_DEFAULT_RATE = 30.0
+"""Frames a second that other programs are told where the source does not say."""
+
+_NATIVE = {"I420": "yuv420p", "NV12": "nv12"}
+"""Formats of backends that are sent as they are: 1.5 bytes a pixel and no second conversion in the backend."""
+
+
+class VirtualCameraSink:
+    """Shows frames as a camera.
+
+    Parameters
+    ----------
+    device : str, optional
+        The backend's name of the device, as /dev/video10; None takes the first free one.
+    """
+
+    continuous = True
+
+    def __init__(self, device: str | None = None) -> None:
+        self._device = device
+        self._camera: Any = None
+        self._pixels = Pixels("rgb24")
+        self.name = device or "virtual camera"
+
+    def open(self, info: StreamInfo) -> None:
+        """Open the device. Raises DeviceError with the way to mend it."""
+        try:
+            import pyvirtualcam
+        except ImportError as error:
+            raise DeviceError(
+                "the virtual camera needs pyvirtualcam: pip install 'streammatte[virtualcam]'; "
+                "or show the picture by --preview, --preview-http or --record"
+            ) from error
+        formats = pyvirtualcam.PixelFormat
+        rate = float(info.rate or _DEFAULT_RATE)
+
+        def opened(kind: Any) -> Any:
+            try:
+                return pyvirtualcam.Camera(info.width, info.height, rate, fmt=kind, device=self._device)
+            except (RuntimeError, ValueError, OSError) as error:
+                reasons = " ".join(str(error).split())
+                raise DeviceError(
+                    f"no virtual camera can be opened ({reasons}); `streammatte doctor` tells how to set one up"
+                ) from error
+
+        camera = opened(formats.RGB)
+        native = camera.native_fmt
+        if native is not None and native.name in _NATIVE and info.width % 2 == info.height % 2 == 0:
+            camera.close()
+            camera = opened(native)
+            self._pixels = Pixels(_NATIVE[native.name])
+        self._camera = camera
+        self.name = camera.device
+
+    def process(self, item: Frame) -> list[None]:
+        """Show a frame."""
+        if self._camera is None:
+            raise SinkError("the virtual camera is not open")
+        self._camera.send(self._pixels.array(item))
+        return []
+
+    def drain(self) -> list[None]:
+        """Nothing is held back."""
+        return []
+
+    def close(self) -> None:
+        """Release the device."""
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            camera.close()
+
+    def abort(self) -> None:
+        """As ``close``: a camera leaves nothing behind."""
+        self.close()

@@ -1,0 +1,62 @@
+"""Sound on its way from a microphone to the sinks: pieces with the moment at which they were recorded."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["SoundFeed", "SoundPiece"]
+
+MOST_SECONDS = 10.0
+"""What a feed holds at most; a sink that does not take it for longer loses the oldest."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoundPiece:
+    """Samples (channels, n) float32 in [-1, 1]; ``captured`` is ``time.monotonic()`` at the first one."""
+
+    samples: npt.NDArray[np.float32]
+    captured: float
+
+
+class SoundFeed:
+    """A bounded queue of sound between a microphone's thread and a sink's.
+
+    Parameters
+    ----------
+    rate : int
+        Samples a second.
+    channels : int
+        1 or 2.
+    """
+
+    def __init__(self, rate: int, channels: int) -> None:
+        self.rate = rate
+        self.channels = channels
+        self._pieces: deque[SoundPiece] = deque()
+        self._held = 0
+
+    def put(self, piece: SoundPiece) -> None:
+        """Append (microphone's thread)."""
+        self._pieces.append(piece)
+        self._held += piece.samples.shape[1]
+        while self._held > MOST_SECONDS * self.rate:
+            self._held -= self._pieces.popleft().samples.shape[1]
+
+    def take(self, until: float) -> list[SoundPiece]:
+        """The pieces recorded before ``until``, in order (sink's thread)."""
+        taken = []
+        while self._pieces:
+            try:
+                piece = self._pieces.popleft()
+            except IndexError:  # the other thread threw the last one away
+                break
+            if piece.captured >= until:
+                self._pieces.appendleft(piece)
+                break
+            self._held -= piece.samples.shape[1]
+            taken.append(piece)
+        return taken

@@ -1,0 +1,230 @@
+"""Cameras through PyAV, with OpenCV where that fails."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+
+from streammatte.errors import DeviceError, StreammatteError
+from streammatte.frames import Frame, StreamInfo
+from streammatte.sources.container import reason
+from streammatte.sources.devices import FRAMEWORKS, Camera, find_camera
+from streammatte.sources.picture import Door
+
+__all__ = ["CameraSource", "negotiate", "open_camera"]
+
+_log = logging.getLogger(__name__)
+
+_MICRO = Fraction(1, 1_000_000)
+CLOCK_SLACK = 5.0
+"""Seconds by which a kernel's time of capture may lie in the past and still be taken for this machine's clock."""
+STALE = 0.25
+"""Seconds: pictures that waited longer in the driver's queue while the network was compiled are left out."""
+MOST_DAMAGED = 30
+"""Damaged pictures in a row (a loose USB plug) after which the camera counts as gone."""
+
+_WISHES: dict[str, tuple[dict[str, str], ...]] = {
+    "v4l2": ({"input_format": "mjpeg"}, {"input_format": "nv12"}, {}),
+    "avfoundation": ({"pixel_format": "nv12"}, {"pixel_format": "uyvy422"}, {}),
+    "dshow": ({"vcodec": "mjpeg"}, {"pixel_format": "nv12"}, {}),
+}
+"""Formats in order of preference: MJPEG and NV12 reach full size and rate over USB, where YUYV falls to 5 or 10 fps."""
+
+
+class CameraSource:
+    """A live input of FFmpeg's.
+
+    Parameters
+    ----------
+    container : av.container.InputContainer
+        Opened.
+    name : str
+        For messages.
+    rate : float
+        Frames a second that were asked for, where the device does not say.
+
+    Raises
+    ------
+    DeviceError
+        No picture comes.
+    """
+
+    def __init__(self, container: Any, name: str, rate: float = 30.0) -> None:
+        self._container = container
+        self._name = name
+        if not container.streams.video:
+            container.close()
+            raise DeviceError(f"{name} gives no pictures; choose another with --camera")
+        self._video = container.streams.video[0]
+        # One picture in, one out: frame threads would add a picture of delay each.
+        self._video.codec_context.thread_type = "SLICE"
+        self._pictures = self._decode()
+        try:
+            self._first = next(self._pictures, None)
+        except BaseException:
+            container.close()
+            raise
+        if self._first is None:
+            container.close()
+            raise DeviceError(f"{name} sends no picture; another program may use it, or its plug is loose")
+        picture = self._first[0]
+        self._door = Door(picture, self._video.codec_context, name)
+        got = self._video.average_rate or Fraction(rate).limit_denominator(1001)
+        self.info = StreamInfo(
+            width=self._door.width,
+            height=self._door.height,
+            layout=self._door.layout,
+            time_base=_MICRO,
+            rate=Fraction(got),
+            color=self._door.color,
+            name=name,
+        )
+        context = self._video.codec_context
+        self.got = f"{context.name} {picture.format.name} {self.info.width}x{self.info.height} {float(got):g} fps"
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames as they are captured, until the device ends or fails. Raises DeviceError."""
+        began = time.monotonic()
+        index, origin, last = 0, None, -1
+        held, self._first = self._first, None
+        for picture, captured in _chain(held, self._pictures):
+            now = time.monotonic()
+            if now - captured > STALE and now - began < 1.0:
+                continue
+            origin = captured if origin is None else origin
+            last = max(last + 1, round((captured - origin) / _MICRO))
+            planes, _ = self._door.planes(picture)
+            yield Frame(
+                planes, self._door.layout, last, _MICRO, self._door.color, index, captured=captured, owner=picture
+            )
+            index += 1
+
+    def close(self) -> None:
+        """Release the device."""
+        self._container.close()
+
+    def _decode(self) -> Iterator[tuple[Any, float]]:
+        damaged = 0
+        try:
+            for packet in self._container.demux(self._video):
+                arrived = time.monotonic()
+                try:
+                    pictures = packet.decode()
+                except av.error.InvalidDataError:
+                    damaged += 1
+                    if damaged >= MOST_DAMAGED:
+                        raise
+                    continue
+                damaged = 0
+                for picture in pictures:
+                    yield picture, _captured(picture, arrived)
+        except (av.error.FFmpegError, OSError) as error:
+            raise DeviceError(f"{self._name} failed: {reason(error)}") from error
+
+
+def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    if first is not None:
+        yield first
+    yield from rest
+
+
+def _captured(picture: Any, arrived: float) -> float:
+    """The kernel's time of capture where the picture carries it (v4l2: the monotonic clock), else its arrival."""
+    if picture.pts is None or picture.time_base is None:
+        return arrived
+    stamp = float(picture.pts * picture.time_base)
+    return stamp if 0 <= arrived - stamp < CLOCK_SLACK else arrived
+
+
+def negotiate(framework: str, address: str, name: str, size: tuple[int, int] | None, rate: float | None) -> Any:
+    """Open a device in the best format it has at the asked size and rate.
+
+    Parameters
+    ----------
+    framework, address : str
+        FFmpeg's names.
+    size : (width, height), optional
+        None takes the device's own.
+    rate : float, optional
+        Frames a second.
+
+    Raises
+    ------
+    DeviceError
+        It cannot be opened in any way; the message has the reason of each attempt.
+    """
+    wanted = {}
+    if size is not None:
+        wanted["video_size"] = f"{size[0]}x{size[1]}"
+    if rate is not None:
+        wanted["framerate"] = f"{rate:g}"
+    attempts = [wish | wanted for wish in _WISHES.get(framework, ({},))]
+    attempts += [attempt for attempt in (*_WISHES.get(framework, ()), {}) if attempt not in attempts]
+    failures = []
+    second_best: dict[str, str] | None = None
+    for options in attempts:
+        try:
+            container = av.open(address, format=framework, options=dict(options))
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            failures.append(f"{_spoken(options)}: {reason(error)}")
+            continue
+        video = next(iter(container.streams.video), None)
+        if video is not None and (size is None or (video.width, video.height) == size):
+            return container
+        second_best = second_best if second_best is not None else options
+        container.close()
+    if second_best is not None:
+        return av.open(address, format=framework, options=dict(second_best))
+    raise DeviceError(f"cannot open camera {name} ({'; '.join(dict.fromkeys(failures))}); is another program using it?")
+
+
+def _spoken(options: dict[str, str]) -> str:
+    return " ".join(options.values()) or "any format"
+
+
+def open_camera(spec: str, *, width: int | None = None, height: int | None = None, rate: float | None = None) -> Any:
+    """A camera by index, path or name.
+
+    Parameters
+    ----------
+    width, height : int, optional
+        Wanted size; one alone is ignored.
+    rate : float, optional
+        Wanted frames a second.
+
+    Raises
+    ------
+    DeviceError
+        There is no such camera, or it cannot be opened by PyAV nor by OpenCV.
+    """
+    camera = find_camera(spec)
+    if camera.problem:
+        raise DeviceError(f"camera {camera.name}: {camera.problem}")
+    size = (width, height) if width and height else None
+    framework = FRAMEWORKS.get(sys.platform, "")
+    try:
+        source = CameraSource(negotiate(framework, camera.address, camera.name, size, rate), camera.name, rate or 30.0)
+    except StreammatteError as error:
+        return _fall_back(camera, size, rate, error)
+    _log.info("camera %s: %s", camera.name, source.got)
+    if size is not None and (source.info.width, source.info.height) != size:
+        _log.warning("camera %s has no %dx%d; it gives %s", camera.name, *size, source.got)
+    return source
+
+
+def _fall_back(camera: Camera, size: tuple[int, int] | None, rate: float | None, error: StreammatteError) -> Any:
+    from streammatte.sources.camera_opencv import OpenCVCamera
+
+    try:
+        source = OpenCVCamera(camera, size, rate)
+    except DeviceError:
+        raise error from None
+    _log.warning("PyAV cannot open camera %s (%s); OpenCV can and is used: %s", camera.name, error, source.got)
+    return source
