@@ -119,7 +119,7 @@ def make_film(
         stream = out.add_stream(codec, rate=rate, options=_encoder_options(codec, options, interlaced))
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         context = stream.codec_context
-        context.time_base = time_base if codec not in ("mpeg4", "gif", "mjpeg") else 1 / rate
+        context.time_base = time_base if codec not in ("mpeg4", "gif", "mjpeg", "wrapped_avframe") else 1 / rate
         if gop:
             context.gop_size = gop
         if sar:

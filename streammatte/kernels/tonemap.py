@@ -30,7 +30,7 @@ WHITE_NITS = 203.0
 HLG_PEAK_NITS = 1000.0
 """The display that HLG's system gamma of 1.2 is meant for (BT.2100-2)."""
 
-_LUMA_STEP, _CHROMA_STEP = 16, 32
+_STEP = 16
 """10-bit codes between two nodes of the table: neutral chroma (512) falls on a node, so grey stays grey."""
 
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
@@ -105,13 +105,13 @@ def tone_table(
 
     Returns
     -------
-    ndarray (65, 33, 33, 3) float32
+    ndarray (65, 65, 65, 3) float32
         Y', Cb, Cr in 8-bit levels, limited range, not rounded; axes are Y', Cb, Cr.
     """
     y, cb, cr = np.meshgrid(
-        np.arange(0, 1025, _LUMA_STEP, dtype=np.float64),
-        np.arange(0, 1025, _CHROMA_STEP, dtype=np.float64),
-        np.arange(0, 1025, _CHROMA_STEP, dtype=np.float64),
+        np.arange(0, 1025, _STEP, dtype=np.float64),
+        np.arange(0, 1025, _STEP, dtype=np.float64),
+        np.arange(0, 1025, _STEP, dtype=np.float64),
         indexing="ij",
     )
     if full_range:
@@ -134,8 +134,8 @@ def tone_table(
 
 @njit(nogil=True, cache=True, fastmath=True, inline="always")
 def _read(table, y, cb, cr, channel):  # type: ignore[no-untyped-def]
-    i, j, k = y >> 4, cb >> 5, cr >> 5
-    a, b, c = float32(y & 15) / float32(16), float32(cb & 31) / float32(32), float32(cr & 31) / float32(32)
+    i, j, k = y >> 4, cb >> 4, cr >> 4
+    a, b, c = float32(y & 15) / float32(16), float32(cb & 15) / float32(16), float32(cr & 15) / float32(16)
     low = table[i, j, k, channel] * (1 - c) + table[i, j, k + 1, channel] * c
     high = table[i, j + 1, k, channel] * (1 - c) + table[i, j + 1, k + 1, channel] * c
     near = low * (1 - b) + high * b
@@ -178,7 +178,7 @@ def tone_map(planes: tuple[U16, U16, U16], table: F32, out: tuple[U8, U8, U8]) -
     ----------
     planes : three ndarray uint16, 0..1023
         Y', Cb, Cr, (H, W) and chroma of the same size or half of it both ways (rounded up).
-    table : ndarray (65, 33, 33, 3) float32
+    table : ndarray (65, 65, 65, 3) float32
         From :func:`tone_table`.
     out : three ndarray uint8
         Of the same shapes, C-contiguous; overwritten.

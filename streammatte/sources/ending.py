@@ -63,6 +63,7 @@ class Ending:
         self._slack = max(_TOLERANCE, _TOLERATED_FRAMES / Fraction(rate))
         self._frame_length = 1 / Fraction(rate)
         self._index = video.index
+        self._by_index = container.format.name == "avi" and bool(video.frames)
         trusted = container.format.name in _DECLARING
         self._video_end = self._declared_video(video) if trusted else None
         whole = container.duration
@@ -73,7 +74,10 @@ class Ending:
         self.seen = 0
 
     def _declared_video(self, video: Any) -> Fraction | None:
+        """Where the video stream should end. Of a cut AVI FFmpeg shortens the duration, not the frame count."""
         begin = Fraction(video.start_time or 0) * self._base
+        if self._by_index:
+            return begin + Fraction(video.frames) * self._base
         if video.duration:
             return begin + Fraction(video.duration) * self._base
         tag = _tag_seconds(video)
@@ -101,6 +105,10 @@ class Ending:
 
     def frame(self, pts: int, picture: Any) -> None:
         """Note a decoded frame."""
+        if self.seen and pts * self._base > self._last + self._slack:
+            log.info(
+                "%s has no frame between %s and %s", self._name, clock_text(self._last), clock_text(pts * self._base)
+            )
         length = picture.duration * self._base if picture.duration else self._frame_length
         self._last = pts * self._base + length
         self.seen += 1
