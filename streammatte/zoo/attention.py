@@ -6,6 +6,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from streammatte.zoo.layers import spatial_shape
+
 __all__ = ["GuidedContextualAttention"]
 
 GUIDE_KERNEL = 3
@@ -77,17 +79,16 @@ class GuidedContextualAttention(nn.Layer):
         share = _patches(unknown, GUIDE_KERNEL, 1).mean(axis=1, keepdim=True).flatten(2)
         share = share.transpose([0, 2, 1])
         patches = _patches(guide, GUIDE_KERNEL, 1)
-        grid = paddle.shape(patches)[2:]
+        height, width = (spatial_shape(patches)[axis] for axis in (0, 1))
         patches = patches.flatten(2)
         norm = paddle.sqrt(paddle.sum(patches * patches, axis=1, keepdim=True))
         score = paddle.matmul(patches / paddle.clip(norm, min=MIN_NORM), patches, transpose_x=True)
-        index = paddle.arange(0, grid[0] * grid[1], dtype="int64")
+        index = paddle.arange(0, height * width, dtype="int64")
         itself = (index.unsqueeze(0) == index.unsqueeze(1)).astype("float32").unsqueeze(0)
         score = score * self._weights(unknown, share) + SELF_PENALTY * itself * share
         values = _patches(alpha, ALPHA_KERNEL, 2).flatten(2)
         mixed = paddle.matmul(values, F.softmax(score, axis=1))
-        width = self.channels * ALPHA_KERNEL * ALPHA_KERNEL
-        mixed = mixed.reshape(paddle.concat([paddle.to_tensor([-1, width], dtype=grid.dtype), grid]))
+        mixed = mixed.reshape([0, self.channels * ALPHA_KERNEL * ALPHA_KERNEL, height, width])
         weights = _one_hot(self.channels, ALPHA_KERNEL)
         return F.conv2d_transpose(mixed, weights, stride=2, padding=1, groups=self.channels) / OVERLAP
 

@@ -9,25 +9,59 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from streammatte.errors import ModelError
-from streammatte.zoo.layers import AdaptiveAvgPool2D, ConvBNReLU, resize
+from streammatte.zoo.layers import AdaptiveAvgPool2D, ConvBNReLU, resize, spatial_shape
 
-__all__ = ["PyramidPool", "conv_up", "decoder_stage", "enlarge", "fuse_by_class", "require_trimap", "with_trimap"]
+__all__ = [
+    "Enlarge",
+    "PyramidPool",
+    "conv_up",
+    "decoder_stage",
+    "enlarge",
+    "fuse_by_class",
+    "require_trimap",
+    "shrink",
+    "with_trimap",
+]
 
 TRIMAP_MAX = 255.0
 """Foreground's value in a trimap; networks see the trimap divided by it."""
 
 
-def enlarge(x: Tensor, factor: float) -> Tensor:
-    """``x`` (N, C, h, w) bilinear (``align_corners=False``) to ``factor`` times its height and width."""
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+def enlarge(x: Tensor, factor: int, mode: str = "bilinear") -> Tensor:
+    """``x`` (N, C, h, w) at ``factor`` times its height and width, bilinear or ``nearest``, corners not aligned.
+
+    The size is handed over, not the factor: converters from Paddle cannot read a factor.
+    """
+    return F.interpolate(x, size=[side * factor for side in _sides(x)], mode=mode, align_corners=False)
+
+
+def shrink(x: Tensor, divisor: int) -> Tensor:
+    """``x`` (N, C, h, w) bilinear, corners not aligned, at a ``divisor``-th of its height and width."""
+    return F.interpolate(x, size=[side // divisor for side in _sides(x)], mode="bilinear", align_corners=False)
+
+
+def _sides(x: Tensor) -> list[int | Tensor]:
+    """Height and width, one by one."""
+    shape = spatial_shape(x)
+    return [shape[0], shape[1]]
+
+
+class Enlarge(nn.Layer):
+    """:func:`enlarge` as a layer."""
+
+    def __init__(self, factor: int = 2, mode: str = "bilinear") -> None:
+        super().__init__()
+        self.factor = factor
+        self.mode = mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, factor h, factor w)."""
+        return enlarge(x, self.factor, self.mode)
 
 
 def conv_up(in_channels: int, out_channels: int, factor: int) -> nn.Layer:
     """3x3 convolution with batch norm and ReLU, then bilinear enlargement."""
-    return nn.Sequential(
-        ConvBNReLU(in_channels, out_channels, 3, bias=True),
-        nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False),
-    )
+    return nn.Sequential(ConvBNReLU(in_channels, out_channels, 3, bias=True), Enlarge(factor))
 
 
 def decoder_stage(channels: Sequence[int], dilation: int = 1) -> nn.Layer:
@@ -39,7 +73,7 @@ def decoder_stage(channels: Sequence[int], dilation: int = 1) -> nn.Layer:
         ConvBNReLU(given, wanted, 3, bias=True, padding=step, dilation=step)
         for given, wanted, step in zip(channels, channels[1:], (1, dilation, dilation), strict=False)
     ]
-    return nn.Sequential(first, *rest, nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
+    return nn.Sequential(first, *rest, Enlarge())
 
 
 def fuse_by_class(semantic: Tensor, detail: Tensor) -> Tensor:

@@ -27,7 +27,11 @@ OPSET = 17
 
 
 def to_onnx(
-    network: Any, path: str | Path, forward: Callable[[Any], Any] | None = None, size: tuple[int, int] | None = None
+    network: Any,
+    path: str | Path,
+    forward: Callable[..., Any] | None = None,
+    size: tuple[int, int] | None = None,
+    trimap: bool = False,
 ) -> Path:
     """Write a network as ONNX.
 
@@ -41,6 +45,8 @@ def to_onnx(
         What to export instead of ``network.forward``: a method that takes the image and gives alpha.
     size : (int, int), optional
         Fixed height and width; without it both stay open.
+    trimap : bool
+        Whether the network takes a trimap (N, 1, H, W) as its second input, ``trimap``.
 
     Raises
     ------
@@ -58,13 +64,14 @@ def to_onnx(
             super().__init__()
             self.network = network
 
-        def forward(self, image: Any) -> Any:
-            return run(image)
+        def forward(self, image: Any, trimap: Any = None) -> Any:
+            return run(image) if trimap is None else run(image, trimap)
 
     # the networks are traced as they run: Paddle's source transformation knows only a part of Python
     paddle.jit.ignore_module([sys.modules[name] for name in list(sys.modules) if name.startswith("streammatte.zoo")])
     height, width = size or (None, None)
-    spec = [paddle.static.InputSpec([None, 3, height, width], "float32", "image")]
+    channels = {"image": 3, "trimap": 1} if trimap else {"image": 3}
+    spec = [paddle.static.InputSpec([None, c, height, width], "float32", name) for name, c in channels.items()]
     with tempfile.TemporaryDirectory(prefix="streammatte-export-") as folder:
         try:
             paddle.jit.save(paddle.jit.to_static(Traced(), input_spec=spec, full_graph=True), f"{folder}/model")
@@ -74,7 +81,22 @@ def to_onnx(
             )
         except (RuntimeError, TypeError, ValueError, StopIteration) as error:
             raise ModelError(f"{type(network).__name__} cannot be written as ONNX: {error}") from error
+    _centre_single_cells(Path(path))
     return Path(path)
+
+
+def _centre_single_cells(path: Path) -> None:
+    """Let every resize in an ONNX file take the centre where its result is one pixel long, as Paddle does.
+
+    The converter writes ``pytorch_half_pixel``, which takes the first pixel there: small pictures come out wrong.
+    """
+    onnx = _need("onnx")
+    model = onnx.load(str(path))
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Resize" and attribute.s == b"pytorch_half_pixel":
+                attribute.s = b"half_pixel"
+    onnx.save(model, str(path))
 
 
 def to_openvino(onnx: str | Path, mean: Sequence[float], std: Sequence[float]) -> Any:

@@ -8,7 +8,7 @@ from paddle import Tensor, nn
 
 from streammatte.zoo.attention import GuidedContextualAttention
 from streammatte.zoo.backbones.resnet_gca import ResNetGCA, spectral_conv
-from streammatte.zoo.blocks import TRIMAP_MAX, require_trimap, with_trimap
+from streammatte.zoo.blocks import TRIMAP_MAX, Enlarge, require_trimap, with_trimap
 
 __all__ = ["GCA"]
 
@@ -40,8 +40,7 @@ class _Block(nn.Layer):
         self.bn2 = nn.BatchNorm(wanted)
         self.up = up
         if up:
-            twice = nn.UpsamplingNearest2D(scale_factor=2)
-            self.upsample = nn.Sequential(twice, spectral_conv(given, wanted, 1), nn.BatchNorm(wanted))
+            self.upsample = nn.Sequential(Enlarge(2, "nearest"), spectral_conv(given, wanted, 1), nn.BatchNorm(wanted))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(F.leaky_relu(self.bn1(self.conv1(x)), SLOPE)))

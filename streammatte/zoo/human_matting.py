@@ -13,7 +13,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from streammatte.zoo.backbones.resnet_vd import resnet34_vd
-from streammatte.zoo.blocks import PyramidPool, conv_up, decoder_stage, enlarge, fuse_by_class
+from streammatte.zoo.blocks import PyramidPool, conv_up, decoder_stage, enlarge, fuse_by_class, shrink
 from streammatte.zoo.layers import ConvBNReLU
 
 __all__ = ["HumanMatting"]
@@ -46,9 +46,9 @@ class _Refiner(nn.Layer):
 
     def forward(self, image: Tensor, coarse: Tensor) -> Tensor:
         """The picture and what is known at a quarter of its size -> alpha (N, 1, H, W), not clipped."""
-        x = F.pad(paddle.concat([enlarge(coarse, 2), enlarge(image, 0.5)], axis=1), [3, 3, 3, 3])
+        x = F.pad(paddle.concat([enlarge(coarse, 2), shrink(image, 2)], axis=1), [3, 3, 3, 3])
         x = self.conv2(self.conv1(x))
-        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        x = enlarge(x, 2, "nearest")
         return self.conv4(self.conv3(paddle.concat([x, F.pad(image, [2, 2, 2, 2])], axis=1)))
 
 
@@ -91,7 +91,7 @@ class HumanMatting(nn.Layer):
         ``glance`` (N, 3), the probabilities of foreground, transition and background, ``focus`` (N, 1), alpha in the
         transition, ``fusion`` (N, 1) of the two and ``error`` (N, 1), how far that is expected to be off
         """
-        maps = self.backbone(enlarge(image, 0.25))
+        maps = self.backbone(shrink(image, 4))
         glance = F.softmax(self._glance(maps[-1]), axis=1)
         details = self._focus(maps)
         focus = F.sigmoid(details[:, :1])

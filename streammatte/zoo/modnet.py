@@ -12,7 +12,7 @@ from paddle import Tensor, nn
 from streammatte.zoo.backbones.hrnet import HRNetW18
 from streammatte.zoo.backbones.mobilenet_v2 import MobileNetV2
 from streammatte.zoo.backbones.resnet_vd import resnet50_vd
-from streammatte.zoo.blocks import enlarge
+from streammatte.zoo.blocks import enlarge, shrink
 
 __all__ = ["MODNet", "modnet_hrnet_w18", "modnet_mobilenetv2", "modnet_resnet50_vd"]
 
@@ -95,9 +95,9 @@ class _HighResolution(nn.Layer):
     def forward(self, image: Tensor, half: Tensor, quarter: Tensor, semantic: Tensor) -> Tensor:
         """The picture, the backbone's maps at 2x and 4x and the semantic map at 8x -> map at 2x."""
         half = self.tohr_enc2x(half)
-        x = self.conv_enc2x(paddle.concat([enlarge(image, 0.5), half], axis=1))
+        x = self.conv_enc2x(paddle.concat([shrink(image, 2), half], axis=1))
         x = self.conv_enc4x(paddle.concat([x, self.tohr_enc4x(quarter)], axis=1))
-        x = self.conv_hr4x(paddle.concat([x, enlarge(semantic, 2), enlarge(image, 0.25)], axis=1))
+        x = self.conv_hr4x(paddle.concat([x, enlarge(semantic, 2), shrink(image, 4)], axis=1))
         return self.conv_hr2x(paddle.concat([enlarge(x, 2), half], axis=1))
 
 
