@@ -17,7 +17,7 @@ from streammatte._version import __version__
 from streammatte.cache import user_cache_dir
 from streammatte.errors import ConfigError, ModelError
 from streammatte.zoo.graph import is_normalised, normalised
-from streammatte.zoo.program import PARAMS, need, program_in, write_paddle
+from streammatte.zoo.program import PARAMS, chatter_to_stderr, need, program_in, write_paddle
 from streammatte.zoo.resolve import ModelFiles
 
 __all__ = ["TARGETS", "graph_of", "materialise", "save_as"]
@@ -155,16 +155,18 @@ def _onnx(files: ModelFiles, target: Path, size: tuple[int, int] | None) -> Path
         from streammatte.zoo.export import to_onnx
 
         network = _network(files)
-        return to_onnx(network, target, getattr(network, "alpha_half", None), size, files.rule.trimap)
+        with chatter_to_stderr():
+            return to_onnx(network, target, getattr(network, "alpha_half", None), size, files.rule.trimap)
     if files.program is None or files.params is None:
         raise ModelError(f"{files.name} is here as {_form(files)}, from which no ONNX can be made; give its weights")
     paddle2onnx = need("paddle2onnx")
     from streammatte.zoo.export import OPSET
 
     try:
-        paddle2onnx.export(
-            str(files.program), str(files.params), str(target), opset_version=OPSET, optimize_tool="None"
-        )
+        with chatter_to_stderr():
+            paddle2onnx.export(
+                str(files.program), str(files.params), str(target), opset_version=OPSET, optimize_tool="None"
+            )
     except (RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{files.program} cannot be written as ONNX: {error}") from error
     if not target.is_file():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import yaml
 from streammatte.errors import EngineUnavailableError, ModelError
 from streammatte.zoo.rules import InputRule
 
-__all__ = ["PARAMS", "need", "program_in", "write_paddle"]
+__all__ = ["PARAMS", "chatter_to_stderr", "need", "program_in", "write_paddle"]
 
 PARAMS = "model.pdiparams"
 
@@ -49,7 +51,8 @@ def write_paddle(network: Any, folder: Path, rule: InputRule, size: tuple[int, i
     spec = [paddle.static.InputSpec([None, c, height, width], "float32", name) for name, c in channels.items()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        paddle.jit.save(paddle.jit.to_static(Traced(), input_spec=spec, full_graph=True), str(folder / "model"))
+        with chatter_to_stderr():
+            paddle.jit.save(paddle.jit.to_static(Traced(), input_spec=spec, full_graph=True), str(folder / "model"))
     except (RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{type(network).__name__} cannot be written as a Paddle program: {error}") from error
     table = {
@@ -99,3 +102,16 @@ def need(package: str) -> Any:
         raise EngineUnavailableError(
             f"converting needs {package}, which is not installed; install streammatte[export]"
         ) from error
+
+
+@contextmanager
+def chatter_to_stderr() -> Iterator[None]:
+    """Send what native code prints on standard output to standard error: a film may be going out there."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
