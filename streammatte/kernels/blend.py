@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import boolean, float32, int64, njit, types, void
 
-from streammatte.kernels.rows import BYTES, BYTES_OUT, FLOATS, GRID, INDICES, axis_taps, flat
+from streammatte.kernels.rows import BYTES, BYTES_OUT, FLOATS, GRID, INDICES, flat, frame_taps
 
 __all__ = ["PlaneEstimate", "blend_plane", "foreground_plane"]
 
@@ -97,7 +97,7 @@ def _over(  # type: ignore[no-untyped-def]
 def _run(out: U8, image: U8, alpha: U8, back: U8, estimate: PlaneEstimate | None, straight: bool) -> None:
     height, width = image.shape
     fore_small, back_small = estimate or _NOTHING
-    taps = axis_taps(height, fore_small.shape[0]) + axis_taps(width, fore_small.shape[1])
+    taps = frame_taps((height, width), fore_small.shape)
     source, source_step = flat(image)
     ground, ground_step = flat(back)
     _over(

@@ -6,11 +6,25 @@ and without vector instructions. A flat view of the same memory with an explicit
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 from numba import types
 
-__all__ = ["BYTES", "BYTES_OUT", "FLOATS", "FLOATS_OUT", "GRID", "GRID_OUT", "INDICES", "axis_taps", "flat"]
+__all__ = [
+    "BYTES",
+    "BYTES_OUT",
+    "FLOATS",
+    "FLOATS_OUT",
+    "GRID",
+    "GRID_OUT",
+    "INDICES",
+    "Taps",
+    "axis_taps",
+    "flat",
+    "frame_taps",
+]
 
 BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 BYTES_OUT = types.Array(types.uint8, 1, "C")
@@ -19,6 +33,9 @@ FLOATS_OUT = types.Array(types.float32, 1, "C")
 GRID = types.Array(types.float32, 2, "C", readonly=True)
 GRID_OUT = types.Array(types.float32, 2, "C")
 INDICES = types.Array(types.int32, 1, "C", readonly=True)
+
+Taps = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.float32]]
+"""Left cells and right weights of the rows, then of the columns."""
 
 
 def flat(plane: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int]:
@@ -59,3 +76,9 @@ def axis_taps(size: int, small: int) -> tuple[npt.NDArray[np.int32], npt.NDArray
     at = np.clip((np.arange(size) + 0.5) * (small / size) - 0.5, 0, small - 1)
     left = np.minimum(at.astype(np.int32), max(small - 2, 0))
     return left, (at - left).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def frame_taps(size: tuple[int, int], small: tuple[int, int]) -> Taps:
+    """``axis_taps`` of the rows and of the columns, from (height, width) to (height, width)."""
+    return axis_taps(size[0], small[0]) + axis_taps(size[1], small[1])
