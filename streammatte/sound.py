@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass
 
@@ -38,25 +39,22 @@ class SoundFeed:
         self.channels = channels
         self._pieces: deque[SoundPiece] = deque()
         self._held = 0
+        self._lock = threading.Lock()
 
     def put(self, piece: SoundPiece) -> None:
         """Append (microphone's thread)."""
-        self._pieces.append(piece)
-        self._held += piece.samples.shape[1]
-        while self._held > MOST_SECONDS * self.rate:
-            self._held -= self._pieces.popleft().samples.shape[1]
+        with self._lock:
+            self._pieces.append(piece)
+            self._held += piece.samples.shape[1]
+            while self._held > MOST_SECONDS * self.rate:
+                self._held -= self._pieces.popleft().samples.shape[1]
 
     def take(self, until: float) -> list[SoundPiece]:
         """The pieces recorded before ``until``, in order (sink's thread)."""
         taken = []
-        while self._pieces:
-            try:
+        with self._lock:
+            while self._pieces and self._pieces[0].captured < until:
                 piece = self._pieces.popleft()
-            except IndexError:  # the other thread threw the last one away
-                break
-            if piece.captured >= until:
-                self._pieces.appendleft(piece)
-                break
-            self._held -= piece.samples.shape[1]
-            taken.append(piece)
+                self._held -= piece.samples.shape[1]
+                taken.append(piece)
         return taken

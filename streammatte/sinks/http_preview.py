@@ -46,7 +46,7 @@ class HttpPreviewSink:
         return []
 
     def wait_newer(self, number: int, timeout: float) -> tuple[int, bytes]:
-        """The next picture after ``number``: (its number, JPEG); ``(number, b"")`` when none came in time or it ended."""
+        """The next picture after ``number`` as (its number, JPEG); ``(number, b"")`` where none came in time."""
         with self._news:
             self._waiting += 1
             try:

@@ -1,0 +1,150 @@
+"""Sends a live session to a server."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import av.error
+
+from streammatte.errors import SinkError, UnsupportedOutputError
+from streammatte.frames import Frame, StreamInfo
+from streammatte.sinks.live_muxer import LiveMuxer
+from streammatte.sound import SoundFeed
+
+__all__ = ["StreamSink"]
+
+_log = logging.getLogger(__name__)
+
+_MUXERS = {
+    "rtmp": "flv",
+    "rtmps": "flv",
+    "rtsp": "rtsp",
+    "srt": "mpegts",
+    "udp": "mpegts",
+    "tcp": "mpegts",
+    "http": "mpegts",
+    "https": "mpegts",
+}
+"""Container by the URL's scheme."""
+
+_OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "flv": {"flvflags": "no_duration_filesize"}}
+_QUALITY = {"preset": "veryfast"}
+BITS_A_PIXEL = 0.08
+"""Of H.264 at constant bit rate for a talking head: 2.2 Mbit/s at 720p and 30 frames a second."""
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+"""Seconds until a broken connection is tried again; doubled with every failure."""
+
+
+class StreamSink:
+    """Streams H.264 (and AAC) to a URL; a broken connection is opened again, frames meanwhile are lost to it alone.
+
+    Parameters
+    ----------
+    url : str
+        rtmp, rtmps, rtsp, srt (where FFmpeg has it), udp, tcp, http.
+    feed : SoundFeed, optional
+        Sound to go with it.
+    timeout : float
+        Seconds that the server may take.
+    clock : callable
+        As ``time.monotonic``.
+    """
+
+    continuous = False
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        feed: SoundFeed | None = None,
+        timeout: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        scheme = url.partition("://")[0].lower()
+        if scheme not in _MUXERS:
+            raise UnsupportedOutputError(f"cannot stream to {url}: give a URL of {', '.join(_MUXERS)}")
+        self._url = url
+        self._shown_url = re.sub(r"//[^/@]*@", "//", url).rpartition("?")[0] or re.sub(r"//[^/@]*@", "//", url)
+        self._kind = _MUXERS[scheme]
+        self._feed = feed
+        self._timeout = timeout
+        self._clock = clock
+        self._info: StreamInfo | None = None
+        self._muxer: LiveMuxer | None = None
+        self._wait = FIRST_WAIT
+        self._retry_at = 0.0
+        self.lost = 0
+        self.connects = 0
+
+    def open(self, info: StreamInfo) -> None:
+        """Remember the description; connecting waits for the first frame, since it may take a while."""
+        self._info = info
+
+    def process(self, item: Frame) -> list[None]:
+        """Send a frame, or lose it while there is no connection."""
+        if self._info is None:
+            raise SinkError(f"{self._shown_url} is not open")
+        try:
+            if self._muxer is None:
+                if self._clock() < self._retry_at:
+                    self.lost += 1
+                    return []
+                self._muxer = self._connect(self._info)
+            self._muxer.write(item)
+            self._wait = FIRST_WAIT
+        except (av.error.FFmpegError, OSError) as error:
+            if isinstance(error, av.error.ProtocolNotFoundError):
+                raise UnsupportedOutputError(
+                    f"cannot stream to {self._shown_url}: this build of FFmpeg does not know the protocol"
+                ) from error
+            self._broke(error)
+        return []
+
+    def drain(self) -> list[None]:
+        """Flush the encoder and say good-bye."""
+        muxer, self._muxer = self._muxer, None
+        if muxer is not None:
+            with suppress(av.error.FFmpegError, OSError):
+                muxer.close()
+        return []
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        muxer, self._muxer = self._muxer, None
+        if muxer is not None:
+            with suppress(av.error.FFmpegError, OSError, ValueError):
+                muxer.drop()
+
+    def _connect(self, info: StreamInfo) -> LiveMuxer:
+        rate = float(info.rate or 30)
+        bits = round(info.width * info.height * rate * BITS_A_PIXEL)
+        muxer = LiveMuxer(
+            self._url,
+            info,
+            self._kind,
+            dict(_OPTIONS.get(self._kind, {})),
+            {**_QUALITY, "maxrate": str(bits), "bufsize": str(bits)},
+            bit_rate=bits,
+            feed=self._feed,
+            timeout=(self._timeout, self._timeout),
+        )
+        self.connects += 1
+        _log.info("streaming to %s, %.1f Mbit/s", self._shown_url, bits / 1e6)
+        return muxer
+
+    def _broke(self, error: Exception) -> None:
+        self.abort()
+        self.lost += 1
+        self._retry_at = self._clock() + self._wait
+        _log.warning(
+            "%s: %s; next attempt in %.0f s", self._shown_url, getattr(error, "strerror", None) or error, self._wait
+        )
+        self._wait = min(2 * self._wait, LONGEST_WAIT)

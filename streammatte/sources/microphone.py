@@ -1,0 +1,104 @@
+"""A microphone, or the sound of a file at its own pace."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+
+from streammatte.errors import DeviceError
+from streammatte.sound import SoundFeed, SoundPiece
+from streammatte.sources.container import reason
+
+__all__ = ["Microphone"]
+
+_log = logging.getLogger(__name__)
+
+RATE = 48_000
+"""Samples a second that everything is brought to: what cameras, RTMP servers and players expect."""
+_FRAMEWORKS = {"linux": ("pulse", "alsa"), "darwin": ("avfoundation",), "win32": ("dshow",)}
+
+
+class Microphone:
+    """Reads sound and hands it to any number of feeds.
+
+    Parameters
+    ----------
+    spec : str
+        ``default``, the system's name of a device (``hw:1``, ``Built-in Microphone``), or a file with sound.
+
+    Raises
+    ------
+    DeviceError
+        It cannot be opened.
+    """
+
+    name = "microphone"
+
+    def __init__(self, spec: str = "default") -> None:
+        self._file = Path(spec).is_file()
+        self._container = _open(spec, self._file)
+        if not self._container.streams.audio:
+            self._container.close()
+            raise DeviceError(f"{spec} has no sound; choose another with --mic")
+        self._stream = self._container.streams.audio[0]
+        channels = min(2, self._stream.codec_context.channels)
+        self.channels = max(1, channels)
+        self._resampler = av.AudioResampler("fltp", "mono" if self.channels == 1 else "stereo", RATE)
+        self._feeds: list[SoundFeed] = []
+        self._stopped = threading.Event()
+
+    def feed(self) -> SoundFeed:
+        """Another feed; call before ``run``."""
+        made = SoundFeed(RATE, self.channels)
+        self._feeds.append(made)
+        return made
+
+    def run(self) -> None:
+        """Read until the end or ``interrupt``: the body of a thread. Losing the microphone loses the sound alone."""
+        start = time.monotonic()
+        taken = 0
+        try:
+            for frame in self._container.decode(self._stream):
+                arrived = time.monotonic()
+                for piece in self._resampler.resample(frame):
+                    samples = np.asarray(piece.to_ndarray(), np.float32)
+                    count = samples.shape[1]
+                    captured = start + taken / RATE if self._file else arrived - count / RATE
+                    taken += count
+                    for feed in self._feeds:
+                        feed.put(SoundPiece(samples, captured))
+                if self._file and self._stopped.wait(max(0.0, start + taken / RATE - time.monotonic())):
+                    break
+                if self._stopped.is_set():
+                    break
+        except (av.error.FFmpegError, OSError) as error:
+            _log.warning("the microphone failed (%s); the picture goes on without sound", reason(error))
+        finally:
+            self._container.close()
+
+    def interrupt(self) -> None:
+        """End ``run`` soon; safe from any thread."""
+        self._stopped.set()
+
+
+def _open(spec: str, is_file: bool) -> Any:
+    if is_file:
+        attempts: list[tuple[str | None, str]] = [(None, spec)]
+    else:
+        address = {"darwin": f"none:{spec}", "win32": f"audio={spec}"}.get(sys.platform, spec)
+        attempts = [(framework, address) for framework in _FRAMEWORKS.get(sys.platform, ())]
+    failures = []
+    for framework, address in attempts:
+        try:
+            return av.open(address, format=framework)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            failures.append(f"{framework or 'file'}: {reason(error)}")
+    raise DeviceError(f"cannot open the microphone {spec} ({'; '.join(failures)}); choose another with --mic DEVICE")
