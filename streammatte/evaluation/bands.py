@@ -11,15 +11,15 @@ import numpy.typing as npt
 from streammatte.errors import ConfigError
 from streammatte.frames import U8
 
-__all__ = ["BAND_PIXELS", "SEED_KERNEL", "transition_band", "trimap_from_alpha"]
+__all__ = ["BAND_RADIUS", "SEED_KERNEL", "transition_band", "trimap_from_alpha"]
 
 Array = npt.NDArray[Any]
 
 SEED_KERNEL = 25
 """Width in pixels of the ellipse by which PaddleSeg widens the transition when a data set brings no trimap."""
 
-BAND_PIXELS = 7
-"""Width in pixels of the ellipse that widens the band; see docs/evaluation.md."""
+BAND_RADIUS = 7
+"""How many pixels around the transition belong to the band (a square window of 15)."""
 
 BAND_RANGE = (0.02, 0.98)
 """Alpha between these is transition: one or two grey levels beside 0 and 255 are an encoder's noise."""
@@ -59,15 +59,15 @@ def trimap_from_alpha(alpha: Array, kernel: int = SEED_KERNEL) -> U8:
     return trimap
 
 
-def transition_band(alpha: Array, width: int = BAND_PIXELS) -> npt.NDArray[np.bool_]:
+def transition_band(alpha: Array, radius: int = BAND_RADIUS) -> npt.NDArray[np.bool_]:
     """Where 0.02 < alpha < 0.98, and what lies around it.
 
     Parameters
     ----------
     alpha : ndarray (H, W), uint8 or float in 0..1
         The true matte.
-    width : int
-        Width in pixels of the ellipse that widens the transition.
+    radius : int
+        Pixels by which the transition is widened to each side, corners included.
 
     Returns
     -------
@@ -75,6 +75,6 @@ def transition_band(alpha: Array, width: int = BAND_PIXELS) -> npt.NDArray[np.bo
     """
     one = 255 if alpha.dtype == np.uint8 else 1
     core = (alpha > BAND_RANGE[0] * one) & (alpha < BAND_RANGE[1] * one)
-    ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    band: npt.NDArray[np.bool_] = cv2.dilate(core.astype(np.uint8), ellipse).astype(np.bool_)
+    square = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    band: npt.NDArray[np.bool_] = cv2.dilate(core.astype(np.uint8), square).astype(np.bool_)
     return band

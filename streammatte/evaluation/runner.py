@@ -20,7 +20,7 @@ from streammatte.evaluation.mattes import FilmOpener, MatteReader, matte_of, rea
 from streammatte.evaluation.scoring import ItemScore, Scorer, foreground_error
 from streammatte.frames import U8, Frame, Matte
 
-__all__ = ["MatteMaker", "score_item", "score_pair"]
+__all__ = ["MatteMaker", "Trimaps", "score_item", "score_pair"]
 
 Array = npt.NDArray[Any]
 
