@@ -95,7 +95,7 @@ class VideoOptions(MatteOptions):
 
     @classmethod
     def build(cls, base: Mapping[str, Any] | None = None, /, **given: Any) -> VideoOptions:
-        """Defaults, then ``base`` (a preset), then ``given`` (None is not given). Raises ConfigError for unknown keys."""
+        """Defaults, then ``base`` (a preset), then ``given`` (None is not given). Raises ConfigError."""
         known = {field.name for field in fields(cls)}
         merged = {**(base or {}), **{key: value for key, value in given.items() if value is not None}}
         unknown = sorted(set(merged) - known)
