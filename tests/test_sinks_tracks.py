@@ -257,7 +257,7 @@ def test_pictures_do_not_pile_up_while_sound_is_missing(tmp_path):
     with av.open(str(given)) as film:
         feed = TrackFeed(tuple(film.streams))
         sink = open_sink(tmp_path / "film.mkv", codec="ffv1")
-        frames = make_frames(times=[30000 * i for i in range(120)])
+        frames = make_frames(size=(320, 240), times=[30000 * i for i in range(120)])
         sink.open(info_of(frames, tracks=feed))
         sizes = []
         for frame in frames:
