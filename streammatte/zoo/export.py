@@ -81,21 +81,21 @@ def to_onnx(
             )
         except (RuntimeError, TypeError, ValueError, StopIteration) as error:
             raise ModelError(f"{type(network).__name__} cannot be written as ONNX: {error}") from error
-    _centre_single_cells(Path(path))
+    _start_single_cells(Path(path))
     return Path(path)
 
 
-def _centre_single_cells(path: Path) -> None:
-    """Let every resize in an ONNX file take the centre where its result is one pixel long, as Paddle does.
+def _start_single_cells(path: Path) -> None:
+    """Let every resize in an ONNX file take the first pixel where its result is one pixel long, as Paddle does.
 
-    The converter writes ``pytorch_half_pixel``, which takes the first pixel there: small pictures come out wrong.
+    The converter writes ``half_pixel``, which takes the centre there: small pictures come out wrong.
     """
     onnx = _need("onnx")
     model = onnx.load(str(path))
     for node in model.graph.node:
         for attribute in node.attribute:
-            if node.op_type == "Resize" and attribute.s == b"pytorch_half_pixel":
-                attribute.s = b"half_pixel"
+            if node.op_type == "Resize" and attribute.s == b"half_pixel":
+                attribute.s = b"pytorch_half_pixel"
     onnx.save(model, str(path))
 
 
