@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import boolean, float32, int64, njit, types, void
+from numba import boolean, float32, int64, njit, void
 
 from streammatte.kernels.rows import BYTES, BYTES_OUT, FLOATS, GRID, INDICES, flat, frame_taps
 
@@ -25,9 +25,47 @@ _BLOCK = 32
 _NOTHING: PlaneEstimate = (np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32))
 
 
-@njit(types.uint8(float32), inline="always", nogil=True, cache=True)
-def _level(value):  # type: ignore[no-untyped-def]
-    return np.uint8(np.int32(min(max(value, float32(0.0)), float32(255.0)) + float32(0.5)))
+@njit(nogil=True, cache=True)
+def _sum(values):  # type: ignore[no-untyped-def]
+    total = np.int32(0)
+    for i in range(values.size):
+        total = np.int32(total + values[i])
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _copy(out, source):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        out[i] = source[i]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _enlarge(out, line, columns, weights):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        at = columns[i]
+        out[i] = line[at] + weights[i] * (line[at + 1] - line[at])
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _mix(out, source, ground, matte):  # type: ignore[no-untyped-def]
+    scale, half = float32(1.0 / 255.0), float32(0.5)
+    for i in range(out.size):
+        p = float32(matte[i]) * scale
+        under = float32(ground[i])
+        out[i] = np.uint8(np.int32(under + p * (float32(source[i]) - under) + half))
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _mix_estimated(out, source, ground, matte, fore, behind, straight):  # type: ignore[no-untyped-def]
+    scale, one, zero, top, half = float32(1.0 / 255.0), float32(1.0), float32(0.0), float32(255.0), float32(0.5)
+    for i in range(out.size):
+        p = float32(matte[i]) * scale
+        f = fore[i]
+        f += p * (float32(source[i]) - p * f - (one - p) * behind[i])
+        f = min(max(f, zero), top)
+        share = one if straight and matte[i] > 0 else p
+        under = float32(ground[i])
+        out[i] = np.uint8(np.int32(under + share * (f - under) + half))
 
 
 @njit(
@@ -45,53 +83,54 @@ def _over(  # type: ignore[no-untyped-def]
     rows, row_weights, columns, column_weights,
 ):  # fmt: skip
     h, w = fore_small.shape
-    fore = np.empty(w + 1, np.float32)
-    behind = np.empty(w + 1, np.float32)
-    scale = float32(1.0 / 255.0)
-    one = float32(1.0)
+    fore_line = np.empty(w + 1, np.float32)
+    back_line = np.empty(w + 1, np.float32)
+    fore = np.empty(width, np.float32)
+    behind = np.empty(width, np.float32)
+    blocks = (width + _BLOCK - 1) // _BLOCK
+    state = np.empty(blocks, np.uint8)
     for y in range(height):
         source = image[y * image_step : y * image_step + width]
         ground = back[y * back_step : y * back_step + width]
         matte = alpha[y * width : y * width + width]
         target = out[y * width : y * width + width]
-        ready = False
-        for start in range(0, width, _BLOCK):
-            stop = min(start + _BLOCK, width)
-            least, most = np.uint8(255), np.uint8(0)
-            for x in range(start, stop):
-                least = min(least, matte[x])
-                most = max(most, matte[x])
-            if most == 0:
+        soft = False
+        for k in range(blocks):
+            block = matte[k * _BLOCK : min(k * _BLOCK + _BLOCK, width)]
+            total = _sum(block)
+            state[k] = 0 if total == 0 else (2 if total == 255 * block.size else 1)
+            soft |= state[k] == 1
+        if soft and estimate:
+            upper = rows[y]
+            lower = min(upper + 1, h - 1)
+            weight = row_weights[y]
+            for x in range(w):
+                fore_line[x] = fore_small[upper, x] + weight * (fore_small[lower, x] - fore_small[upper, x])
+                back_line[x] = back_small[upper, x] + weight * (back_small[lower, x] - back_small[upper, x])
+            fore_line[w], back_line[w] = fore_line[w - 1], back_line[w - 1]
+        k = 0
+        while k < blocks:
+            kind = state[k]
+            start = k * _BLOCK
+            while k < blocks and state[k] == kind:
+                k += 1
+            stop = min(k * _BLOCK, width)
+            if kind == 0:
+                _copy(target[start:stop], ground[start:stop])
+            elif kind == 2:
+                _copy(target[start:stop], source[start:stop])
+            elif estimate:
+                _enlarge(fore[start:stop], fore_line, columns[start:stop], column_weights[start:stop])
+                _enlarge(behind[start:stop], back_line, columns[start:stop], column_weights[start:stop])
+                _mix_estimated(
+                    target[start:stop], source[start:stop], ground[start:stop], matte[start:stop],
+                    fore[start:stop], behind[start:stop], straight,
+                )  # fmt: skip
+            elif straight:
                 for x in range(start, stop):
-                    target[x] = ground[x]
-            elif least == 255 or (straight and not estimate and least > 0):
-                for x in range(start, stop):
-                    target[x] = source[x]
-            elif not estimate:
-                for x in range(start, stop):
-                    p = float32(matte[x]) * scale
-                    share = one if straight and matte[x] > 0 else p
-                    target[x] = _level(share * float32(source[x]) + (one - share) * float32(ground[x]))
+                    target[x] = source[x] if matte[x] > 0 else ground[x]
             else:
-                if not ready:
-                    top = rows[y]
-                    bottom = min(top + 1, h - 1)
-                    weight = row_weights[y]
-                    for x in range(w):
-                        fore[x] = fore_small[top, x] + weight * (fore_small[bottom, x] - fore_small[top, x])
-                        behind[x] = back_small[top, x] + weight * (back_small[bottom, x] - back_small[top, x])
-                    fore[w], behind[w] = fore[w - 1], behind[w - 1]
-                    ready = True
-                for x in range(start, stop):
-                    i = columns[x]
-                    t = column_weights[x]
-                    f = fore[i] + t * (fore[i + 1] - fore[i])
-                    b = behind[i] + t * (behind[i + 1] - behind[i])
-                    p = float32(matte[x]) * scale
-                    f += p * (float32(source[x]) - p * f - (one - p) * b)
-                    f = min(max(f, float32(0.0)), float32(255.0))
-                    share = one if straight and matte[x] > 0 else p
-                    target[x] = _level(share * f + (one - share) * float32(ground[x]))
+                _mix(target[start:stop], source[start:stop], ground[start:stop], matte[start:stop])
 
 
 def _run(out: U8, image: U8, alpha: U8, back: U8, estimate: PlaneEstimate | None, straight: bool) -> None:
