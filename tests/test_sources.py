@@ -248,6 +248,7 @@ def test_synthetic_frames_fit_their_truth():
     np.testing.assert_array_equal(frames[0].planes[0][still], frames[6].planes[0][still])
 
 
+@pytest.mark.slow
 def test_every_shared_film_matches_independent_decoders(shared):
     films = sorted(path for path in (shared / "clips").iterdir() if path.suffix in (".mp4", ".mkv", ".avi"))
     assert films

@@ -99,7 +99,7 @@ def test_a_duration_alone_keeps_the_times(tmp_path):
 
 def test_a_start_beyond_the_end_names_the_length(tmp_path):
     path = make_film(tmp_path / "a.mp4", frames=25)
-    with pytest.raises(SourceError, match=r"lasts 1\.00 s.*start 7"):
+    with pytest.raises(SourceError, match=r"lasts 1\.00 s.*start 7 s.*beyond its end"):
         open_source(path, start=7)
 
 
@@ -121,3 +121,36 @@ def test_a_long_last_frame_is_no_fault(tmp_path):
     path = make_film(tmp_path / "a.mp4", pts=[0, 3600, 7200, 400_000])
     assert sum(1 for _ in open_source(path).frames()) == 4
     assert picture(0, 8, 8).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("name,made", [
+    ("a.ts", {"container": "mpegts", "options": {"preset": "medium", "bf": "3"}}),
+    ("a.flv", {"options": {"preset": "medium", "bf": "3"}}),
+    ("a.avi", {"codec": "mpeg4", "options": {"bf": "2"}}),
+    ("a.h264", {"container": "h264", "options": {"preset": "medium", "bf": "2"}}),
+    ("a.gif", {"codec": "gif", "pix_fmt": "rgb8"}),
+    ("a.mp4", {"options": {"preset": "medium", "bf": "3"}}),
+])  # fmt: skip
+def test_every_container_starts_at_the_asked_frame(tmp_path, name, made):
+    path = make_film(tmp_path / name, frames=60, gop=20, **made)
+    whole = list(open_source(path).frames())
+    for index in (3, 21, 38, 57):
+        start = whole[index].time - whole[0].time
+        part = list(open_source(path, start=round(start, 4), duration=0.08).frames())
+        assert [frame.index for frame in part] == [0, 1]
+        assert part[0].pts == 0
+        np.testing.assert_array_equal(part[0].planes[0], whole[index].planes[0])
+
+
+def test_a_start_before_a_late_picture(tmp_path):
+    path = make_film(tmp_path / "a.mkv", pts=[90_000 + 3600 * n for n in range(20)], audio="libopus", audio_seconds=1.7)
+    part = list(open_source(path, start=0.3).frames())
+    assert len(part) == 20
+    assert part[0].pts == 0
+
+
+def test_a_source_is_read_once(tmp_path):
+    source = open_source(make_film(tmp_path / "a.mp4", frames=3))
+    assert sum(1 for _ in source.frames()) == 3
+    with pytest.raises(SourceError, match="read already"):
+        next(source.frames())

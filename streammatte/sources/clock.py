@@ -30,10 +30,15 @@ class Clock:
         The demuxer's name.
     step : int
         One frame in units of the stream's time base, 1 or more.
+
+    Attributes
+    ----------
+    by_dts : bool
+        Times come from decoding times.
     """
 
     def __init__(self, format_name: str, step: int) -> None:
-        self._by_dts = format_name in _WITHOUT_PTS
+        self.by_dts = format_name in _WITHOUT_PTS
         self._step = max(1, step)
         self._first_dts: int | None = None
         self._delay: int | None = None
@@ -45,13 +50,9 @@ class Clock:
         if self._first_dts is None and packet.dts is not None:
             self._first_dts = packet.dts
 
-    def forget(self) -> None:
-        """The demuxer jumped: times start anew."""
-        self._first_dts = self._delay = self._last = None
-
     def time(self, frame: Any) -> int:
         """Presentation time of the next frame in display order, in units of the stream's time base."""
-        pts = self._from_dts(frame.dts) if self._by_dts else frame.pts
+        pts = self._from_dts(frame.dts) if self.by_dts else frame.pts
         if pts is None:
             pts = self._from_dts(frame.dts) if self._last is None else self._last + self._step
         pts = 0 if pts is None else int(pts)
@@ -84,6 +85,7 @@ class Cut:
     """
 
     def __init__(self, origin: Fraction, start: Fraction | None, duration: Fraction | None) -> None:
+        self.origin = origin
         self.begin = None if start is None else origin + start
         self.end = None if duration is None else origin + (start or 0) + duration
         self.shift: Fraction | None = None if start is not None else Fraction(0)
@@ -91,6 +93,10 @@ class Cut:
     def before(self, time: Fraction) -> bool:
         """True for a frame shown before the part begins."""
         return self.begin is not None and time < self.begin - _EDGE
+
+    def late(self, time: Fraction) -> bool:
+        """True for a frame that cannot be the first one wanted: another one may lie between the start and it."""
+        return self.begin is not None and time > max(self.begin, self.origin) + _EDGE
 
     def after(self, time: Fraction) -> bool:
         """True for a frame shown once the part is over."""

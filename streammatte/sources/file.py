@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import av.error
+import av.format
 
 from streammatte.errors import SourceError, UnsupportedSourceError
 from streammatte.frames import Frame, StreamInfo, TrackFeed
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 
 _MICRO = 1_000_000
 _DEFAULT_RATE = Fraction(25)
+_PIPE = "pipe:0"
+_STEPS_BACK = (0, 2, 10, 60)
+"""Seconds before the start at which the search for a keyframe begins, one after the other."""
+
 _INTERLEAVE = Fraction(2)
 """Seconds that are read on after the last wanted frame, for sound that is stored later than its picture."""
 
@@ -67,40 +72,104 @@ class FileSource:
         tracks: bool = True,
     ) -> None:
         self._name = name or address
-        self._container = open_container(address, self._name, timeout=timeout, url="://" in address)
+        self._address, self._timeout, self._threads, self._tracks = address, timeout, threads, tracks
+        self._asked = tuple(None if value is None else Fraction(str(value)) for value in (start, duration))
         self._lock = threading.Lock()
+        self._container: Any = None
         try:
-            self._prepare(start, duration, threads, tracks)
+            picture, pts = self._begin()
+            self._first: tuple[Any, int] | None = (picture, pts)
+            self._door = Door(picture, self._video.codec_context, self._name)
+            self._shift = round((self._cut.shift or 0) / self._base)
+            self.info = self._describe(picture)
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self, start: float | None, duration: float | None, threads: int, tracks: bool) -> None:
+    def _open(self) -> None:
+        """Open the film at its beginning (again)."""
+        self.close()
+        self._container = open_container(self._address, self._name, timeout=self._timeout, url="://" in self._address)
         self._video = best_video(self._container, self._name)
-        set_threads(self._video, threads)
+        set_threads(self._video, self._threads)
         self._others = carried_streams(self._container)
-        self._feed = TrackFeed(self._others) if tracks else None
-        self._early: list[Any] = []
+        self._feed = TrackFeed(self._others) if self._tracks else None
         self._base = Fraction(self._video.time_base)
-        rate = self._video.average_rate or self._video.guessed_rate or _DEFAULT_RATE
-        self._clock = Clock(self._container.format.name, round(1 / (rate * self._base)))
-        origin = Fraction(self._container.start_time or 0, _MICRO)
-        self._cut = Cut(
-            origin,
-            None if start is None else Fraction(str(start)),
-            None if duration is None else Fraction(str(duration)),
-        )
-        self._ending = Ending(self._container, self._video, self._name)
-        if start:
-            self._seek()
-        self._pictures = self._decode()
-        self._first = self._first_picture(start)
-        picture, _ = self._first
-        self._door = Door(picture, self._video.codec_context, self._name)
-        self._shift = round((self._cut.shift or 0) / self._base)
-        self.info = self._describe(picture, rate)
+        self._rate = Fraction(self._video.average_rate or self._video.guessed_rate or _DEFAULT_RATE)
+        self._anew()
 
-    def _describe(self, picture: Any, rate: Fraction) -> StreamInfo:
+    def _anew(self) -> None:
+        """Forget what was read, before reading from another place."""
+        self._early: list[Any] = []
+        self._clock = Clock(self._container.format.name, round(1 / (self._rate * self._base)))
+        self._cut = Cut(Fraction(self._container.start_time or 0, _MICRO), *self._asked)
+        self._ending = Ending(self._container, self._video, self._name)
+        self._pictures = self._decode()
+
+    def _begin(self) -> tuple[Any, int]:
+        """The first wanted picture and its time.
+
+        Searching is only trusted when it lands at or before the start; some containers land behind it. Then the search
+        starts further back, and in the end the film is read from its beginning.
+        """
+        self._open()
+        found, landed = None, False
+        if self._asked[0] and self._searchable():
+            for back in _STEPS_BACK:
+                if not self._search(back):
+                    break
+                found, landed = self._first_picture(searched=True)
+                if landed:
+                    break
+                self._anew()
+            if not landed:
+                self._open()
+        if not landed:
+            found, _ = self._first_picture(searched=False)
+        if found is not None:
+            return found
+        if self._asked[0] and self._ending.seen:
+            raise SourceError(
+                f"{self._name} lasts {self._ending.length():.2f} s; "
+                f"the part asked for (start {float(self._asked[0]):g} s) lies beyond its end, give an earlier start"
+            )
+        raise UnsupportedSourceError(
+            f"{self._name} has a video stream but no frame can be decoded; the file may be damaged"
+        )
+
+    def _searchable(self) -> bool:
+        """False for pipes, for raw streams, and for films in decoding order whose times need every frame before."""
+        kind = self._container.format
+        raw = bool(av.format.Flags(kind.flags) & av.format.Flags.no_timestamps)
+        return not (raw or self._address == _PIPE or (self._clock.by_dts and self._video.codec_context.has_b_frames))
+
+    def _search(self, back: int) -> bool:
+        """Go to the keyframe before the start, or ``back`` seconds before that; False where that cannot be."""
+        at = (self._cut.begin or 0) - back
+        if back and at < self._cut.origin:
+            return False
+        try:
+            self._container.seek(int(at / self._base), stream=self._video, backward=True)
+        except av.error.FFmpegError as error:
+            log.info("%s cannot be searched (%s); it is read from its beginning", self._name, reason(error))
+            return False
+        return True
+
+    def _first_picture(self, *, searched: bool) -> tuple[tuple[Any, int] | None, bool]:
+        """The first wanted picture with its time, and whether decoding began at or before the part's start."""
+        landed = not searched
+        for picture, pts in self._pictures:
+            time = pts * self._base
+            landed = landed or not self._cut.late(time)
+            if self._cut.before(time):
+                continue
+            if self._cut.after(time) or not landed:
+                break
+            self._cut.hold(time)
+            return (picture, pts), landed
+        return None, landed
+
+    def _describe(self, picture: Any) -> StreamInfo:
         door, video = self._door, self._video
         ratio = Fraction(video.sample_aspect_ratio or 1)
         interlaced = bool(picture.interlaced_frame)
@@ -112,7 +181,7 @@ class FileSource:
             height=door.height,
             layout=door.layout,
             time_base=self._base,
-            rate=Fraction(rate),
+            rate=self._rate,
             color=door.color,
             sample_aspect_ratio=1 / ratio if door.orientation.swaps else ratio,
             frame_count=(video.frames or None) if whole else None,
@@ -124,37 +193,15 @@ class FileSource:
             tracks=self._feed,
         )
 
-    def _seek(self) -> None:
-        assert self._cut.begin is not None
-        try:
-            self._container.seek(int(self._cut.begin / self._base), stream=self._video, backward=True)
-        except av.error.FFmpegError as error:
-            log.info("%s cannot be searched (%s); it is read from its beginning", self._name, reason(error))
-        self._clock.forget()
-
-    def _first_picture(self, start: float | None) -> tuple[Any, int]:
-        for picture, pts in self._pictures:
-            time = pts * self._base
-            if self._cut.before(time):
-                continue
-            if self._cut.after(time):
-                break
-            self._cut.hold(time)
-            return picture, pts
-        if start and self._ending.seen:
-            raise SourceError(
-                f"{self._name} lasts {self._ending.length():.2f} s; --start {start:g} lies beyond its end"
-            )
-        raise UnsupportedSourceError(
-            f"{self._name} has a video stream but no frame can be decoded; the file may be damaged"
-        )
-
     def frames(self) -> Iterator[Frame]:
         """The frames in order of presentation, once; TruncatedSourceError after the last good one of a broken film."""
+        if self._first is None:
+            raise SourceError(f"{self._name} has been read already; open it again")
         picture, pts = self._first
+        self._first = None
         index = 0
         yield self._frame(picture, pts, index)
-        del picture, self._first
+        del picture
         for picture, pts in self._pictures:
             time = pts * self._base
             if self._cut.before(time):
@@ -239,7 +286,8 @@ class FileSource:
         if self._feed is None or packet.size == 0:
             return
         if self._cut.shift is None:
-            self._early.append(packet)
+            if packet.pts is None or not self._cut.before(packet.pts * packet.time_base):
+                self._early.append(packet)
             return
         for waiting in (*self._early, packet):
             if self._cut.place(waiting):
