@@ -16,7 +16,7 @@ from streammatte.evaluation.datasets import Item, find_items
 from streammatte.evaluation.page import as_html, error_map
 from streammatte.evaluation.report import Report, as_table, seed_line
 from streammatte.evaluation.runner import score_item
-from streammatte.evaluation.scoring import foreground_error
+from streammatte.evaluation.scoring import Scorer, foreground_error
 
 HEIGHT, WIDTH = 96, 128
 
@@ -225,3 +225,13 @@ def test_the_tool_compares_two_settings(full_set):
     assert any(line.split()[:2] == ["stills", "grad"] for line in done.stdout.splitlines())
     done = subprocess.run(list(map(str, [*command, "--compare", "refine"])), capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "OPTION=VALUE" in done.stderr
+
+
+def test_worst_frames_are_the_worst_and_no_neighbours():
+    errors = np.full(60, 0.01)
+    errors[[5, 6, 7, 30, 31, 50]] = [0.3, 0.5, 0.4, 0.2, 0.25, 0.1]
+    scorer = Scorer("film", "film", ("mad",), film=True)
+    truth = np.zeros((8, 8))
+    for number, error in enumerate(errors):
+        scorer.add(str(number), truth + error, truth)
+    assert [frame.name for frame in scorer.result().worst] == ["6", "31", "50"]

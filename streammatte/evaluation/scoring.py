@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,9 @@ Array = npt.NDArray[Any]
 
 WORST_FRAMES = 3
 """Frames an item keeps for the report's pictures."""
+
+WORST_GAP = 10
+"""Frames that lie between two kept ones at least: neighbours show the same fault."""
 
 THUMBNAIL = 320
 """Long side in pixels of a kept picture: an error is seen, and a report of a film stays under a megabyte."""
@@ -242,13 +244,15 @@ class Scorer:
         return values
 
     def _keep(self, name: str, error: float, p: Array, t: Array, picture: Callable[[], U8] | None) -> None:
-        rank = (error, -len(self._score.frames))
-        if len(self._kept) == WORST_FRAMES and rank <= self._kept[0][:2]:
+        place = len(self._score.frames)
+        near = next((kept for kept in self._kept if place + kept[1] < WORST_GAP), None)
+        rival = near or (min(self._kept) if len(self._kept) == WORST_FRAMES else None)
+        if rival is not None and error <= rival[0]:
             return
+        if rival is not None:
+            self._kept.remove(rival)
         shown = None if picture is None else _small(picture())
-        frame = WorstFrame(name, error, _small(_bytes(p)), _small(_bytes(t)), shown)
-        push = heapq.heappush if len(self._kept) < WORST_FRAMES else heapq.heapreplace
-        push(self._kept, (*rank, frame))
+        self._kept.append((error, -place, WorstFrame(name, error, _small(_bytes(p)), _small(_bytes(t)), shown)))
 
 
 def _bytes(matte: Array) -> U8:
