@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from streammatte.errors import ModelError, RingAborted
 from streammatte.frames import Frame, Matte
@@ -40,6 +41,16 @@ MOST_FAILURES = 30
 """Frames in a row without a matte after which the session ends: about a second of a network that is broken for good."""
 
 
+class Helper(Protocol):
+    """Something that runs beside the picture: a microphone."""
+
+    name: str
+
+    def run(self) -> None: ...
+
+    def interrupt(self) -> None: ...
+
+
 class LivePipeline:
     """A camera through matting and compositing to any number of sinks.
 
@@ -54,6 +65,10 @@ class LivePipeline:
     sinks : list of (name, Sink)
         At least one; the first one's latency is the session's.
     board : SettingsBoard
+    duration : float, optional
+        Seconds, counted from when the network is warm, after which the session ends.
+    helpers : sequence of Helper
+        Run beside, from when the network is warm.
     on_status : callable, optional
         Called about once a second in the caller's thread with a LiveStatus.
     on_tick : callable, optional
@@ -68,6 +83,8 @@ class LivePipeline:
         sinks: list[tuple[str, Sink]],
         board: SettingsBoard,
         *,
+        duration: float | None = None,
+        helpers: Sequence[Helper] = (),
         on_status: Callable[[LiveStatus], None] | None = None,
         on_tick: Callable[[], None] | None = None,
     ) -> None:
@@ -80,6 +97,8 @@ class LivePipeline:
         self._guard = PrivacyGuard(self._fanout.send)
         self._captured: RingBuffer[Frame] = RingBuffer(1, "drop_oldest")
         self._matted: RingBuffer[Matte] = RingBuffer(1)
+        self._duration = duration
+        self._helpers = tuple(helpers)
         self._on_status = on_status
         self._on_tick = on_tick
         self._warm = threading.Event()
@@ -89,6 +108,7 @@ class LivePipeline:
         self._error: BaseException | None = None
         self._failures = 0
         self._shown = 0
+        self._until = float("inf")
         self._began = time.monotonic()
         self._rate = RateMeter()
         self._threads: list[threading.Thread] = []
@@ -152,6 +172,7 @@ class LivePipeline:
             ("compositing", self._composite),
             *((writer.name, writer.run) for writer in self._fanout.writers if not writer.main_thread),
         ]
+        bodies += [(helper.name, self._beside(helper)) for helper in self._helpers]
         for name, body in bodies:
             thread = threading.Thread(target=self._guarded, args=(body,), name=f"live-{name}", daemon=True)
             self._threads.append(thread)
@@ -183,7 +204,7 @@ class LivePipeline:
             self._guard.tick()
             if self._on_tick is not None:
                 self._on_tick()
-            if not self._fanout.alive or self.board.current.quit:
+            if not self._fanout.alive or self.board.current.quit or time.monotonic() >= self._until:
                 return
             if self._on_status is not None and time.monotonic() - reported >= STATUS_EVERY:
                 reported += STATUS_EVERY
@@ -197,11 +218,24 @@ class LivePipeline:
             else:
                 self._guard.release(USER)
 
+    def _beside(self, helper: Helper) -> Callable[[], None]:
+        def body() -> None:
+            if self._warmed():
+                helper.run()
+
+        return body
+
+    def _warmed(self) -> bool:
+        """Wait until the network is warm; False when the session ends before."""
+        while not self._warm.wait(TICK):
+            if self._stopping.is_set():
+                return False
+        return True
+
     def _read(self) -> None:
         try:
-            while not self._warm.wait(TICK):
-                if self._stopping.is_set():
-                    return
+            if not self._warmed():
+                return
             for frame in self._source.frames():
                 if self._stopping.is_set():
                     break
@@ -218,6 +252,7 @@ class LivePipeline:
         try:
             matter.warm(self._source.info)
             self._matter = matter
+            self._until = time.monotonic() + (self._duration or float("inf"))
             self._warm.set()
             while taken := self._captured.get_batch():
                 matte = self._try_matte(matter, taken.pop())
@@ -268,6 +303,8 @@ class LivePipeline:
         self._stopping.set()
         if hasattr(self._source, "interrupt"):
             self._source.interrupt()
+        for helper in self._helpers:
+            helper.interrupt()
         self._captured.abort()
         self._matted.abort()
         self._fanout.finish()

@@ -58,6 +58,11 @@ class HttpPreviewSink:
             return self._number, self._picture
 
     @property
+    def number(self) -> int:
+        """Number of the newest picture."""
+        return self._number
+
+    @property
     def closed(self) -> bool:
         """True once the session has ended."""
         return self._closed

@@ -1,0 +1,189 @@
+"""``streammatte webcam``: a live camera in, a camera with a new background out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import click
+
+from streammatte.cli import options as shared
+from streammatte.config import load_preset
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Put a new background behind a live camera.")
+@click.option("--camera", metavar="WHAT", help="Index, path or name; a URL; a film or picture at its own pace. [0]")
+@click.option("--width", type=click.IntRange(16), help="Wanted width of the camera's picture, with --height.")
+@click.option("--height", type=click.IntRange(16), help="Wanted height.")
+@click.option("--fps", type=float, help="Wanted frames a second. [30]")
+@click.option("--mirror", is_flag=True, default=None, help="Change left and right over, but for the background.")
+@click.option("--loop", is_flag=True, default=None, help="A film as camera begins again at its end.")
+@click.option("--duration", type=float, metavar="SECONDS", help="End after this time.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Give a silent server up after this. [10]")
+@click.option(
+    "--bg", "backgrounds", multiple=True, metavar="WHAT", help="Image, film, colour or blur[:N]; repeatable. [blur]"
+)
+@click.option("--fit", type=click.Choice(["cover", "contain", "stretch"]), help="Background of another shape. [cover]")
+@click.option("--hold", metavar="WHAT", help="Picture shown whenever there is no matte. [the background alone]")
+@click.option(
+    "--adaptive", type=click.Choice(["on", "off"]), help="Smaller network where the machine is too slow. [on]"
+)
+@click.option("--idle-fps", type=float, help="Runs of the network a second while nothing moves; 0 is all. [10]")
+@click.option(
+    "--virtual-camera",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[DEVICE]",
+    help="Camera for other programs (default sink).",
+)
+@click.option("--preview", is_flag=True, default=None, help="A window; keys: b e s f m h q.")
+@click.option("--preview-http", metavar="HOST:PORT", help="Preview for a browser, as 127.0.0.1:8090.")
+@click.option("--record", metavar="FILE", help="Record to .mp4, .mov or .mkv.")
+@click.option("--stream", metavar="URL", help="Stream to rtmp://, rtsp://, srt:// ...")
+@click.option("--mic", is_flag=False, flag_value="auto", metavar="[DEVICE]", help="Sound for --record and --stream.")
+@click.option("--control", metavar="HOST:PORT", help="GET /status and POST /set, as JSON.")
+@click.option("--allow-remote", is_flag=True, default=None, help="Let other machines in, with a token.")
+@click.option("--token", help="The token; one is made up and shown where none is given.")
+@click.option("--overwrite", is_flag=True, default=None, help="Replace an existing recording.")
+@shared.matting()
+@shared.common()
+def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> int:
+    """Put a new background behind a live camera and offer it as a camera to other programs.
+
+    Never shows the room: whenever there is no matte, the hold picture is shown. Keys in the terminal and in the preview:
+    b next background, e blur, s smoothing, f freeze, m mirror, h hold, q quit.
+
+    \b
+    streammatte webcam --bg beach.jpg
+    streammatte webcam --bg beach.jpg --bg office.png --control 127.0.0.1:8091
+    streammatte webcam --camera clip.mp4 --record out.mp4 --bg blur
+    """
+    shared.set_up_logging(log_level)
+    given["backgrounds"] = given["backgrounds"] or None
+    given["adaptive"] = None if given["adaptive"] is None else given["adaptive"] == "on"
+    with _signals() as received:
+        code, left_behind = _run(config, given, as_json, received)
+    if left_behind:
+        # A thread hangs in a driver or in a network call; waiting for it would keep the camera open.
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+class _Signals:
+    """What arrived, and what is to be stopped by it."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.stop: Any = None
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        first = self.number is None
+        self.number = self.number or number
+        if not first:
+            os._exit(128 + number)
+        if self.stop is None:
+            raise KeyboardInterrupt
+        self.stop()
+
+
+@contextmanager
+def _signals() -> Iterator[_Signals]:
+    state = _Signals()
+    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.signal(number, state.handle) for number in numbers}
+    try:
+        yield state
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Signals) -> tuple[int, bool]:
+    from streammatte.errors import StreammatteError
+    from streammatte.live.build import build_live
+    from streammatte.live.keys import TerminalKeys
+    from streammatte.live.options import LiveOptions
+    from streammatte.live.settings import press
+
+    show = _Show(as_json)
+    try:
+        options = LiveOptions.build(load_preset(config) if config else None, **given)
+        with TerminalKeys() as keys:
+            session = build_live(
+                options,
+                on_status=show,
+                on_tick=lambda board: [press(board, key) for key in keys.poll()],
+            )
+            received.stop = session.pipeline.stop
+            for server in session.servers:
+                show.say(f"listening on {server.url}")
+            session.run()
+    except KeyboardInterrupt:
+        return 128 + (received.number or signal.SIGINT), False
+    except StreammatteError as error:
+        show.end()
+        show.say(f"streammatte: {error}")
+        code, left_behind = error.exit_code, False
+        if "session" in locals():
+            show.last(session.pipeline.status())
+            left_behind = bool(session.pipeline.unfinished)
+        return code, left_behind
+    show.end()
+    show.last(session.pipeline.status())
+    return (128 + received.number if received.number else 0), bool(session.pipeline.unfinished)
+
+
+class _Show:
+    """The status line, or JSON. A terminal that was closed is no reason to fail."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._line = not as_json and sys.stderr.isatty()
+        self._width = 0
+
+    def __call__(self, status: Any) -> None:
+        if self._as_json:
+            self._write(sys.stdout, json.dumps(status.as_dict()) + "\n")
+        elif self._line:
+            text = str(status)
+            self._write(sys.stderr, "\r" + text.ljust(self._width))
+            self._width = len(text)
+
+    def end(self) -> None:
+        """Leave the status line."""
+        if self._line and self._width:
+            self._write(sys.stderr, "\n")
+            self._width = 0
+
+    def last(self, status: Any) -> None:
+        """What the session did."""
+        if self._as_json:
+            self._write(sys.stdout, json.dumps({"done": True, **status.as_dict()}) + "\n")
+            return
+        late = status.latency_ms
+        self.say(
+            f"{status.frames} frames, {status.drops} drops, {status.held} hold pictures, "
+            f"latency {late['p50']:.0f} ms (p95 {late['p95']:.0f} ms)"
+        )
+
+    def say(self, text: str) -> None:
+        """One line on standard error."""
+        self._write(sys.stderr, text + "\n")
+
+    @staticmethod
+    def _write(file: Any, text: str) -> None:
+        with suppress(OSError, ValueError):
+            file.write(text)
+            file.flush()

@@ -1,0 +1,193 @@
+"""Joins live options to objects."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from streammatte.build import build_background, build_engine
+from streammatte.compositing import StreamCompositor
+from streammatte.frames import StreamInfo
+from streammatte.live.adaptive import ladder
+from streammatte.live.control import control_app, preview_app
+from streammatte.live.matting import LiveMatter, Rung
+from streammatte.live.options import LiveOptions
+from streammatte.live.pipeline import LivePipeline
+from streammatte.live.scenes import Scene, Scenes
+from streammatte.live.server import LocalServer, parse_address
+from streammatte.live.settings import LiveSettings, SettingsBoard, press
+from streammatte.live.status import LiveStatus
+from streammatte.sources.live import open_live_source
+from streammatte.stages import Sink, Source
+
+__all__ = ["Session", "build_live"]
+
+_log = logging.getLogger(__name__)
+
+AUTO = "auto"
+"""Value of an option that names a device when it is given without one."""
+
+
+@dataclass
+class Session:
+    """A live pipeline and the servers around it."""
+
+    pipeline: LivePipeline
+    servers: tuple[LocalServer, ...]
+
+    def run(self) -> LiveStatus:
+        """Run to the end; see :meth:`LivePipeline.run`."""
+        try:
+            for server in self.servers:
+                server.start()
+            return self.pipeline.run()
+        finally:
+            for server in self.servers:
+                server.close()
+
+
+def build_live(
+    options: LiveOptions,
+    *,
+    source: Source | None = None,
+    make_matter: Callable[[StreamInfo, LiveOptions], LiveMatter] | None = None,
+    on_status: Callable[[LiveStatus], None] | None = None,
+    on_tick: Callable[[SettingsBoard], None] | None = None,
+) -> Session:
+    """A live session from options; what can be refused is refused here.
+
+    Parameters
+    ----------
+    source : Source, optional
+        Instead of the camera that the options name.
+    make_matter : callable, optional
+        Instead of the network; called in the matting thread.
+    """
+    board = SettingsBoard(options.backgrounds, _initial(options))
+    parse = {name: getattr(options, name) for name in ("preview_http", "control") if getattr(options, name)}
+    addresses = {
+        name: parse_address(text, f"--{name.replace('_', '-')}", allow_remote=options.allow_remote)
+        for name, text in parse.items()
+    }
+    scenes = _scenes(options)
+    own = source is None
+    source = source or open_live_source(
+        options.camera,
+        width=options.width,
+        height=options.height,
+        rate=options.fps,
+        loop=options.loop,
+        duration=options.duration,
+        timeout=options.timeout,
+    )
+    servers: list[LocalServer] = []
+    try:
+        microphone = _microphone(options)
+        sinks = _sinks(options, board, microphone)
+        info = source.info
+        make = make_matter or make_live_matter
+        pipeline = LivePipeline(
+            source,
+            lambda: make(info, options),
+            scenes,
+            sinks,
+            board,
+            duration=options.duration,
+            helpers=[] if microphone is None else [microphone],
+            on_status=on_status,
+            on_tick=None if on_tick is None else lambda: on_tick(board),
+        )
+        if "control" in addresses:
+            app = control_app(board, lambda: pipeline.status().as_dict())
+            servers.append(LocalServer(addresses["control"], app, options.token))
+        if "preview_http" in addresses:
+            pictures: Any = dict(sinks)["preview-http"]
+            servers.append(LocalServer(addresses["preview_http"], preview_app(pictures), options.token))
+    except BaseException:
+        for server in servers:
+            server.close()
+        if own:
+            source.close()
+        raise
+    return Session(pipeline, tuple(servers))
+
+
+def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
+    """The networks of a session, compiled for latency: one size, or the ladder of sizes."""
+    from streammatte.matting.matter import NetworkMatter
+    from streammatte.matting.prepare import Preparer
+    from streammatte.matting.refine import Refiner
+    from streammatte.matting.temporal import Smoother
+
+    rungs = []
+    for size in ladder(options.size) if options.adaptive else (options.size,):
+        engine = build_engine(info, replace(options, size=size, batch=1), throughput=False)
+        smoother = Smoother(options.smooth)
+        matter = NetworkMatter(engine, Preparer(engine.input_size), smoother, Refiner(options.refine))
+        rungs.append(Rung(size, matter, smoother))
+    return LiveMatter(rungs, idle_fps=options.idle_fps)
+
+
+def _initial(options: LiveOptions) -> LiveSettings:
+    return LiveSettings(smooth=options.smooth, mirror=options.mirror)
+
+
+def _scenes(options: LiveOptions) -> Scenes:
+    def compositor(spec: str) -> StreamCompositor:
+        return StreamCompositor(build_background(spec, options.fit), foreground=options.estimate_foreground)
+
+    return Scenes(
+        [Scene(spec, compositor(spec)) for spec in options.backgrounds],
+        Scene("blur", compositor("blur")),
+        None if options.hold is None else compositor(options.hold),
+    )
+
+
+def _microphone(options: LiveOptions) -> Any:
+    if options.mic is None:
+        return None
+    from streammatte.sources.microphone import Microphone
+
+    return Microphone("default" if options.mic == AUTO else options.mic)
+
+
+def _sinks(options: LiveOptions, board: SettingsBoard, microphone: Any) -> list[tuple[str, Sink]]:
+    def feed() -> Any:
+        return None if microphone is None else microphone.feed()
+
+    def virtual_camera() -> Sink:
+        from streammatte.sinks.virtual_camera import VirtualCameraSink
+
+        return VirtualCameraSink(None if options.virtual_camera in (None, AUTO) else options.virtual_camera)
+
+    def preview() -> Sink:
+        from streammatte.sinks.preview import PreviewSink
+
+        return PreviewSink(lambda key: press(board, key), lambda: press(board, "q"))
+
+    def preview_http() -> Sink:
+        from streammatte.sinks.http_preview import HttpPreviewSink
+
+        return HttpPreviewSink()
+
+    def record() -> Sink:
+        from streammatte.sinks.record import RecordSink
+
+        return RecordSink(Path(str(options.record)), feed=feed(), overwrite=options.overwrite)
+
+    def stream() -> Sink:
+        from streammatte.sinks.stream import StreamSink
+
+        return StreamSink(str(options.stream), feed=feed(), timeout=options.timeout)
+
+    makers = {
+        "virtual_camera": virtual_camera,
+        "preview": preview,
+        "preview_http": preview_http,
+        "record": record,
+        "stream": stream,
+    }
+    return [(name.replace("_", "-"), makers[name]()) for name in options.sink_names()]
