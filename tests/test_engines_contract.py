@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,12 @@ SIZE = (64, 96)
 F32, BF16 = 1e-3, 2e-2
 
 
-def has_paddle():
-    from importlib.util import find_spec
-
-    return find_spec("paddle") is not None
+def has(package):
+    return find_spec(package) is not None
 
 
-needs_paddle = [pytest.mark.paddle, pytest.mark.skipif(not has_paddle(), reason="Paddle is not installed")]
+needs_paddle = [pytest.mark.paddle, pytest.mark.skipif(not has("paddle"), reason="Paddle is not installed")]
+needs_three = [*needs_paddle, pytest.mark.skipif(not has("paddle2onnx"), reason="the export extra is not installed")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,7 +52,7 @@ def forms(tmp_path_factory):
         "xml": save_as(files, folder / "net.xml", "openvino"),
         "xml16": save_as(files, folder / "net16.xml", "openvino", precision="fp16"),
     }
-    if has_paddle():
+    if has("paddle2onnx"):
         found["json"] = NEW
         found["onnx"] = save_as(files, folder / "net.onnx", "onnx")
     return found
@@ -63,10 +63,10 @@ KINDS = [
     pytest.param("openvino", "pdmodel", id="openvino-pdmodel"),
     pytest.param("openvino", "xml", id="openvino-xml"),
     pytest.param("openvino", "xml16", id="openvino-xml16"),
-    pytest.param("openvino", "onnx", id="openvino-onnx", marks=needs_paddle),
-    pytest.param("openvino", "json", id="openvino-json", marks=needs_paddle),
+    pytest.param("openvino", "onnx", id="openvino-onnx", marks=needs_three),
+    pytest.param("openvino", "json", id="openvino-json", marks=needs_three),
     pytest.param("paddle", "folder", id="paddle-old", marks=needs_paddle),
-    pytest.param("paddle", "json", id="paddle-new", marks=needs_paddle),
+    pytest.param("paddle", "json", id="paddle-new", marks=needs_three),
 ]
 
 
@@ -235,7 +235,7 @@ def test_wrong_options_are_told():
 
 
 def test_without_paddle_its_engine_says_what_to_install(tmp_path):
-    if has_paddle():
+    if has("paddle"):
         pytest.skip("Paddle is installed")
     with pytest.raises(StreammatteError, match=r"streammatte\[cpu\]"):
         open_engine(str(OLD), engine="paddle", size=SIZE)

@@ -19,6 +19,7 @@ from streammatte.engines.paddle_config import TRIMAP_INPUT, PaddleSettings, gpu_
 from streammatte.engines.paddle_probe import choose_kernels
 from streammatte.engines.paddle_tensorrt import prepare
 from streammatte.errors import ConfigError, EngineUnavailableError, ModelError, ModelNotFoundError
+from streammatte.zoo.program import told
 from streammatte.zoo.resolve import ModelFiles
 
 __all__ = ["PaddleEngine"]
@@ -68,7 +69,7 @@ class _Lane:
             self._predictor.run()
             alpha = np.asarray(self._alpha.copy_to_cpu(), np.float32)
         except (RuntimeError, ValueError, NotImplementedError) as error:
-            raise ModelError(f"inference failed: {_told(error)}") from error
+            raise ModelError(f"inference failed: {told(error)}") from error
         if alpha.ndim == 4 and alpha.shape[1] == 1:
             alpha = alpha[:, 0]
         if alpha.ndim != 3 or len(alpha) != len(images):
@@ -114,7 +115,12 @@ class PaddleEngine:
         trt: bool = False,
     ) -> None:
         paddle = _paddle()
+        major = int(paddle.__version__.split(".")[0])
         program, params = _files(files)
+        if program.suffix == ".json" and major < 3:
+            raise ModelError(
+                f"{program} is a program of Paddle 3 and this is {paddle.__version__}; export it from its weights here"
+            )
         index = gpu_index(_device(device, paddle))
         self.device = "cpu" if index is None else f"gpu:{index}"
         _check_gpu(paddle, index)
@@ -129,7 +135,7 @@ class PaddleEngine:
             threads=threads or _cores(),
             trt=trt,
             batch=batch,
-            major=int(paddle.__version__.split(".")[0]),
+            major=major,
         )
         if index is None:
             settings = replace(settings, onednn=choose_kernels(settings, size, paddle.__version__))
@@ -245,14 +251,7 @@ def _create(settings: PaddleSettings, program: Path) -> Any:
     try:
         return inference.create_predictor(make_config(settings))
     except (RuntimeError, ValueError, NotImplementedError) as error:
-        raise ModelError(f"{program} cannot be read as a Paddle model: {_told(error)}") from error
-
-
-def _told(error: Exception) -> str:
-    """The line of a Paddle message that says what is wrong; the others are a traceback in C++."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if "Error" in line and "(at " not in line[:5]]
-    return (named or lines or [type(error).__name__])[-1][:300]
+        raise ModelError(f"{program} cannot be read as a Paddle model: {told(error)}") from error
 
 
 def _cores() -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from streammatte.cache import user_cache_dir
 from streammatte.engines.paddle_config import PaddleSettings, input_shape, make_config
 from streammatte.errors import EngineUnavailableError, ModelError
+from streammatte.zoo.program import told
 
 __all__ = ["prepare", "shape_ranges"]
 
@@ -55,7 +56,7 @@ def prepare(settings: PaddleSettings, size: tuple[int, int]) -> PaddleSettings:
             _collect(ready, ranges)
     except RuntimeError as error:
         raise ModelError(
-            f"{settings.program} cannot be prepared for TensorRT: {error}; run it without --trt"
+            f"{settings.program} cannot be prepared for TensorRT: {told(error)}; run it without --trt"
         ) from error
     return ready
 

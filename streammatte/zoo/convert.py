@@ -17,7 +17,7 @@ from streammatte._version import __version__
 from streammatte.cache import user_cache_dir
 from streammatte.errors import ConfigError, ModelError
 from streammatte.zoo.graph import is_normalised, normalised
-from streammatte.zoo.program import PARAMS, chatter_to_stderr, need, program_in, write_paddle
+from streammatte.zoo.program import PARAMS, chatter_to_stderr, need, program_in, told, write_paddle
 from streammatte.zoo.resolve import ModelFiles
 
 __all__ = ["TARGETS", "graph_of", "materialise", "save_as"]
@@ -127,7 +127,7 @@ def graph_of(files: ModelFiles, size: tuple[int, int] | None) -> Any:
             if size is not None:
                 model.reshape([-1, *size, 3])
         except RuntimeError as error:
-            raise ModelError(f"{graph} cannot be read as a network for {size or 'any size'}: {error}") from error
+            raise ModelError(f"{graph} cannot be read as a network for {size or 'any size'}: {told(error)}") from error
         return model.clone()
 
 
@@ -168,7 +168,7 @@ def _onnx(files: ModelFiles, target: Path, size: tuple[int, int] | None) -> Path
                 str(files.program), str(files.params), str(target), opset_version=OPSET, optimize_tool="None"
             )
     except (RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{files.program} cannot be written as ONNX: {error}") from error
+        raise ModelError(f"{files.program} cannot be written as ONNX: {told(error)}") from error
     if not target.is_file():
         raise ModelError(f"{files.program} cannot be written as ONNX; paddle2onnx names the operator above")
     return target

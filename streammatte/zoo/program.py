@@ -15,7 +15,7 @@ import yaml
 from streammatte.errors import EngineUnavailableError, ModelError
 from streammatte.zoo.rules import InputRule
 
-__all__ = ["PARAMS", "chatter_to_stderr", "need", "program_in", "write_paddle"]
+__all__ = ["PARAMS", "chatter_to_stderr", "need", "program_in", "told", "write_paddle"]
 
 PARAMS = "model.pdiparams"
 
@@ -54,7 +54,7 @@ def write_paddle(network: Any, folder: Path, rule: InputRule, size: tuple[int, i
         with chatter_to_stderr():
             paddle.jit.save(paddle.jit.to_static(Traced(), input_spec=spec, full_graph=True), str(folder / "model"))
     except (RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{type(network).__name__} cannot be written as a Paddle program: {error}") from error
+        raise ModelError(f"{type(network).__name__} cannot be written as a Paddle program: {told(error)}") from error
     table = {
         "model": program_in(folder).name,
         "params": PARAMS,
@@ -115,3 +115,10 @@ def chatter_to_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def told(error: Exception) -> str:
+    """The line of a Paddle message that says what is wrong; the others are a traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "Error" in line]
+    return (named or lines or [type(error).__name__])[-1][:300]
