@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import paddle
-import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from streammatte.zoo.attention import GuidedContextualAttention
-from streammatte.zoo.backbones.resnet_gca import ResNetGCA, spectral_conv
+from streammatte.zoo.backbones.resnet_gca import ResNetGCA
 from streammatte.zoo.blocks import TRIMAP_MAX, Enlarge, require_trimap, with_trimap
+from streammatte.zoo.spectral import SpectralConv
 
 __all__ = ["GCA"]
 
@@ -25,8 +25,13 @@ STAGES = {"layer1": (512, 256, 2), "layer2": (256, 128, 3), "layer3": (128, 64, 
 
 
 def _double(given: int, wanted: int) -> nn.Layer:
-    """Transposed convolution with spectral norm to twice the size."""
-    return nn.utils.spectral_norm(nn.Conv2DTranspose(given, wanted, 4, 2, 1, bias_attr=False))
+    """Transposed convolution to twice the size."""
+    return SpectralConv(given, wanted, 4, 2, 1, transposed=True)
+
+
+def _leaky(x: Tensor) -> Tensor:
+    """Leaky ReLU; the converter to ONNX loses the slope of Paddle's own."""
+    return paddle.maximum(x, SLOPE * x)
 
 
 class _Block(nn.Layer):
@@ -34,17 +39,17 @@ class _Block(nn.Layer):
 
     def __init__(self, given: int, wanted: int, up: bool) -> None:
         super().__init__()
-        self.conv1 = _double(given, given) if up else spectral_conv(given, given, 3)
+        self.conv1 = _double(given, given) if up else SpectralConv(given, given, 3)
         self.bn1 = nn.BatchNorm(given)
-        self.conv2 = spectral_conv(given, wanted, 3)
+        self.conv2 = SpectralConv(given, wanted, 3)
         self.bn2 = nn.BatchNorm(wanted)
         self.up = up
         if up:
-            self.upsample = nn.Sequential(Enlarge(2, "nearest"), spectral_conv(given, wanted, 1), nn.BatchNorm(wanted))
+            self.upsample = nn.Sequential(Enlarge(2, "nearest"), SpectralConv(given, wanted, 1), nn.BatchNorm(wanted))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.bn2(self.conv2(F.leaky_relu(self.bn1(self.conv1(x)), SLOPE)))
-        return F.leaky_relu(y + (self.upsample(x) if self.up else x), SLOPE)
+        y = self.bn2(self.conv2(_leaky(self.bn1(self.conv1(x)))))
+        return _leaky(y + (self.upsample(x) if self.up else x))
 
 
 class _Decoder(nn.Layer):
@@ -65,7 +70,7 @@ class _Decoder(nn.Layer):
         x = self.layer2(self.layer1(x) + sixteenth) + eighth
         x = self.gca(guide, x, unknown)
         x = self.layer4(self.layer3(x) + quarter) + half
-        x = F.leaky_relu(self.bn1(self.conv1(x)), SLOPE) + full
+        x = _leaky(self.bn1(self.conv1(x))) + full
         return (paddle.tanh(self.conv2(x)) + 1) / 2
 
 

@@ -8,8 +8,9 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from streammatte.zoo.attention import GuidedContextualAttention
+from streammatte.zoo.spectral import SpectralConv
 
-__all__ = ["ResNetGCA", "spectral_conv"]
+__all__ = ["ResNetGCA"]
 
 STAGES = {"layer1": (3, 64), "layer2": (4, 128), "layer3": (4, 256), "layer_bottleneck": (2, 512)}
 """Blocks and channels of each stage."""
@@ -17,24 +18,18 @@ GUIDE = (16, 32, 128)
 """Channels of the guide's convolutions, each at half the size of the one before."""
 
 
-def spectral_conv(given: int, wanted: int, kernel: int, stride: int = 1, padding: int | None = None) -> nn.Layer:
-    """Convolution without bias whose weights are divided by their largest singular value (Miyato et al. 2018)."""
-    padding = kernel // 2 if padding is None else padding
-    return nn.utils.spectral_norm(nn.Conv2D(given, wanted, kernel, stride, padding, bias_attr=False))
-
-
 class _Block(nn.Layer):
     """Two 3x3 convolutions added to their input, which is averaged down where it must change."""
 
     def __init__(self, given: int, wanted: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = spectral_conv(given, wanted, 3, stride)
+        self.conv1 = SpectralConv(given, wanted, 3, stride)
         self.bn1 = nn.BatchNorm(wanted)
-        self.conv2 = spectral_conv(wanted, wanted, 3)
+        self.conv2 = SpectralConv(wanted, wanted, 3)
         self.bn2 = nn.BatchNorm(wanted)
         self.changes = stride > 1
         if self.changes:
-            project = spectral_conv(given, wanted, 1)
+            project = SpectralConv(given, wanted, 1)
             self.downsample = nn.Sequential(nn.AvgPool2D(2, stride), project, nn.BatchNorm(wanted))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,7 +45,7 @@ def _stage(given: int, wanted: int, count: int, stride: int) -> nn.Layer:
 
 def _shortcut(given: int, wanted: int) -> nn.Layer:
     """What the decoder is handed of a map."""
-    first, second = spectral_conv(given, wanted, 3), spectral_conv(wanted, wanted, 3)
+    first, second = SpectralConv(given, wanted, 3), SpectralConv(wanted, wanted, 3)
     return nn.Sequential(first, nn.ReLU(), nn.BatchNorm(wanted), second, nn.ReLU(), nn.BatchNorm(wanted))
 
 
@@ -58,7 +53,7 @@ def _guide() -> nn.Layer:
     """Features of the picture alone, at 8x."""
     layers: list[nn.Layer] = []
     for given, wanted in zip((3, *GUIDE), GUIDE, strict=False):
-        conv = spectral_conv(given, wanted, 3, stride=2, padding=0)
+        conv = SpectralConv(given, wanted, 3, stride=2, padding=0)
         layers += [nn.Pad2D(1, mode="reflect"), conv, nn.ReLU(), nn.BatchNorm(wanted)]
     return nn.Sequential(*layers)
 
@@ -68,9 +63,9 @@ class ResNetGCA(nn.Layer):
 
     def __init__(self, in_channels: int = 4) -> None:
         super().__init__()
-        self.conv1 = spectral_conv(in_channels, 32, 3, stride=2)
-        self.conv2 = spectral_conv(32, 32, 3)
-        self.conv3 = spectral_conv(32, 64, 3, stride=2)
+        self.conv1 = SpectralConv(in_channels, 32, 3, stride=2)
+        self.conv2 = SpectralConv(32, 32, 3)
+        self.conv3 = SpectralConv(32, 64, 3, stride=2)
         self.bn1, self.bn2, self.bn3 = nn.BatchNorm(32), nn.BatchNorm(32), nn.BatchNorm(64)
         given = 64
         for name, (count, channels) in STAGES.items():
