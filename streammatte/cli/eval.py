@@ -81,7 +81,7 @@ def command(
             name: getattr(options, name)
             for name in ("model", "engine", "device", "precision", "size", "smooth", "refine", "estimate_foreground")
         }
-        report = Report(f"{options.model} on {data.name}", _over_data(data, options, wanted), settings)
+        report = Report(f"{options.model} on {data.name}", _over_data(data, options, wanted, settings), settings)
     else:
         if len(paths) != 2:
             raise ConfigError(f"give PRED and TRUTH, or --data FOLDER; got {len(paths)} path(s)")
@@ -111,7 +111,8 @@ def _pair(paths: tuple[Path, ...], trimap: str | None, frames: Path | None, metr
     return score_pair(paths[0], paths[1], _open_film, metrics, trimaps, frames)
 
 
-def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...]) -> list[Any]:
+def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...], settings: dict[str, Any]) -> list[Any]:
+    """The scores of every item; ``settings`` then says what engine and precision ran."""
     from streammatte.evaluation.datasets import find_items
     from streammatte.evaluation.runner import score_item
 
@@ -124,6 +125,7 @@ def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...]) ->
                 scores.append(score_item(item, maker, _open_film, metrics))
     finally:
         maker.close()
+    settings |= maker.ran
     return scores
 
 
@@ -135,6 +137,7 @@ class _Maker:
         self._stills = replace(options, smooth="off")
         self._matters: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._compositor: Any = None
+        self.ran: dict[str, str] = {}
 
     def still(self, picture: Path) -> Matte:
         from streammatte.build import build_source
@@ -157,7 +160,7 @@ class _Maker:
 
         source = build_source(path, replace(self._options, audio=False))
         try:
-            matter = build_matter(source.info, self._options)
+            matter = self._note(build_matter(source.info, self._options))
         except BaseException:
             source.close()
             raise
@@ -181,6 +184,13 @@ class _Maker:
         while self._matters:
             _close(self._matters.popitem()[1])
 
+    def _note(self, matter: Any) -> Any:
+        """Remember what ``auto`` came to."""
+        engine = getattr(matter, "engine", None)
+        if engine is not None:
+            self.ran = {"engine": engine.name, "device": engine.device, "precision": engine.precision}
+        return matter
+
     def _matter(self, frame: Frame) -> Any:
         from streammatte.build import build_matter
 
@@ -189,7 +199,7 @@ class _Maker:
             if len(self._matters) == KEPT_NETWORKS:
                 _close(self._matters.popitem(last=False)[1])
             info = StreamInfo(frame.width, frame.height, frame.layout, frame.time_base, color=frame.color)
-            self._matters[size] = build_matter(info, self._stills, throughput=False)
+            self._matters[size] = self._note(build_matter(info, self._stills, throughput=False))
         self._matters.move_to_end(size)
         return self._matters[size]
 
