@@ -1,4 +1,4 @@
-"""Which encoder to take, and how quality, speed and bit rate are said to each."""
+"""Which encoder to take, and what it is fed."""
 
 from __future__ import annotations
 
@@ -9,37 +9,14 @@ import av
 import av.codec
 import av.error
 
-from streammatte.errors import ConfigError, UnsupportedOutputError
+from streammatte.errors import UnsupportedOutputError
 from streammatte.frames import Layout
 from streammatte.sinks.formats import Container, containers_with_alpha
+from streammatte.sinks.settings import Asked, options_for
 
 __all__ = ["EncoderChoice", "choose_encoder", "encoder_options", "has_encoder", "pixel_format"]
 
 _log = logging.getLogger(__name__)
-
-X264_PRESETS = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
-)
-
-_DEFAULT_CRF = {"libx264": 20, "libx265": 23, "libvpx-vp9": 31, "libvpx": 12, "libsvtav1": 32, "libaom-av1": 32}
-"""Constant quality where nothing was asked, each on its encoder's own scale: about the same look as H.264 at 20."""
-
-_CRF_LIMIT = {"libx264": 51, "libx265": 51}
-
-# The named presets of x264 as steps of encoders that count them otherwise; index is the place in X264_PRESETS.
-_VPX_CPU_USED = (8, 8, 7, 6, 5, 4, 3, 2, 1, 0)
-_SVT_PRESET = (13, 12, 11, 10, 9, 8, 6, 5, 4, 2)
-_NVENC_PRESET = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7", "p7")
-_QSV_PRESET = ("veryfast",) * 3 + ("faster", "fast", "medium", "slow", "slower", "veryslow", "veryslow")
 
 _EVEN_SIDES = {"h264", "hevc"}
 """Codecs whose 4:2:0 pictures must have even sides."""
@@ -145,10 +122,8 @@ def pixel_format(encoder: str, layout: Layout, alpha: bool) -> str:
     return "yuv420p"
 
 
-def encoder_options(
-    encoder: str, layout: Layout, alpha: bool, crf: float | None, preset: str | None, bitrate: int | None
-) -> EncoderChoice:
-    """Settings of an encoder.
+def encoder_options(encoder: str, layout: Layout, asked: Asked) -> EncoderChoice:
+    """An encoder with its settings.
 
     Parameters
     ----------
@@ -156,79 +131,21 @@ def encoder_options(
         One that :func:`choose_encoder` gave.
     layout : Layout
         Of the frames.
-    alpha : bool
-        They carry an alpha channel.
-    crf : float, optional
-        Constant quality on the encoder's own scale; None is its default here.
-    preset : str, optional
-        x264's names are understood for every encoder that has a speed; an encoder's own values pass as they are.
-    bitrate : int, optional
-        Bits a second; it replaces ``crf``.
+    asked : Asked
 
     Raises
     ------
     ConfigError
         A value that the encoder does not know.
     """
-    _check(encoder, crf, preset, bitrate)
-    options: dict[str, str] = {}
-    quality = _DEFAULT_CRF.get(encoder, 23) if crf is None else crf
-    step = X264_PRESETS.index(preset) if preset in X264_PRESETS else None
-    if encoder in ("libx264", "libx265"):
-        options["preset"] = preset or "veryfast"
-        if encoder == "libx265":
-            options["x265-params"] = "log-level=error"
-        if bitrate is None:
-            options["crf"] = f"{quality:g}"
-    elif encoder in ("libvpx-vp9", "libvpx", "libaom-av1"):
-        options |= {"deadline": "good", "cpu-used": str(_VPX_CPU_USED[step]) if step is not None else preset or "7"}
-        if encoder == "libvpx-vp9":
-            options["row-mt"] = "1"
-        if encoder == "libaom-av1":
-            options |= {"usage": "realtime"}
-            del options["deadline"]
-        if bitrate is None:
-            options |= {"crf": f"{quality:g}", "b": "0"}
-        if alpha:
-            options["auto-alt-ref"] = "0"
-    elif encoder == "libsvtav1":
-        options["preset"] = str(_SVT_PRESET[step]) if step is not None else preset or "11"
-        if bitrate is None:
-            options["crf"] = f"{quality:g}"
-    elif encoder.endswith("_nvenc"):
-        options["preset"] = _NVENC_PRESET[step] if step is not None else preset or "p4"
-        if bitrate is None:
-            options |= {"rc": "vbr", "cq": f"{quality:g}", "b": "0"}
-    elif encoder.endswith("_qsv"):
-        options["preset"] = _QSV_PRESET[step] if step is not None else preset or "veryfast"
-        if bitrate is None:
-            options["global_quality"] = f"{quality:g}"
-    elif encoder.endswith("_vaapi"):
-        if bitrate is None:
-            options |= {"rc_mode": "CQP", "qp": f"{quality:g}"}
-    elif encoder == "prores_ks":
-        options |= {"profile": "4444" if "444" in pixel_format(encoder, layout, alpha) else "hq", "vendor": "apl0"}
-        if alpha:
-            options["alpha_bits"] = "8"
-    elif encoder == "ffv1":
-        options |= {"level": "3", "g": "1", "slicecrc": "1"}
+    pix_fmt = pixel_format(encoder, layout, asked.alpha)
     kind = str(av.codec.Codec(encoder, "w").canonical_name)
     return EncoderChoice(
         encoder,
-        pixel_format(encoder, layout, alpha),
-        options,
-        bitrate or 0,
+        pix_fmt,
+        options_for(encoder, asked, pix_fmt),
+        asked.bitrate or 0,
         even=kind in _EVEN_SIDES,
         carries_aspect=kind in _CARRIES_ASPECT,
         lossless=encoder in _LOSSLESS,
     )
-
-
-def _check(encoder: str, crf: float | None, preset: str | None, bitrate: int | None) -> None:
-    limit = _CRF_LIMIT.get(encoder, 63)
-    if crf is not None and not 0 <= crf <= limit:
-        raise ConfigError(f"crf {crf:g} is out of range: 0 to {limit} for {encoder}")
-    if bitrate is not None and bitrate <= 0:
-        raise ConfigError(f"bitrate {bitrate} must be positive (bits a second)")
-    if encoder in ("libx264", "libx265") and preset is not None and preset not in X264_PRESETS:
-        raise ConfigError(f"preset {preset!r} is unknown to {encoder}: {', '.join(X264_PRESETS)}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import av
 import av.codec.context
 import av.error
+from av.codec.hwaccel import HWAccel
 
 from streammatte.errors import ConfigError, SinkError
 from streammatte.frames import Frame, StreamInfo
@@ -18,6 +21,7 @@ from streammatte.sinks.atomic import AtomicFile, writing
 from streammatte.sinks.door import Door, tags_of
 from streammatte.sinks.encoders import EncoderChoice, choose_encoder, encoder_options
 from streammatte.sinks.formats import CONTAINERS
+from streammatte.sinks.settings import Asked
 from streammatte.sinks.tracks import TrackWriter
 
 __all__ = ["FileSink"]
@@ -57,7 +61,8 @@ class FileSink:
     ) -> None:
         self._file = AtomicFile(target, overwrite)
         self._box = CONTAINERS[target.suffix.lower()]
-        self._asked = (codec, crf, preset, bitrate)
+        self._codec = codec
+        self._asked = Asked(crf, preset, bitrate)
         self._output_size = output_size
         self._with_tracks = tracks
         self._threads = threads
@@ -82,19 +87,19 @@ class FileSink:
         ------
         UnsupportedOutputError, OutputExistsError, DiskFullError, SinkError, ConfigError
         """
-        codec, crf, preset, bitrate = self._asked
-        name = choose_encoder(self._box, codec, info.has_alpha, str(self.target), info.layout)
-        choice = encoder_options(name, info.layout, info.has_alpha, crf, preset, bitrate)
+        name = choose_encoder(self._box, self._codec, info.has_alpha, str(self.target), info.layout)
+        choice = encoder_options(name, info.layout, replace(self._asked, alpha=info.has_alpha))
         self._file.check()
         self._rate = info.rate if info.rate and info.rate > 0 else _FALLBACK_RATE
         try:
             options = dict(self._box.options) | {"max_interleave_delta": _INTERLEAVE_US}
             self._output = av.open(str(self._file.path), "w", format=self._box.muxer, container_options=options)
             self._output.metadata.update(info.metadata)
-            self._add_video(choice, info)
+            with self._starting(choice):
+                self._add_video(choice, info)
+                self._video.codec_context.open()
             if self._with_tracks and info.tracks is not None:
                 self._tracks = TrackWriter(self._output, info.tracks, self._box, str(self.target))
-            self._open_encoder(choice)
             self._file.create()
             with writing(self.target):
                 self._output.start_encoding()
@@ -114,6 +119,7 @@ class FileSink:
             height=height,
             time_base=info.time_base,
             bit_rate=choice.bit_rate,
+            hwaccel=HWAccel("vaapi") if choice.name.endswith("_vaapi") else None,
         )
         context = stream.codec_context
         context.pix_fmt = choice.pix_fmt
@@ -150,10 +156,11 @@ class FileSink:
         _log.info("%s needs even sides: the last column or row of %dx%d is repeated", choice.name, width, height)
         return width + width % 2, height + height % 2, aspect, True
 
-    def _open_encoder(self, choice: EncoderChoice) -> None:
+    @contextmanager
+    def _starting(self, choice: EncoderChoice) -> Iterator[None]:
         try:
-            self._video.codec_context.open()
-        except (av.error.FFmpegError, ValueError) as error:
+            yield
+        except (av.error.FFmpegError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or error
             raise SinkError(
                 f"cannot write {self.target}: the encoder {choice.name} does not start ({reason}); try --codec auto"
