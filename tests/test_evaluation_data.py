@@ -208,6 +208,7 @@ def test_the_product_runs_over_a_data_set(full_set, tmp_path):
     assert found["means"]["stills"]["count"] == 2 and found["means"]["films"]["count"] == 1
     assert {"sad", "conn", "sad_unknown", "conn_unknown", "fg_sad", "fg_mse"} <= found["means"]["stills"].keys()
     assert {"mad", "dtssd", "messddt"} <= found["means"]["films"].keys()
+    assert found["settings"]["precision"] == "f32" and found["settings"]["engine"] == "openvino"
     assert found["settings"]["size"] == 192 and found["settings"]["smooth"] == "off"
     assert "SAD: " in done.stdout and "1 empty rooms" in done.stdout
     assert "walk, frame" in page.read_text()
