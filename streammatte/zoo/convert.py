@@ -108,7 +108,7 @@ def save_as(
     return target
 
 
-def graph_of(files: ModelFiles, size: tuple[int, int] | None) -> Any:
+def graph_of(files: ModelFiles, size: tuple[int, int] | None, kind: str = "float") -> Any:
     """The network as an OpenVINO model that takes uint8 pictures, of any batch, its size fixed where one is given.
 
     Raises
@@ -119,7 +119,7 @@ def graph_of(files: ModelFiles, size: tuple[int, int] | None) -> Any:
     import openvino as ov
 
     with tempfile.TemporaryDirectory(prefix="streammatte-") as folder:
-        graph = files.graphs.get("float") or _onnx(files, Path(folder) / "model.onnx", size)
+        graph = files.graphs.get(kind) or _onnx(files, Path(folder) / "model.onnx", size)
         try:
             model = ov.Core().read_model(str(graph))
             if not is_normalised(model):

@@ -1,0 +1,268 @@
+"""``streammatte models``: the networks, their files, and the forms they come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streammatte.cli import options as shared
+from streammatte.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from streammatte.zoo.cards import Card
+    from streammatte.zoo.pull import Progress
+
+__all__ = ["command"]
+
+CALIBRATION = 150
+"""Pictures taken evenly from the film for int8; from 100 on, their choice matters more than their number."""
+
+
+@click.group(short_help="List, fetch, export, convert and verify networks.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning")
+def command(log_level: str) -> None:
+    """List, fetch, export, convert and verify networks.
+
+    \b
+    streammatte models pull modnet-mobilenetv2
+    streammatte models export modnet-mobilenetv2 --to openvino --precision int8 --calibrate film.mp4
+    """
+    shared.set_up_logging(log_level)
+
+
+@command.command("list")
+def list_() -> None:
+    """List the networks, what is here of each, and the published figures."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from streammatte.zoo.cards import card_names, load_card
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "network", "input", "here", "SAD", "params M", "FLOPs G", "FPS V100"):
+        table.add_column(title, justify="left" if title in ("name", "network", "here") else "right", no_wrap=True)
+    for name in card_names():
+        card = load_card(name)
+        height, width = card.input.size
+        figures = (card.seed.sad, card.seed.params_m, card.seed.flops_g, card.seed.fps)
+        told = [f"{figure:g}" if figure is not None else "-" for figure in figures]
+        table.add_row(name, card.title, f"{width}x{height}", _here(card), *told)
+    Console().print(table)
+
+
+@command.command()
+@click.argument("name")
+def info(name: str) -> None:
+    """Show a network's card, where its files are and what is here of them."""
+    from streammatte.zoo.cards import load_card
+    from streammatte.zoo.store import place
+
+    card = load_card(name)
+    height, width = card.input.size
+    steps = ", ".join(f"{step.kind.replace('_', ' ')} {step.values}" for step in card.input.steps)
+    lines = [
+        ("name", card.name),
+        ("network", f"{card.title} ({card.architecture})"),
+        ("input", f"{width}x{height}; {steps}; mean {card.input.mean}, std {card.input.std}"),
+        ("trimap", "needed" if card.input.trimap else "not needed"),
+        ("licence", card.licence),
+        ("paper", card.paper),
+        ("here", _here(card)),
+    ]
+    for kind, remote in card.files.items():
+        lines += [(kind, remote.url), ("", f"kept at {place(card, kind)}")]
+    for title in ("training", "limits", "notes"):
+        if text := getattr(card, title, ""):
+            lines.append((title, text.strip()))
+    for title, text in lines:
+        first, *rest = str(text).splitlines() or [""]
+        click.echo(f"{title:<12}{first}")
+        for line in rest:
+            click.echo(f"{'':<12}{line}")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--checkpoint", is_flag=True, help="Fetch the weights for Paddle instead of the exported model.")
+@click.option("--mirror", envvar="STREAMMATTE_MIRROR", help="Address in place of the official host.")
+@click.option("--attempts", type=click.IntRange(1), default=5, show_default=True, help="Tries without progress.")
+@click.option("--timeout", type=click.FloatRange(1), default=30.0, show_default=True, help="Seconds of silence.")
+def pull(name: str, checkpoint: bool, mirror: str | None, attempts: int, timeout: float) -> None:
+    """Fetch a network's official files; goes on where an earlier try broke off."""
+    from streammatte.zoo.cards import load_card
+    from streammatte.zoo.pull import Retry
+    from streammatte.zoo.store import pull as fetch_model
+
+    if load_card(name).embedded:
+        click.echo(f"{name} comes with the package; nothing to fetch")
+        return
+    kind = "checkpoint" if checkpoint else "inference"
+    with _progress(name) as on_progress:
+        path = fetch_model(
+            name, kind, mirror=mirror, retry=Retry(attempts=attempts, timeout=timeout), on_progress=on_progress
+        )
+    click.echo(path)
+
+
+_TO = click.Choice(["paddle", "onnx", "openvino"])
+_PRECISION = click.Choice(["fp32", "fp16", "int8"])
+
+
+def _size(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """``HxW`` as two multiples of 32."""
+    if value is None:
+        return None
+    height, cross, width = value.lower().partition("x")
+    if not (cross and height.isdigit() and width.isdigit()) or int(height) % 32 or int(width) % 32 or int(height) < 32:
+        raise ConfigError(f"--size must be HEIGHTxWIDTH in multiples of 32, such as 288x512; got {value!r}")
+    return int(height), int(width)
+
+
+@command.command()
+@click.argument("name")
+@click.option("--to", type=_TO, default="openvino", show_default=True)
+@click.option("--size", callback=_size, metavar="HxW", help="Fix the input's size; open where left out.")
+@click.option("--precision", type=_PRECISION, default="fp32", show_default=True)
+@click.option("--calibrate", type=click.Path(path_type=Path), help="Film or folder of pictures for int8.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File, or folder for paddle. [NAME in this folder]"
+)
+def export(
+    name: str, to: str, size: tuple[int, int] | None, precision: str, calibrate: Path | None, output: Path | None
+) -> None:
+    """Write a network (a name, or anything --model takes) for another engine or program."""
+    _write(name, to, output, size, precision, calibrate)
+
+
+@command.command()
+@click.argument("file")
+@click.argument("output", type=click.Path(path_type=Path), required=False)
+def convert(file: str, output: Path | None) -> None:
+    """Convert a model file by the suffix of OUTPUT: .xml, .onnx, .npz, .pdparams; none is a folder for Paddle.
+
+    Weights become an .npz and the other way round; without OUTPUT anything else becomes OpenVINO's .xml.
+    """
+    source = Path(file.rpartition("=")[2])
+    weights = source.suffix in (".pdparams", ".npz")
+    if output is None:
+        output = source.with_suffix(".npz" if source.suffix == ".pdparams" else ".xml")
+    if output.suffix in (".npz", ".pdparams"):
+        if not weights:
+            raise ConfigError(f"{output.suffix} holds weights; {source} has none that can be taken out by name")
+        from streammatte.zoo.checkpoints import read_state
+
+        _save_weights(read_state(source), output)
+        click.echo(output)
+        return
+    forms = {".xml": "openvino", ".onnx": "onnx", "": "paddle"}
+    if output.suffix not in forms:
+        raise ConfigError(f"OUTPUT must end in .xml, .onnx, .npz, .pdparams or be a folder; got {output}")
+    _write(file, forms[output.suffix], output, None, "fp32", None)
+
+
+@command.command()
+@click.argument("names", nargs=-1)
+def verify(names: tuple[str, ...]) -> int:
+    """Check the files of networks that are here, and that the embedded network gives what it should."""
+    from streammatte.zoo.cards import card_names, load_card
+    from streammatte.zoo.selfcheck import check
+
+    faulty = 0
+    for name in names or card_names():
+        card = load_card(name)
+        if not names and _here(card) == "-":
+            continue
+        faults = check(card)
+        faulty += bool(faults)
+        click.echo(f"{name}: {'; '.join(faults) if faults else 'ok'}")
+    return ModelError.exit_code if faulty else 0
+
+
+def _here(card: Card) -> str:
+    from streammatte.zoo.store import find
+
+    if card.embedded:
+        return "embedded"
+    kept = find(card.name)
+    found = [kind for kind, path in (("weights", kept.checkpoint), ("exported", kept.folder)) if path is not None]
+    return ", ".join(found) or "-"
+
+
+def _write(
+    model: str, to: str, output: Path | None, size: tuple[int, int] | None, precision: str, calibrate: Path | None
+) -> None:
+    from streammatte.zoo.convert import save_as
+    from streammatte.zoo.quantize import quantise_measured
+    from streammatte.zoo.resolve import resolve
+
+    files = resolve(model)
+    target = output or Path(files.name + {"paddle": "", "onnx": ".onnx", "openvino": ".xml"}[to])
+    if precision != "int8":
+        click.echo(save_as(files, target, to, size=size, precision=precision))
+        return
+    if to != "openvino":
+        raise ConfigError(f"int8 is made for openvino; got --to {to}")
+    if calibrate is None:
+        raise ConfigError("int8 needs pictures of what it will see: give --calibrate FILM or a folder of pictures")
+    pictures = _pictures(calibrate, size or files.rule.size)
+
+    def quantise(network: Any) -> Any:
+        small, loss = quantise_measured(network, pictures)
+        click.echo(str(loss), err=True)
+        return small
+
+    click.echo(save_as(files, target, to, size=size, precision="fp16", change=quantise))
+
+
+def _pictures(path: Path, size: tuple[int, int]) -> list[Any]:
+    """Frames taken evenly from a film or a folder, as the network would see them."""
+    import numpy as np
+
+    from streammatte.matting.prepare import Preparer
+    from streammatte.sources import open_source
+
+    source = open_source(path, tracks=False)
+    try:
+        count = source.info.frame_count or CALIBRATION
+        every = max(1, count // CALIBRATION)
+        preparer, taken = Preparer(size), []
+        for frame in source.frames():
+            if frame.index % every == 0:
+                picture = np.empty((*size, 3), np.uint8)
+                preparer.prepare(frame, picture)
+                taken.append(picture)
+            if len(taken) == CALIBRATION:
+                break
+    finally:
+        source.close()
+    return taken
+
+
+def _save_weights(state: dict[str, Any], output: Path) -> None:
+    import numpy as np
+
+    if output.suffix == ".npz":
+        with output.open("wb") as file:
+            np.savez(file, **state)
+        return
+    from streammatte.zoo.program import need
+
+    paddle = need("paddle")
+    paddle.save({name: paddle.to_tensor(value) for name, value in state.items()}, str(output))
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Progress]:
+    """A bar on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda have, total: bar.update(task, completed=have, total=total)
