@@ -38,7 +38,7 @@ DEFAULT_GREEN = "#00b140"
 
 _FITS = ("cover", "contain", "stretch")
 _FORMS = "an image, a film, a colour name, #rrggbb, blur[:1-100], transparent or none"
-_IMAGE_SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .jp2 .png .ppm .pgm .tga .tif .tiff .webp .avif".split())
+_IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"})
 
 
 class Background(Protocol):

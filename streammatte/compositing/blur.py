@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from streammatte.compositing.planes import small_components
 from streammatte.frames import Frame, Layout, Matte
+from streammatte.kernels.fusion import premultiply
 
 __all__ = ["DEFAULT_STRENGTH", "blur_background"]
 
@@ -16,15 +18,17 @@ F32 = npt.NDArray[np.float32]
 DEFAULT_STRENGTH = 25.0
 """Of 1 to 100: a sitting person's room is still a room, but nothing in it can be read."""
 
-_WORKING_SIDE = 320
-"""Longer side, pixels, at which the blur is computed: blurred pictures hold nothing finer."""
+_TRACE = np.float32(1e-3)
+"""Weight of the background's mean colour: what stands where a window holds no background at all."""
 
-_EPSILON = np.float32(2e-3)
-"""Weight of the plain picture where a window holds no background at all."""
+_GUARD = np.ones((3, 3), np.uint8)
+"""The person is widened by this before being left out, so that nothing of a soft edge counts as background."""
 
 
 def blur_background(matte: Matte, strength: float) -> tuple[U8, ...]:
     """Planes like the frame's, of its background alone: blur(I (1 - alpha)) / blur(1 - alpha).
+
+    Computed at the small matte's size, where a blurred picture holds all that it holds, and enlarged.
 
     Parameters
     ----------
@@ -32,38 +36,31 @@ def blur_background(matte: Matte, strength: float) -> tuple[U8, ...]:
     strength : float
         1 to 100: the blur's radius in 1/1000 of the picture's longer side.
     """
-    frame = matte.frame
-    scale = min(1.0, _WORKING_SIDE / max(frame.width, frame.height))
-    width, height = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
-    radius = max(1, round(strength / 1000 * max(width, height)))
-    alpha = cv2.resize(matte.alpha, (width, height), interpolation=cv2.INTER_AREA)
-    # Widen the person a little, so that nothing of a soft edge counts as background.
-    alpha = cv2.dilate(alpha, np.ones((3, 3), np.uint8))
-    weight = (np.float32(255) - alpha) * np.float32(1 / 255)
-    share = _smooth(weight, radius) + _EPSILON
+    h, w = matte.small_alpha.shape
+    radius = strength / 1000 * max(h, w)
+    weight = np.float32(1) - cv2.dilate(matte.small_alpha, _GUARD)
+    share = _tent(weight, radius) + _TRACE
+    total = float(weight.sum()) + 1e-6
     planes = []
-    for number, plane in enumerate(frame.planes):
-        small = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-        if small.ndim == 3:
-            blurred = (_smooth(small * weight[..., None], radius) + _EPSILON * _smooth(small, radius)) / share[
-                ..., None
-            ]
-        else:
-            blurred = (_smooth(small * weight, radius) + _EPSILON * _smooth(small, radius)) / share
-        levels = cv2.convertScaleAbs(blurred)
-        planes.append(cv2.resize(levels, _size(frame, number), interpolation=cv2.INTER_LINEAR))
-    return tuple(planes)
+    for component in small_components(matte):
+        _, weighted = premultiply(component, weight)
+        mean = np.float32(float(weighted.sum()) / total)
+        planes.append(cv2.convertScaleAbs((_tent(weighted, radius) + _TRACE * mean) / share))
+    frame = matte.frame
+    if frame.layout is Layout.RGB:
+        return (cv2.resize(cv2.merge(planes), (frame.width, frame.height), interpolation=cv2.INTER_LINEAR),)
+    return tuple(_enlarge(plane, frame, number) for number, plane in enumerate(planes))
 
 
-def _smooth(values: F32, radius: int) -> F32:
-    """Two box blurs: a tent, without the box's edges."""
-    side = radius | 1
+def _tent(values: F32, radius: float) -> F32:
+    """Two box blurs make a tent, without the box's edges; its half width is ``radius``, to an odd number of cells."""
+    side = max(3, 2 * round(radius / 2) + 1)
     once: F32 = cv2.blur(values, (side, side), borderType=cv2.BORDER_REPLICATE)
     twice: F32 = cv2.blur(once, (side, side), borderType=cv2.BORDER_REPLICATE)
     return twice
 
 
-def _size(frame: Frame, plane: int) -> tuple[int, int]:
-    if frame.layout is Layout.RGB:
-        return frame.width, frame.height
-    return frame.planes[plane].shape[1], frame.planes[plane].shape[0]
+def _enlarge(plane: U8, frame: Frame, number: int) -> U8:
+    height, width = frame.planes[number].shape
+    enlarged: U8 = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+    return enlarged

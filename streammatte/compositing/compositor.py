@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from streammatte.compositing.backgrounds import Background, Original, Transparent
 from streammatte.compositing.foreground import estimate_small
-from streammatte.compositing.planes import Target, alpha_for_planes, black_planes
+from streammatte.compositing.planes import Target, alpha_for_planes, black_planes, small_components
 from streammatte.frames import ColorSpec, Composite, Frame, FramePool, Layout, Matte
 from streammatte.kernels.blend import PlaneEstimate, blend_plane, foreground_plane
 
@@ -81,13 +80,7 @@ class StreamCompositor:
     def _estimates(self, matte: Matte) -> Estimates:
         if not self._estimate:
             return (None,) * 3
-        frame = matte.frame
-        planes = matte.small_planes
-        if planes is None:
-            h, w = matte.small_alpha.shape
-            small = [cv2.resize(plane, (w, h), interpolation=cv2.INTER_AREA) for plane in frame.planes]
-            planes = tuple(cv2.split(small[0])) if frame.layout is Layout.RGB else tuple(small)
-        return estimate_small(planes, matte.small_alpha)
+        return estimate_small(small_components(matte), matte.small_alpha)
 
     def _black_for(self, frame: Frame) -> tuple[U8, ...]:
         target = Target.of(frame)

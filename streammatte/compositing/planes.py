@@ -9,10 +9,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.frames import ColorSpec, Frame, Layout
+from streammatte.frames import ColorSpec, Frame, Layout, Matte
 from streammatte.kernels.color import rgb_matrix
 
-__all__ = ["Target", "alpha_for_planes", "black_planes", "color_planes", "convert_planes", "shrink_chroma"]
+__all__ = [
+    "Target",
+    "alpha_for_planes",
+    "black_planes",
+    "color_planes",
+    "convert_planes",
+    "shrink_chroma",
+    "small_components",
+]
 
 U8 = npt.NDArray[np.uint8]
 F64 = npt.NDArray[np.float64]
@@ -42,12 +50,9 @@ def _to_rgb(layout: Layout, color: ColorSpec, height: int) -> F64:
 
 
 def _from_rgb(target: Target) -> F64:
-    matrix: F64
     if target.layout is Layout.GRAY:
-        matrix = np.zeros((1, 4))
-        matrix[0, :3] = (0.299, 0.587, 0.114)
-        return matrix
-    matrix = np.linalg.inv(_to_rgb(target.layout, target.color, target.height))[:3]
+        return np.array([[0.299, 0.587, 0.114, 0.0]])
+    matrix: F64 = np.linalg.inv(_to_rgb(target.layout, target.color, target.height))[:3]
     return matrix
 
 
@@ -71,6 +76,16 @@ def alpha_for_planes(alpha: U8, layout: Layout) -> tuple[U8, ...]:
         return (alpha,)
     chroma = shrink_chroma(alpha, layout)
     return (alpha, chroma, chroma)
+
+
+def small_components(matte: Matte) -> tuple[U8, ...]:
+    """The frame's components (Y, U, V; R, G, B; gray), each (h, w) uint8 like the small matte, C-contiguous."""
+    h, w = matte.small_alpha.shape
+    components = matte.small_planes
+    if components is None:
+        frame = matte.frame
+        components = tuple(cv2.split(frame.planes[0])) if frame.layout is Layout.RGB else frame.planes
+    return tuple(np.ascontiguousarray(_resize(component, w, h)) for component in components)
 
 
 def color_planes(rgb: tuple[int, int, int], target: Target) -> tuple[U8, ...]:

@@ -9,22 +9,34 @@ import numpy.typing as npt
 from streammatte.errors import ConfigError
 from streammatte.frames import ColorSpec, Frame, Layout
 from streammatte.kernels.color import rgb_matrix, yuv_to_rgb
+from streammatte.kernels.scale import shrink_by_area
 
 __all__ = ["Preparer", "resize_plane"]
 
 U8 = npt.NDArray[np.uint8]
 
+_LINEAR_UP_TO = 1.34
+"""Shrinking by at most this much is left to bilinear interpolation: its two taps a side still see every pixel."""
+
 
 def resize_plane(plane: U8, size: tuple[int, int]) -> U8:
-    """A plane (H, W) or (H, W, C) uint8 at ``size`` (height, width): area averages to shrink, bilinear to enlarge.
+    """A plane (H, W) or (H, W, C) uint8 at ``size`` (height, width): averaged to shrink, bilinear to enlarge.
 
     The very plane comes back where it has the size and is C-contiguous.
     """
+    while plane.shape[0] >= 2 * size[0] and plane.shape[1] >= 2 * size[1] and not (plane.shape[0] | plane.shape[1]) & 1:
+        plane = cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
     height, width = plane.shape[:2]
     if (height, width) == size:
         return np.ascontiguousarray(plane)
-    shrinks = height >= size[0] and width >= size[1]
-    resized: U8 = cv2.resize(plane, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    down, across = height / size[0], width / size[1]
+    if max(down, across) <= _LINEAR_UP_TO:
+        method = cv2.INTER_LINEAR
+    elif plane.ndim == 2 and min(down, across) >= 1 and max(down, across) < 2 and min(height, width) >= 3:
+        return shrink_by_area(plane, size)
+    else:
+        method = cv2.INTER_AREA
+    resized: U8 = cv2.resize(plane, size[::-1], interpolation=method)
     return resized
 
 
@@ -70,5 +82,6 @@ class Preparer:
         matrix = self._matrices.get(key)
         if matrix is None:
             matrix = self._matrices[key] = rgb_matrix(*key)
-        yuv_to_rgb(*small, matrix, out)
+        y, u, v = small
+        yuv_to_rgb(y, u, v, matrix, out)
         return small

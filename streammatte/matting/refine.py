@@ -22,8 +22,8 @@ Guide = tuple[U8, U8, U8]
 _EPSILON = 2.0
 """Regularisation in levels squared.
 
-Of 0.65, 2, 6.5, 20 and 65 the smaller ones gave the lowest MAD on composites with a known matte; 2 keeps more distance from
-a camera's noise. Windows of 3 x 3 cells: larger ones lower Grad a little more and raise MAD, because they soften the matte."""
+Of 0.65, 2, 6.5, 20 and 65 the smaller ones gave the lowest MAD on composites with a known matte; 2 keeps more distance
+from a camera's noise. Windows of 3 x 3 cells: larger ones lower Grad a little more and raise MAD, for they soften the matte."""
 
 
 class Refiner:
@@ -32,8 +32,9 @@ class Refiner:
     Parameters
     ----------
     mode : {"off", "fast", "best"}
-        ``off`` enlarges bilinearly, pixel centres aligned. ``fast`` is the fast guided filter (He and Sun 2015) with a colour
-        guide, solved at the matte's size; ``best`` refines to the network's input size first and solves there again.
+        ``off`` enlarges bilinearly, pixel centres aligned. ``fast`` is the fast guided filter (He and Sun 2015) with a
+        colour guide, solved at the matte's size; ``best`` refines to the network's input size first and solves there
+        again, which makes smoother edges (lower Grad).
     """
 
     def __init__(self, mode: Literal["off", "fast", "best"] | str = "fast") -> None:
