@@ -154,3 +154,20 @@ def test_a_source_is_read_once(tmp_path):
     assert sum(1 for _ in source.frames()) == 3
     with pytest.raises(SourceError, match="read already"):
         next(source.frames())
+
+
+def test_sound_that_is_stored_before_the_picture_is_kept(tmp_path):
+    path = make_film(tmp_path / "a.mkv", frames=30, audio="libopus")
+    with (
+        av.open(str(path)) as film,
+        av.open(str(tmp_path / "b.mkv"), "w", options={"max_interleave_delta": "0"}) as out,
+    ):
+        packets = [packet for packet in film.demux() if packet.size]
+        pairs = {stream.index: out.add_stream_from_template(stream) for stream in film.streams}
+        out.start_encoding()
+        for packet in sorted(packets, key=lambda packet: packet.stream.type):
+            packet.stream = pairs[packet.stream.index]
+            out.mux_one(packet)
+    source = open_source(tmp_path / "b.mkv", start=0)
+    assert sum(1 for _ in source.frames()) == 30
+    assert len(source.info.tracks.take()) == len(read_packets(path))

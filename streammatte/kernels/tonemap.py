@@ -105,8 +105,8 @@ def tone_table(
 
     Returns
     -------
-    ndarray (65, 65, 65, 3) float32
-        Y', Cb, Cr in 8-bit levels, limited range, not rounded; axes are Y', Cb, Cr.
+    ndarray (3, 65, 65, 65) float32
+        Y', Cb, Cr in 8-bit levels, limited range, not rounded; axes after the first are Y', Cb, Cr.
     """
     y, cb, cr = np.meshgrid(
         np.arange(0, 1025, _STEP, dtype=np.float64),
@@ -129,19 +129,15 @@ def tone_table(
     red, green, blue = np.moveaxis(np.power(linear, 1 / 2.4), -1, 0)
     y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     levels = [16 + 219 * y, 128 + 224 * (blue - y) / 1.8556, 128 + 224 * (red - y) / 1.5748]
-    return np.ascontiguousarray(np.stack(levels, -1), np.float32)
+    return np.ascontiguousarray(np.stack(levels), np.float32)
 
 
 @njit(nogil=True, cache=True, fastmath=True, inline="always")
-def _read(table, y, cb, cr, channel):  # type: ignore[no-untyped-def]
-    i, j, k = y >> 4, cb >> 4, cr >> 4
-    a, b, c = float32(y & 15) / float32(16), float32(cb & 15) / float32(16), float32(cr & 15) / float32(16)
-    low = table[i, j, k, channel] * (1 - c) + table[i, j, k + 1, channel] * c
-    high = table[i, j + 1, k, channel] * (1 - c) + table[i, j + 1, k + 1, channel] * c
-    near = low * (1 - b) + high * b
-    low = table[i + 1, j, k, channel] * (1 - c) + table[i + 1, j, k + 1, channel] * c
-    high = table[i + 1, j + 1, k, channel] * (1 - c) + table[i + 1, j + 1, k + 1, channel] * c
-    return near * (1 - a) + (low * (1 - b) + high * b) * a
+def _cell(plane, j, k, b, c):  # type: ignore[no-untyped-def]
+    one = float32(1)
+    low = plane[j, k] * (one - c) + plane[j, k + 1] * c
+    high = plane[j + 1, k] * (one - c) + plane[j + 1, k + 1] * c
+    return low * (one - b) + high * b
 
 
 _IN, _OUT = uint16[:, :], uint8[:, ::1]
@@ -155,20 +151,30 @@ _IN, _OUT = uint16[:, :], uint8[:, ::1]
 )
 def _apply(table, luma, blue, red, half, out_y, out_u, out_v):  # type: ignore[no-untyped-def]
     height, width = luma.shape
-    top = np.uint16(1023)
+    top, step, round_up = np.uint16(1023), float32(1 / 16), float32(0.5)
     for row in range(blue.shape[0]):
         for column in range(blue.shape[1]):
             cb, cr = int32(min(blue[row, column], top)), int32(min(red[row, column], top))
-            total, count = int32(0), int32(0)
+            j, k = cb >> 4, cr >> 4
+            b, c = float32(cb & 15) * step, float32(cr & 15) * step
+            total, count, node = int32(0), int32(0), int32(-1)
+            near, far = float32(0), float32(0)
             for y in range(row << half, min((row << half) + 1 + half, height)):
                 for x in range(column << half, min((column << half) + 1 + half, width)):
                     value = int32(min(luma[y, x], top))
                     total += value
                     count += 1
-                    out_y[y, x] = uint8(_read(table, value, cb, cr, 0) + float32(0.5))
-            mean = (total + count // 2) // count
-            out_u[row, column] = uint8(_read(table, mean, cb, cr, 1) + float32(0.5))
-            out_v[row, column] = uint8(_read(table, mean, cb, cr, 2) + float32(0.5))
+                    if value >> 4 != node:
+                        node = value >> 4
+                        near = _cell(table[0, node], j, k, b, c)
+                        far = _cell(table[0, node + 1], j, k, b, c)
+                    out_y[y, x] = uint8(near + (far - near) * (float32(value & 15) * step) + round_up)
+            mean = (total + (count >> 1)) >> 2 if count == 4 else (total + (count >> 1)) // count
+            node, a = mean >> 4, float32(mean & 15) * step
+            near, far = _cell(table[1, node], j, k, b, c), _cell(table[1, node + 1], j, k, b, c)
+            out_u[row, column] = uint8(near + (far - near) * a + round_up)
+            near, far = _cell(table[2, node], j, k, b, c), _cell(table[2, node + 1], j, k, b, c)
+            out_v[row, column] = uint8(near + (far - near) * a + round_up)
 
 
 def tone_map(planes: tuple[U16, U16, U16], table: F32, out: tuple[U8, U8, U8]) -> tuple[U8, U8, U8]:
@@ -178,7 +184,7 @@ def tone_map(planes: tuple[U16, U16, U16], table: F32, out: tuple[U8, U8, U8]) -
     ----------
     planes : three ndarray uint16, 0..1023
         Y', Cb, Cr, (H, W) and chroma of the same size or half of it both ways (rounded up).
-    table : ndarray (65, 65, 65, 3) float32
+    table : ndarray (3, 65, 65, 65) float32
         From :func:`tone_table`.
     out : three ndarray uint8
         Of the same shapes, C-contiguous; overwritten.

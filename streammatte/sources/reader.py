@@ -28,6 +28,9 @@ _PIPE = "pipe:0"
 _STEPS_BACK = (0, 2, 10, 60)
 """Seconds before the start at which the search for a keyframe begins, one after the other."""
 
+_EARLY = Fraction(1)
+"""Seconds before the start from which sound is remembered until the first picture says by how much all moves."""
+
 _INTERLEAVE = Fraction(2)
 """Seconds that are read on after the last wanted frame, for sound that is stored later than its picture."""
 
@@ -240,7 +243,7 @@ class FilmReader:
         if self.feed is None or packet.size == 0:
             return
         if self.cut.shift is None:
-            if packet.pts is None or not self.cut.before(packet.pts * packet.time_base):
+            if packet.pts is None or not self.cut.before(packet.pts * packet.time_base + _EARLY):
                 self._early.append(packet)
             return
         if self.cut.place(packet):
