@@ -16,6 +16,7 @@ from sink_frames import decode, info_of, make_frames, times_of, write
 from streammatte.errors import DiskFullError, OutputExistsError, SinkError, UnsupportedOutputError
 from streammatte.frames import Layout
 from streammatte.sinks import MemorySink, open_sink
+from streammatte.sinks.encoders import has_encoder
 from streammatte.stages import Sink
 
 TARGETS = ["film.mp4", "film.mov", "film.mkv", "film.webm", "film.gif", "film_%04d.png", "frames/"]
@@ -91,11 +92,25 @@ def test_frames_before_open_are_an_error_of_ours(tmp_path, name):
         open_at(tmp_path, name).process(make_frames(1)[0])
 
 
-@pytest.mark.parametrize("count", [1, 2, 7])
-@pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.mkv", "film.webm"])
-def test_a_film_that_is_stopped_early_is_whole(tmp_path, name, count):
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("film.mp4", "auto"),
+        ("film.mov", "auto"),
+        ("film.mkv", "auto"),
+        ("film.webm", "auto"),
+        ("film.mp4", "libx265"),
+        ("film.mkv", "libx265"),
+        ("film.mp4", "libsvtav1"),
+        ("film.mov", "prores_ks"),
+    ],
+)
+def test_a_film_that_is_stopped_early_is_whole(tmp_path, name, codec, count):
     """What an interrupt does: drain, then close, after however many frames."""
-    sink = open_at(tmp_path, name)
+    if codec != "auto" and not has_encoder(codec):
+        pytest.skip(f"this FFmpeg has no {codec}")
+    sink = open_at(tmp_path, name, codec=codec)
     frames = make_frames(12)
     sink.open(info_of(frames, frame_count=12))
     for frame in frames[:count]:
@@ -103,6 +118,7 @@ def test_a_film_that_is_stopped_early_is_whole(tmp_path, name, count):
     sink.drain()
     sink.close()
     assert len(decode(tmp_path / name)) == count
+    assert len(times_of(tmp_path / name)) == count
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.gif", "film_%04d.png", *STILLS])
@@ -280,8 +296,6 @@ def test_a_killed_program_leaves_a_temporary_name_only(tmp_path):
 
 
 def test_an_encoder_that_does_not_start_says_what_to_do(tmp_path):
-    from streammatte.sinks.encoders import has_encoder
-
     absent = [name for name in ("h264_nvenc", "h264_qsv") if has_encoder(name)]
     if not absent:
         pytest.skip("this FFmpeg has no hardware encoders")

@@ -391,3 +391,30 @@ def test_log_is_silent_for_an_ordinary_film(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     write(open_sink(tmp_path / "film.mp4"), make_frames(3, color=BT709))
     assert [record for record in caplog.records if record.name.startswith("streammatte")] == []
+
+
+def test_lost_chroma_is_told(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    write(open_sink(tmp_path / "film.mp4"), make_frames(2, layout=Layout.YUV444))
+    assert "4:2:0" in caplog.text
+
+
+def test_hevc_has_the_name_that_apple_plays(tmp_path):
+    write(open_sink(tmp_path / "film.mp4", codec="libx265"), make_frames(2))
+    assert b"hvc1" in (tmp_path / "film.mp4").read_bytes()
+
+
+def test_av1_writes_nothing_to_the_terminal(tmp_path, capfd):
+    if not has_encoder("libsvtav1"):
+        pytest.skip("this FFmpeg has no libsvtav1")
+    write(open_sink(tmp_path / "film.mp4", codec="libsvtav1"), make_frames(2))
+    assert "Svt[info]" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("preset", ["ultrafast", "medium", "placebo", "6", None])
+@pytest.mark.parametrize(("suffix", "codec"), [("webm", "libvpx-vp9"), ("webm", "libvpx"), ("mp4", "libsvtav1")])
+def test_presets_of_encoders_that_count_them(tmp_path, suffix, codec, preset):
+    if not has_encoder(codec):
+        pytest.skip(f"this FFmpeg has no {codec}")
+    write(open_sink(tmp_path / f"film.{suffix}", codec=codec, preset=preset), make_frames(2))
+    assert len(decode(tmp_path / f"film.{suffix}")) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -16,7 +17,7 @@ import av.error
 from av.codec.hwaccel import HWAccel
 
 from streammatte.errors import ConfigError, SinkError
-from streammatte.frames import Frame, StreamInfo
+from streammatte.frames import Frame, Layout, StreamInfo
 from streammatte.sinks.atomic import AtomicFile, writing
 from streammatte.sinks.door import Door, tags_of
 from streammatte.sinks.encoders import EncoderChoice, choose_encoder, encoder_options
@@ -37,6 +38,12 @@ _NO_ASPECT = {"matroska", "webm"}
 
 _APPLE_HEVC = "hvc1"
 """The name under which Apple's players take HEVC; FFmpeg's own choice, hev1, they refuse."""
+
+_X265_DELAY = 2
+"""Of films no longer than its delay, x265 gives decoding times that it never set; none is reordered."""
+
+_QUIET_SVT = ("SVT_LOG", "1")
+"""SVT-AV1 writes to standard error by itself unless its own variable says: errors only."""
 
 _INTERLEAVE_US = "1000000"
 """How far, in microseconds, the muxer lets pictures run ahead while it waits for sound: what it holds stays bounded
@@ -72,6 +79,7 @@ class FileSink:
         self._door: Door | None = None
         self._rate = _FALLBACK_RATE
         self._last_pts: int | None = None
+        self._frames = 0
         self._told = False
         self._drained = False
 
@@ -95,6 +103,8 @@ class FileSink:
             options = dict(self._box.options) | {"max_interleave_delta": _INTERLEAVE_US}
             self._output = av.open(str(self._file.path), "w", format=self._box.muxer, container_options=options)
             self._output.metadata.update(info.metadata)
+            if choice.name == "libsvtav1":
+                os.environ.setdefault(*_QUIET_SVT)
             with self._starting(choice):
                 self._add_video(choice, info)
                 self._video.codec_context.open()
@@ -111,6 +121,8 @@ class FileSink:
         width, height, aspect, pad = self._shape(choice, info)
         tags = tags_of(info.color, info.layout, choice.pix_fmt, limited_only=choice.name == "prores_ks")
         self._door = Door(width, height, choice.pix_fmt, tags, pad)
+        if info.layout in (Layout.YUV422, Layout.YUV444) and "420" in choice.pix_fmt:
+            _log.info("%s: chroma becomes 4:2:0, as players expect (ffv1 and prores_ks keep it)", self.target)
         stream = self._output.add_stream(
             choice.name,
             rate=self._rate,
@@ -171,6 +183,7 @@ class FileSink:
         if self._door is None or self._output is None:
             raise SinkError(f"{self.target} is not open")
         picture = self._door.picture(item)
+        self._frames += 1
         picture.pts = self._later(item.pts)
         picture.time_base = item.time_base
         picture.duration = item.duration or max(1, round(1 / (self._rate * item.time_base)))
@@ -195,12 +208,19 @@ class FileSink:
         if self._output is None or self._drained:
             return []
         with writing(self.target):
-            self._output.mux(self._video.encode(None))
+            self._output.mux(self._last_packets())
             if self._tracks:
                 self._tracks.drain()
             self._output.close()
         self._drained = True
         return []
+
+    def _last_packets(self) -> list[Any]:
+        packets = list(self._video.encode(None))
+        if self._video.codec_context.name == "libx265" and self._frames <= _X265_DELAY:
+            for packet in packets:
+                packet.dts = packet.pts
+        return packets
 
     def close(self) -> None:
         """Make the film appear under its name; before :meth:`drain` it is given up."""

@@ -32,7 +32,7 @@ _CRF_LIMIT = {"libx264": 51, "libx265": 51}
 
 # The named presets of x264 as steps of encoders that count them otherwise; index is the place in X264_PRESETS.
 _VPX_CPU_USED = (8, 8, 7, 6, 5, 4, 3, 2, 1, 0)
-_SVT_PRESET = (13, 12, 11, 10, 9, 8, 6, 5, 4, 2)
+_SVT_PRESET = (9, 9, 9, 8, 8, 7, 6, 5, 4, 2)  # above 9 its makers warn of artefacts
 _NVENC_PRESET = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7", "p7")
 _QSV_PRESET = ("veryfast",) * 3 + ("faster", "fast", "medium", "slow", "slower", "veryslow", "veryslow")
 
