@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def build_live(
     source: Source | None = None,
     make_matter: Callable[[StreamInfo, LiveOptions], LiveMatter] | None = None,
     on_status: Callable[[LiveStatus], None] | None = None,
-    on_tick: Callable[[SettingsBoard], None] | None = None,
+    on_tick: Callable[[SettingsBoard], object] | None = None,
 ) -> Session:
     """A live session from options; what can be refused is refused here.
 
@@ -98,7 +99,7 @@ def build_live(
             duration=options.duration,
             helpers=[] if microphone is None else [microphone],
             on_status=on_status,
-            on_tick=None if on_tick is None else lambda: on_tick(board),
+            on_tick=None if on_tick is None else partial(on_tick, board),
         )
         if "control" in addresses:
             app = control_app(board, lambda: pipeline.status().as_dict())

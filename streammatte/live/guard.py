@@ -77,6 +77,8 @@ class PrivacyGuard:
         self._fresh = clock()
         self._sent = float("-inf")
         self._anchor: tuple[int, Fraction, float] | None = None
+        self._first = float("inf")
+        self._admitted = False
         self.held_frames = 0
 
     @property
@@ -87,20 +89,26 @@ class PrivacyGuard:
     def set_hold(self, picture: Frame) -> None:
         """Use another hold picture (of the same size and layout) from now on."""
         with self._lock:
+            if picture is self._hold:
+                return
             self._hold = picture
+            if self._reasons:
+                self._show_hold(self._clock())
 
     def anchor(self, frame: Frame) -> None:
         """Tell the stream's time: a frame was captured. Hold pictures are dated by it."""
         captured = self._clock() if frame.captured is None else frame.captured
+        self._first = min(self._first, captured)
         self._anchor = (frame.pts, frame.time_base, captured)
 
     def engage(self, reason: str, since: float | None = None) -> None:
         """Show the hold picture, at once; only a composite of a frame captured after ``since`` (now) lifts it."""
         with self._lock:
             known = reason in self._reasons
-            self._reasons[reason] = self._clock() if since is None else since
+            now = self._clock()
+            self._reasons[reason] = now if since is None else since
             if not known:
-                self._show_hold()
+                self._show_hold(now if since is None else min(since, now))
 
     def release(self, reason: str) -> None:
         """Take one reason away."""
@@ -120,6 +128,7 @@ class PrivacyGuard:
         captured = self._clock() if picture.captured is None else picture.captured
         with self._lock:
             self._fresh = self._clock()
+            self._admitted = True
             for reason in [name for name, since in self._reasons.items() if name != USER and captured > since]:
                 del self._reasons[reason]
             held = bool(self._reasons)
@@ -136,9 +145,9 @@ class PrivacyGuard:
             if now - self._fresh > self._stale_after and not self._reasons:
                 self._reasons["stalled"] = now
                 _log.warning("no new picture for %.1f s: the hold picture is shown", now - self._fresh)
-                self._show_hold()
+                self._show_hold(now)
             elif self._reasons and now - self._sent >= 1 / HOLD_RATE:
-                self._show_hold()
+                self._show_hold(now)
 
     def finish(self) -> None:
         """The session ends: the last picture that stays in a camera is the hold picture."""
@@ -147,14 +156,17 @@ class PrivacyGuard:
             if self._hold is not None:
                 self._deliver(Shown(self._hold, held=True, timed=False))
 
-    def _show_hold(self) -> None:
+    def _show_hold(self, moment: float) -> None:
+        """The hold picture, dated as a frame that was captured at ``moment``."""
         if self._hold is None:
             return
-        if self._anchor is None:
+        # The first composite is awaited before anything is dated: it would come too late behind its own hold picture.
+        waiting = not self._admitted and moment - self._first < self._stale_after
+        if self._anchor is None or waiting:
             self._deliver(Shown(self._hold, held=True, timed=False))
             return
         pts, time_base, captured = self._anchor
-        late = round((self._clock() - captured) / time_base)
+        late = round((moment - captured) / time_base)
         self._deliver(Shown(replace(self._hold, pts=pts + late, time_base=time_base, captured=None), held=True))
 
     def _deliver(self, shown: Shown) -> None:

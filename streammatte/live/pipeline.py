@@ -83,7 +83,7 @@ class LivePipeline:
         duration: float | None = None,
         helpers: Sequence[Helper] = (),
         on_status: Callable[[LiveStatus], None] | None = None,
-        on_tick: Callable[[], None] | None = None,
+        on_tick: Callable[[], object] | None = None,
     ) -> None:
         self.board = board
         self._source = source
