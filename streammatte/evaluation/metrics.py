@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
-from streammatte.kernels.metrics import gradient_error, largest_nested_depth
+from streammatte.kernels.metrics import connectivity_error, gradient_error
 
 __all__ = ["conn", "dtssd", "grad", "mad", "messddt", "mse", "sad"]
 
@@ -28,14 +28,7 @@ Flags = npt.NDArray[np.bool_]
 PER_THOUSAND = 1000.0
 """SAD, Grad and Conn are sums over pixels in thousands, as papers print them."""
 
-CONN_STEPS = 10
-"""Conn looks at thresholds of 0.1, 0.2 ... 1."""
-
-CONN_TOLERANCE = 0.15
-"""A pixel that lies less than this above its connected level is not called disconnected (Rhemann et al. 2009)."""
-
 _UNIT = (np.arange(256) / 255.0).astype(np.float32)
-_CONN_THRESHOLDS = np.arange(0, 1.1, 0.1)
 _RANGE_SLACK = 1e-3
 """How far outside 0..1 a float matte may lie: rounding of a network, not another unit."""
 
@@ -121,11 +114,6 @@ def grad(pred: Array, truth: Array, trimap: Array | None = None) -> float:
     return gradient_error(p, t, unknown) / PER_THOUSAND
 
 
-def _passed(matte: F32) -> npt.NDArray[np.uint8]:
-    """How many of the thresholds 0.1, 0.2 ... 1 each pixel reaches."""
-    return np.searchsorted(_CONN_THRESHOLDS[1:], matte.astype(np.float64), side="right").astype(np.uint8)
-
-
 def conn(pred: Array, truth: Array, trimap: Array | None = None) -> float:
     """Connectivity error: sum over unknown pixels of \\|phi(truth) - phi(pred)\\|, in thousands.
 
@@ -134,12 +122,7 @@ def conn(pred: Array, truth: Array, trimap: Array | None = None) -> float:
     Parameters and errors as :func:`mse`.
     """
     p, t, unknown = _enter(pred, truth, trimap, 2)
-    depth = largest_nested_depth(_passed(np.minimum(p, t)), CONN_STEPS)
-    level = _CONN_THRESHOLDS.astype(np.float32)[depth]
-    of_pred, of_truth = p - level, t - level
-    of_pred[of_pred < CONN_TOLERANCE] = 0
-    of_truth[of_truth < CONN_TOLERANCE] = 0
-    return float(np.sum(np.abs(of_pred - of_truth), where=unknown, dtype=np.float64)) / PER_THOUSAND
+    return connectivity_error(p, t, unknown) / PER_THOUSAND
 
 
 def _check_film(matte: F32) -> None:
