@@ -37,21 +37,20 @@ def command(log_level: str) -> None:
 @command.command("list")
 def list_() -> None:
     """List the networks, what is here of each, and the published figures."""
-    from rich.console import Console
-    from rich.table import Table
-
     from streammatte.zoo.cards import card_names, load_card
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("name", "network", "input", "here", "SAD", "params M", "FLOPs G", "FPS V100"):
-        table.add_column(title, justify="left" if title in ("name", "network", "here") else "right", no_wrap=True)
+    rows = [("name", "input", "here", "SAD", "params M", "FLOPs G", "FPS (V100)")]
     for name in card_names():
         card = load_card(name)
         height, width = card.input.size
         figures = (card.seed.sad, card.seed.params_m, card.seed.flops_g, card.seed.fps)
         told = [f"{figure:g}" if figure is not None else "-" for figure in figures]
-        table.add_row(name, card.title, f"{width}x{height}", _here(card), *told)
-    Console().print(table)
+        rows.append((name, f"{width}x{height}", _here(card), *told))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        left = [text.ljust(width) for text, width in zip(row[:3], widths, strict=False)]
+        right = [text.rjust(width) for text, width in zip(row[3:], widths[3:], strict=True)]
+        click.echo("  ".join((*left, *right)))
 
 
 @command.command()
