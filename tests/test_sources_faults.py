@@ -44,11 +44,13 @@ def test_what_is_not_there(tmp_path):
 def test_what_is_no_film(tmp_path):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("This is not a film.\n" * 200)
+    (tmp_path / "notes.txt").write_text("This is not a film.\n" * 200)
     (tmp_path / "noise.mkv").write_bytes(bytes(range(256)) * 100)
     (tmp_path / "folder").mkdir()
     for name, word in (
         ("empty.mp4", "empty"),
         ("text.mp4", "not a film"),
+        ("notes.txt", "text file"),
         ("noise.mkv", "not a film"),
         ("folder", "no pictures"),
     ):

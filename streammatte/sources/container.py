@@ -20,6 +20,9 @@ MISSING_PROTOCOL = "this build of FFmpeg does not know the protocol"
 _DEMUXER_OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
 """RTSP over TCP: a lost UDP packet is a grey smear over half a second, and firewalls drop UDP."""
 
+_TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})
+"""Demuxers that paint the characters of any text file as a picture."""
+
 _KEPT_TAGS = (
     "title",
     "artist",
@@ -61,7 +64,7 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool)
     """
     options = _DEMUXER_OPTIONS.get(address.partition(":")[0].lower(), {}) if url else {}
     try:
-        return av.open(address, timeout=timeout, options=dict(options), metadata_errors="replace")
+        container = av.open(address, timeout=timeout, options=dict(options), metadata_errors="replace")
     except av.error.ProtocolNotFoundError as error:
         raise UnsupportedSourceError(
             f"cannot open {name}: {MISSING_PROTOCOL}; give a file, http, rtsp or rtmp"
@@ -79,7 +82,12 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool)
             "it may be of another kind or cut off before its index"
         ) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise SourceError(f"cannot open {name}: {reason(error)}") from error
+        what = "the address and the network" if url else "the file"
+        raise SourceError(f"cannot open {name}: {reason(error)}; check {what}") from error
+    if container.format.name in _TEXT_ART:
+        container.close()
+        raise UnsupportedSourceError(f"{name} is a text file, not a film; give a film")
+    return container
 
 
 def best_video(container: Any, name: str) -> Any:
