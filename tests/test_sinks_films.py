@@ -357,9 +357,14 @@ def test_index_stands_in_front_for_browsers(tmp_path):
 
 
 def test_metadata_is_carried(tmp_path):
-    write(open_sink(tmp_path / "film.mp4"), make_frames(2), metadata={"title": "Seaside"})
-    with av.open(str(tmp_path / "film.mp4")) as film:
-        assert film.metadata["title"] == "Seaside"
+    given = {"title": "Seaside", "major_brand": "qt  ", "ENCODER": "a camera", "alpha_mode": "1"}
+    for suffix in ("mp4", "mkv"):
+        write(open_sink(tmp_path / f"film.{suffix}"), make_frames(2), metadata=given)
+        with av.open(str(tmp_path / f"film.{suffix}")) as film:
+            assert film.metadata["title"] == "Seaside"
+            assert film.metadata.get("major_brand") in (None, "isom")
+            assert "camera" not in str(film.metadata)
+            assert "alpha_mode" not in film.metadata
 
 
 def test_threads_do_not_change_what_is_shown(tmp_path):

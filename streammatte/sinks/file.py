@@ -39,6 +39,9 @@ _NO_ASPECT = {"matroska", "webm"}
 _APPLE_HEVC = "hvc1"
 """The name under which Apple's players take HEVC; FFmpeg's own choice, hev1, they refuse."""
 
+_OF_THE_INPUT_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "alpha_mode"}
+"""Metadata that describe the input's container or encoding; in an output they would be wrong."""
+
 _X265_DELAY = 2
 """Of films no longer than its delay, x265 gives decoding times that it never set; none is reordered."""
 
@@ -102,7 +105,8 @@ class FileSink:
         try:
             options = dict(self._box.options) | {"max_interleave_delta": _INTERLEAVE_US}
             self._output = av.open(str(self._file.path), "w", format=self._box.muxer, container_options=options)
-            self._output.metadata.update(info.metadata)
+            kept = {key: value for key, value in info.metadata.items() if key.lower() not in _OF_THE_INPUT_FILE}
+            self._output.metadata.update(kept)
             if choice.name == "libsvtav1":
                 os.environ.setdefault(*_QUIET_SVT)
             with self._starting(choice):
