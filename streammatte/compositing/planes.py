@@ -43,7 +43,7 @@ class Target:
 
 def _to_rgb(layout: Layout, color: ColorSpec, height: int) -> F64:
     """The affine map (4, 4) from a picture's three components to R, G, B, in levels."""
-    matrix = np.eye(4)
+    matrix: F64 = np.eye(4, dtype=np.float64)
     if layout.is_yuv:
         matrix[:3] = rgb_matrix(color, height)
     return matrix

@@ -1,8 +1,9 @@
 """The guided filter in colour: local linear models of a small matte, and their use on full-size planes.
 
 He, Sun and Tang 2013, "Guided Image Filtering", eq. 19-21: in a window,
-a = (Sigma + eps)^-1 (mean(I p) - mean(I) mean(p)), b = mean(p) - a . mean(I), I the three components of a pixel. He and Sun 2015, "Fast Guided Filter", eq. 8: the
-models are solved small, averaged, enlarged, and applied to the full-size picture.
+a = (Sigma + eps)^-1 (mean(I p) - mean(I) mean(p)), b = mean(p) - a . mean(I), I the three components of a pixel.
+He and Sun 2015, "Fast Guided Filter", eq. 8: the models are solved small, averaged, enlarged, and applied to the
+full-size picture.
 """
 
 from __future__ import annotations

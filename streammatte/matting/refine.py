@@ -23,7 +23,7 @@ _EPSILON = 2.0
 """Regularisation in levels squared.
 
 Of 0.65, 2, 6.5, 20 and 65 the smaller ones gave the lowest MAD on composites with a known matte; 2 keeps more distance
-from a camera's noise. Windows of 3 x 3 cells: larger ones lower Grad a little more and raise MAD, for they soften the matte."""
+from a camera's noise. Windows of 3 x 3 cells: larger ones lower Grad a little and raise MAD, as they soften."""
 
 
 class Refiner:

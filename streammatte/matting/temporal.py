@@ -21,19 +21,28 @@ F32 = npt.NDArray[np.float32]
 _CUT = 40.0
 """Mean luma difference, levels, from which two pictures are different scenes."""
 
+_LEAST_ALIGNED = 32
+"""Shorter side of a matte, cells, from which a dense flow can be found."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Strength:
-    """Time constant in seconds; ranges of luma change (levels) and matte change (0 to 1) over which smoothing fades."""
+    """How strongly to smooth.
+
+    ``time_constant`` is in seconds; over ``motion`` (luma change in levels) and ``change`` (of the matte, 0 to 1)
+    smoothing fades from full to none; ``align`` first carries the held matte along a dense flow.
+    """
 
     time_constant: float
     motion: tuple[float, float]
     change: tuple[float, float]
+    align: bool
 
 
+# Measured on films with a known matte: longer time constants lower dtSSD further but raise MAD by more than 1 %.
 _STRENGTHS = {
-    "low": _Strength(0.05, (6.0, 24.0), (0.05, 0.25)),
-    "high": _Strength(0.12, (8.0, 32.0), (0.08, 0.35)),
+    "low": _Strength(0.03, (6.0, 20.0), (0.3, 1.0), align=False),
+    "high": _Strength(0.04, (12.0, 40.0), (0.3, 1.0), align=True),
 }
 
 
@@ -43,7 +52,7 @@ class Smoother:
     Parameters
     ----------
     mode : {"off", "low", "high"}
-        ``off`` gives back the very matte.
+        ``off`` gives back the very matte; ``high`` also follows motion (dense inverse search flow, Kroeger et al. 2016).
     """
 
     def __init__(self, mode: Literal["off", "low", "high"] | str = "low") -> None:
@@ -53,6 +62,7 @@ class Smoother:
         self._held: F32 | None = None
         self._luma: U8 | None = None
         self._time = 0.0
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST) if mode == "high" else None
 
     def reset(self) -> None:
         """Forget the film: the next matte is taken as it is."""
@@ -91,6 +101,9 @@ class Smoother:
         if cv2.mean(difference)[0] > _CUT:
             self._held = alpha.copy()
             return self._held
+        if self._flow is not None and min(h, w) >= _LEAST_ALIGNED:
+            held, before = _carry(self._flow, held, before, luma)
+            difference = cv2.absdiff(luma, before)
         motion = cv2.blur(difference, (3, 3)).astype(np.float32)
         change = np.abs(cv2.blur(cv2.subtract(alpha, held), (3, 3)))
         self._held = blend_towards(
@@ -103,3 +116,15 @@ class Smoother:
             change_range=strength.change,
         )
         return self._held
+
+
+def _carry(flow: cv2.DISOpticalFlow, held: F32, before: U8, luma: U8) -> tuple[F32, U8]:
+    """The held matte and its luma, moved to where things are now."""
+    where = flow.calc(luma, before, None)
+    h, w = luma.shape
+    where[..., 0] += np.arange(w, dtype=np.float32)
+    where[..., 1] += np.arange(h, dtype=np.float32)[:, None]
+    moved = [
+        cv2.remap(layer, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for layer in (held, before)
+    ]
+    return moved[0], moved[1]
