@@ -84,12 +84,12 @@ def build_matter(
 
 
 def resolve_background(spec: str | None, target: str | None, codec: str) -> str:
-    """The background asked for, else transparent where ``target`` can hold alpha, else green."""
-    from streammatte.sinks import can_hold_alpha
+    """The background asked for, else transparent where ``target`` is of a kind made for alpha, else green."""
+    from streammatte.sinks import alpha_by_default
 
     if spec is not None:
         return spec
-    return "transparent" if target is not None and can_hold_alpha(target, codec) else DEFAULT_BACKGROUND
+    return "transparent" if target is not None and alpha_by_default(target, codec) else DEFAULT_BACKGROUND
 
 
 def build_background(spec: str, fit: str) -> Any:
