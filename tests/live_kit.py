@@ -1,4 +1,4 @@
-"""A room, a person in it, a camera that fails on demand and a virtual camera that remembers: for tests of live sessions.
+"""A room, a person in it, a camera that fails on demand and a sink that remembers: for tests of live sessions.
 
 Every pixel of the room is unlike the background, so that any frame that reached a sink unmatted is seen at once.
 """

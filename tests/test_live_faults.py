@@ -97,7 +97,7 @@ def test_model_broken_for_good_ends_the_session_in_hold():
             raise RuntimeError("out of memory")
 
     eye = EyeSink()
-    with pytest.raises(ModelError, match="30 frames in a row.*out of memory"):
+    with pytest.raises(ModelError, match=r"30 frames in a row.*out of memory"):
         pipeline(RoomCamera(rate=60), [("eye", eye)], fault=fault).run()
     assert kinds(told("model raises from frame 10 on", eye.seen)) == ["hold", "matted", "hold"]
     assert eye.closed

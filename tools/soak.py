@@ -1,6 +1,7 @@
 """Shows that memory is flat: the same film, one minute and ten minutes long, through ``streammatte video``.
 
     python tools/soak.py samples/person.mp4
+    python tools/soak.py --live --minutes 30        (a live session instead, see soak_live.py)
 
 The films are made by repeating the clip's packets, so that making them costs nothing. Peak memory is what the operating
 system counted for each finished process. Exit code 1 where the long film needed over 5 % more than the short one.
@@ -73,6 +74,10 @@ def film(clip: Path, minutes: tuple[float, float], extra: list[str]) -> int:
 
 def main() -> int:
     """Run the soak that was asked for."""
+    if "--live" in sys.argv:
+        import soak_live
+
+        return soak_live.main()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", nargs="?", type=Path, default=Path("samples/person.mp4"))
     parser.add_argument("--short", type=float, default=1.0, help="minutes of the short film")
