@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,9 @@ def build_pipeline(
     ``limit`` ends the film after so many frames.
     """
     goal = None if target is None else str(target)
+    if goal is None:
+        # Nobody would take the packets, and they would pile up.
+        options = replace(options, audio=False)
     if isinstance(spec, str | Path):
         _refuse_clashes(str(spec), [path for path in (goal, options.alpha, options.foreground) if path is not None])
     background = resolve_background(options.background, goal, options.codec)
