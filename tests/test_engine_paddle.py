@@ -1,6 +1,7 @@
 """The Paddle engine: what its Config is told, which kernels it takes, and what a build without a GPU answers."""
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -239,17 +240,19 @@ def test_a_trimap_is_asked_for_where_the_network_needs_one(paddle, tmp_path):
             return self.mix(trimap / 255) + 0.25 * (image.mean(axis=1, keepdim=True) + 1)
 
     write_paddle(Blend(), tmp_path / "net", InputRule(trimap=True))
-    engine = open_engine(str(tmp_path / "net"), engine="paddle", device="cpu", size=SIZE, batch=2)
     images = np.full((2, *SIZE, 3), 255, np.uint8)
     trimaps = np.stack([np.zeros(SIZE, np.uint8), np.full(SIZE, 255, np.uint8)])
-    given = engine.submit(images, trimaps).result()
-    assert np.allclose(given[0], 0.5, atol=1e-6)
-    assert np.allclose(given[1], 1.0, atol=1e-6)
-    with pytest.raises(ConfigError, match="--trimap"):
-        engine.submit(images)
-    with pytest.raises(ConfigError, match="trimaps must be"):
-        engine.submit(images, trimaps[:1])
-    engine.close()
+    for name in ("paddle", "openvino") if find_spec("paddle2onnx") else ("paddle",):
+        engine = open_engine(str(tmp_path / "net"), engine=name, device="cpu", precision="f32", size=SIZE, batch=2)
+        given = engine.submit(images, trimaps).result()
+        assert np.allclose(given[0], 0.5, atol=1e-6)
+        assert np.allclose(given[1], 1.0, atol=1e-6)
+        assert np.allclose(engine.submit(images[:1], trimaps[1:]).result(), 1.0, atol=1e-6)
+        with pytest.raises(ConfigError, match="--trimap"):
+            engine.submit(images)
+        with pytest.raises(ConfigError, match="trimaps must be"):
+            engine.submit(images, trimaps[:1])
+        engine.close()
 
 
 @pytest.mark.paddle

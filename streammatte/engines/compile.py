@@ -10,7 +10,7 @@ import openvino as ov
 
 from streammatte.cache import user_cache_dir
 from streammatte.errors import ModelError
-from streammatte.zoo.graph import is_normalised, normalised
+from streammatte.zoo.graph import TRIMAP, is_normalised, normalised, static
 from streammatte.zoo.resolve import ModelFiles
 
 __all__ = ["compile_cached", "first_line", "read_static"]
@@ -30,10 +30,13 @@ def read_static(core: ov.Core, files: ModelFiles, graph: Path, shape: tuple[int,
         model = core.read_model(str(graph))
         if not is_normalised(model):
             model = normalised(model, files.mean, files.std)
+        for port in model.inputs:
+            if TRIMAP not in port.names:
+                port.add_names({"image"})
     except RuntimeError as error:
         raise ModelError(f"{graph} cannot be read as a network: {first_line(error)}") from error
     try:
-        model.reshape(list(shape))
+        static(model, shape)
     except RuntimeError as error:
         raise ModelError(f"{graph.name} cannot take pictures of {shape[1]}x{shape[2]}: {first_line(error)}") from error
     return model

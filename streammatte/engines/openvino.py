@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from streammatte.engines.compile import compile_cached, first_line, read_static
 from streammatte.engines.precision import choose
+from streammatte.engines.trimaps import check_trimaps
 from streammatte.errors import ConfigError, EngineUnavailableError, ModelError
+from streammatte.zoo.graph import TRIMAP, needs_trimap
 from streammatte.zoo.resolve import ModelFiles
 
 try:
@@ -35,9 +37,9 @@ QUEUED = 1
 class _Submission:
     """A batch under way. Its request may serve again once it has settled."""
 
-    def __init__(self, request: Any, images: U8, count: int) -> None:
+    def __init__(self, request: Any, images: tuple[U8, ...], count: int) -> None:
         self.request = request
-        self._images: U8 | None = images  # OpenVINO reads this memory until the request is done
+        self._images: tuple[U8, ...] | None = images  # OpenVINO reads this memory until the request is done
         self._count = count
         self._alpha: F32 | None = None
         self._fault: ModelError | None = None
@@ -104,32 +106,34 @@ class OpenVINOEngine:
         model = read_static(core, files, plan.graph, (batch, *size, 3))
         settings = {"INFERENCE_PRECISION_HINT": plan.float_type, **_settings(self.device, threads, throughput)}
         compiled = compile_cached(core, model, self.device, settings)
+        self.needs_trimap = needs_trimap(compiled)
         streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.in_flight = streams + QUEUED if throughput else 1
         self._free = deque(compiled.create_infer_request() for _ in range(self.in_flight))
         self._flying: deque[_Submission] = deque()
         self._closed = False
 
-    def submit(self, images: U8) -> _Submission:
+    def submit(self, images: U8, trimaps: U8 | None = None) -> _Submission:
         """Start on images (N, H, W, 3) uint8 RGB, C-contiguous, N up to ``batch``.
 
+        ``trimaps`` (N, H, W) uint8 in {0, 128, 255} for a network that needs one.
         Waits for the oldest submission where ``in_flight`` are under way already. The memory is read, not copied: leave
         it alone until the result is there.
         """
         self._check(images)
+        check_trimaps(images, trimaps, self.needs_trimap)
         count = len(images)
-        if count < self.batch:
-            padded = np.zeros((self.batch, *images.shape[1:]), np.uint8)
-            padded[:count] = images
-            images = padded
+        named = {"image": images} if trimaps is None else {"image": images, TRIMAP: trimaps[..., None]}
+        inputs = {name: self._padded(values) for name, values in named.items()}
         request = self._request()
         try:
-            request.set_input_tensor(0, ov.Tensor(images, shared_memory=True))
+            for name, values in inputs.items():
+                request.set_tensor(name, ov.Tensor(values, shared_memory=True))
             request.start_async()
         except RuntimeError as error:
             self._free.append(request)
             raise ModelError(f"inference cannot start: {first_line(error)}") from error
-        submission = _Submission(request, images, count)
+        submission = _Submission(request, tuple(inputs.values()), count)
         self._flying.append(submission)
         return submission
 
@@ -147,6 +151,14 @@ class OpenVINOEngine:
         oldest = self._flying.popleft()
         oldest.settle()
         return oldest.request
+
+    def _padded(self, values: U8) -> U8:
+        """A whole batch, C-contiguous; the very memory where it is one."""
+        if len(values) == self.batch:
+            return np.ascontiguousarray(values)
+        padded = np.zeros((self.batch, *values.shape[1:]), np.uint8)
+        padded[: len(values)] = values
+        return padded
 
     def _check(self, images: U8) -> None:
         if self._closed:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from streammatte.errors import ConfigError
+from streammatte.zoo.graph import TRIMAP
 
-__all__ = ["TRIMAP_INPUT", "PaddleSettings", "gpu_index", "input_shape", "make_config", "plan"]
+__all__ = ["PaddleSettings", "gpu_index", "input_shape", "make_config", "plan"]
 
 GPU_POOL_MB = 512
 """First size of the memory pool: holds weights and activations of every network of the zoo at 512x512, batch 1."""
@@ -32,8 +33,6 @@ TRT_SMALLEST_SUBGRAPH = 5
 ONEDNN_SHAPES = 2
 """Input shapes whose oneDNN primitives are kept: whole batches and the last, smaller one."""
 
-TRIMAP_INPUT = "trimap"
-"""Name of the second input of networks that need one, as PaddleSeg's export gives it."""
 PRECISIONS = {"f32": "Float32", "f16": "Half"}
 
 
@@ -104,7 +103,7 @@ def gpu_index(device: str) -> int | None:
 
 def input_shape(name: str, size: tuple[int, int], batch: int = 1) -> tuple[int, int, int, int]:
     """Shape of the input of this name for pictures of this height and width."""
-    return (batch, 1 if name == TRIMAP_INPUT else 3, *size)
+    return (batch, 1 if name == TRIMAP else 3, *size)
 
 
 def plan(settings: PaddleSettings, *, collect: bool = False) -> list[tuple[str, dict[str, Any]]]:

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.engines.paddle_config import TRIMAP_INPUT, PaddleSettings, gpu_index, make_config
+from streammatte.engines.paddle_config import PaddleSettings, gpu_index, make_config
 from streammatte.engines.paddle_probe import choose_kernels
 from streammatte.engines.paddle_tensorrt import prepare
+from streammatte.engines.trimaps import check_trimaps
 from streammatte.errors import ConfigError, EngineUnavailableError, ModelError, ModelNotFoundError
+from streammatte.zoo.graph import TRIMAP
 from streammatte.zoo.program import told
 from streammatte.zoo.resolve import ModelFiles
 
@@ -50,8 +52,8 @@ class _Lane:
     def __init__(self, predictor: Any, shape: tuple[int, ...], mean: Sequence[float], std: Sequence[float]) -> None:
         self._predictor = predictor
         names = predictor.get_input_names()
-        self._image = predictor.get_input_handle(next(name for name in names if name != TRIMAP_INPUT))
-        self._trimap = predictor.get_input_handle(TRIMAP_INPUT) if TRIMAP_INPUT in names else None
+        self._image = predictor.get_input_handle(next(name for name in names if name != TRIMAP))
+        self._trimap = predictor.get_input_handle(TRIMAP) if TRIMAP in names else None
         self._alpha = predictor.get_output_handle(predictor.get_output_names()[0])
         self._planes = np.empty(shape, np.float32)
         self._scale = (1.0 / (255.0 * np.asarray(std, np.float32))).reshape(1, 3, 1, 1)
@@ -143,7 +145,7 @@ class PaddleEngine:
             settings = prepare(settings, size)
         self.kernels = "tensorrt" if trt else "cuda" if index is not None else "onednn" if settings.onednn else "plain"
         predictor = _create(settings, program)
-        self.needs_trimap = TRIMAP_INPUT in predictor.get_input_names()
+        self.needs_trimap = TRIMAP in predictor.get_input_names()
         self._lane = _Lane(predictor, (batch, 3, *size), files.mean, files.std)
         self._worker: ThreadPoolExecutor | None = ThreadPoolExecutor(1, "streammatte-paddle")
         self._slots: queue.Queue[None] = queue.Queue(self.in_flight)
@@ -189,11 +191,7 @@ class PaddleEngine:
             raise ConfigError(f"images must be uint8 {wanted}; got {images.dtype} {images.shape}")
         if not 1 <= len(images) <= self.batch:
             raise ConfigError(f"images must be uint8 {wanted}; got {images.shape}: open the engine with a larger batch")
-        if self.needs_trimap != (trimaps is not None):
-            told = "this network needs a trimap: give --trimap" if self.needs_trimap else "this network takes no trimap"
-            raise ConfigError(told)
-        if trimaps is not None and (trimaps.shape != images.shape[:3] or trimaps.dtype != np.uint8):
-            raise ConfigError(f"trimaps must be uint8 {images.shape[:3]}; got {trimaps.dtype} {trimaps.shape}")
+        check_trimaps(images, trimaps, self.needs_trimap)
 
 
 def _paddle() -> Any:

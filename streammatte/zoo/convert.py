@@ -16,7 +16,7 @@ from typing import Any
 from streammatte._version import __version__
 from streammatte.cache import user_cache_dir
 from streammatte.errors import ConfigError, ModelError
-from streammatte.zoo.graph import is_normalised, normalised
+from streammatte.zoo.graph import is_normalised, normalised, static
 from streammatte.zoo.program import PARAMS, chatter_to_stderr, need, program_in, told, write_paddle
 from streammatte.zoo.resolve import ModelFiles
 
@@ -125,7 +125,7 @@ def graph_of(files: ModelFiles, size: tuple[int, int] | None, kind: str = "float
             if not is_normalised(model):
                 model = normalised(model, files.mean, files.std)
             if size is not None:
-                model.reshape([-1, *size, 3])
+                static(model, (-1, *size, 3))
         except RuntimeError as error:
             raise ModelError(f"{graph} cannot be read as a network for {size or 'any size'}: {told(error)}") from error
         return model.clone()

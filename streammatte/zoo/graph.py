@@ -7,12 +7,25 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["is_normalised", "normalised"]
+__all__ = ["TRIMAP", "is_normalised", "needs_trimap", "normalised", "static"]
+
+TRIMAP = "trimap"
+"""Name of the second input of networks that need one."""
 
 
 def is_normalised(model: Any) -> bool:
     """True where the graph takes uint8 pictures (N, H, W, 3), as :func:`normalised` makes it."""
-    return len(model.inputs) == 1 and str(model.input(0).element_type.to_string()) == "u8"
+    return all(str(port.element_type.to_string()) == "u8" for port in model.inputs)
+
+
+def needs_trimap(model: Any) -> bool:
+    """True where the graph (or compiled model) has a second input of that name."""
+    return any(TRIMAP in port.names for port in model.inputs)
+
+
+def static(model: Any, shape: Sequence[int]) -> None:
+    """Give a graph's inputs their shape in place: ``shape`` is (N, H, W, 3), a trimap follows it."""
+    model.reshape({port: [*shape[:3], 1 if TRIMAP in port.names else 3] for port in model.inputs})
 
 
 def normalised(model: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
@@ -21,14 +34,15 @@ def normalised(model: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
     Parameters
     ----------
     model : openvino.Model
-        One input (N, 3, H, W) float32, the first output (N, 1, h, w) or (N, h, w) float32.
+        One input (N, 3, H, W) float32 and, maybe, ``trimap`` (N, 1, H, W) float32; the first output (N, 1, h, w) or
+        (N, h, w) float32.
     mean, std : three floats
         Of RGB in [0, 1].
 
     Returns
     -------
     openvino.Model
-        Takes ``image`` (N, H, W, 3) uint8 RGB, gives ``alpha`` (N, h, w) float32.
+        Takes ``image`` (N, H, W, 3) uint8 RGB (and ``trimap`` (N, H, W, 1) uint8), gives ``alpha`` (N, h, w) float32.
     """
     import openvino as ov
     from openvino import opset15 as ops
@@ -37,12 +51,17 @@ def normalised(model: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
     alpha = model.get_results()[0].input_value(0)
     if alpha.get_partial_shape().rank.get_length() == 4:
         alpha = ops.squeeze(alpha, ops.constant(np.array([1], np.int64)), name="alpha").output(0)
+    marked = [TRIMAP in port.names for port in model.inputs]
     steps = PrePostProcessor(ov.Model([alpha], model.get_parameters(), model.get_friendly_name()))
-    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-    steps.input().model().set_layout(ov.Layout("NCHW"))
     scale = [255 * value for value in std]
-    steps.input().preprocess().convert_element_type(ov.Type.f32).mean([255 * value for value in mean]).scale(scale)
+    for index, is_trimap in enumerate(marked):
+        steps.input(index).tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+        steps.input(index).model().set_layout(ov.Layout("NCHW"))
+        work = steps.input(index).preprocess().convert_element_type(ov.Type.f32)
+        if not is_trimap:
+            work.mean([255 * value for value in mean]).scale(scale)
     model = steps.build()
-    model.input(0).set_names({"image"})
+    for port, is_trimap in zip(model.inputs, marked, strict=True):
+        port.set_names({TRIMAP if is_trimap else "image"})
     model.output(0).set_names({"alpha"})
     return model
