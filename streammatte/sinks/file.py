@@ -238,6 +238,9 @@ class FileSink:
         """Remove what was written; does nothing after :meth:`close`."""
         output, self._output, self._video, self._tracks = self._output, None, None, None
         if output is not None:
+            # The name goes first, where the system allows it: closing would else move the index through the whole film.
+            with suppress(OSError):
+                self._file.path.unlink()
             with suppress(av.error.FFmpegError, OSError, ValueError):
                 output.close()
         self._file.discard()
