@@ -122,11 +122,13 @@ def build_outputs(target: str | None, options: VideoOptions, background: str, pi
         if path is None:
             return None
         main = role == "picture"
+        # A named encoder's own scale and presets mean nothing to the encoders of the other outputs.
+        tuned = main or options.codec == "auto"
         return open_sink(
             path,
             codec=options.codec if main else "auto",
-            crf=options.crf,
-            preset=options.preset,
+            crf=options.crf if tuned else None,
+            preset=options.preset if tuned else None,
             bitrate=options.bitrate if main else None,
             output_size=options.output_size,
             tracks=options.audio and main,
