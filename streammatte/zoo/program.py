@@ -113,6 +113,7 @@ def chatter_to_stderr() -> Iterator[None]:
         os.dup2(2, 1)
         yield
     finally:
+        sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
 

@@ -34,8 +34,8 @@ class Kept:
 
 
 def home(name: str) -> Path:
-    """Folder of a network, created."""
-    return user_cache_dir("models", name)
+    """Folder of a network; it exists once something was fetched."""
+    return user_cache_dir("models") / name
 
 
 def place(card: Card, kind: str) -> Path:
@@ -96,6 +96,7 @@ def pull(
     kept = find(name)
     if kind == "inference" and kept.folder is not None:
         return kept.folder
+    target.parent.mkdir(exist_ok=True)
     fetch(mirrored(card.files[kind], mirror), target, retry=retry, on_progress=on_progress)
     if kind == "checkpoint":
         _record(card, kind, [target])
