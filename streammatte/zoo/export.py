@@ -115,10 +115,10 @@ def to_openvino(onnx: str | Path, mean: Sequence[float], std: Sequence[float]) -
 
 
 def quantise(model: Any, images: Iterable[npt.NDArray[np.uint8]], count: int) -> Any:
-    """Post-training quantisation to 8 bits; products of attention and the convolution that reads the picture stay float.
+    """Post-training quantisation to 8 bits; attention's products and the convolution that reads the picture stay float.
 
     Measured on the embedded network: that first convolution in float takes 2 % more time, brings alpha a fifth closer
-    to the float network's, and takes away a third of the haze that 8 bits lay over rooms with nobody in them.
+    to the float network's, and takes away a fifth of the haze that 8 bits lay over rooms with nobody in them.
 
     Parameters
     ----------
