@@ -138,11 +138,11 @@ def test_models_against_linalg():
     models = solve_models(alpha, guide, 2.0)
     for y, x in [(0, 0), (5, 7), (11, 14), (3, 0)]:
         rows, columns = np.clip([y - 1, y, y + 1], 0, 11), np.clip([x - 1, x, x + 1], 0, 14)
-        I = np.stack([plane[rows][:, columns].ravel() for plane in guide], -1).astype(float)
+        colors = np.stack([plane[rows][:, columns].ravel() for plane in guide], -1).astype(float)
         p = alpha[rows][:, columns].ravel().astype(float) * 255
-        sigma = np.cov(I.T, bias=True) + 2.0 * np.eye(3)
-        a = np.linalg.solve(sigma, (I * p[:, None]).mean(0) - I.mean(0) * p.mean())
-        np.testing.assert_allclose(models[y, x], [*a, p.mean() - a @ I.mean(0)], rtol=2e-3, atol=2e-2)
+        sigma = np.cov(colors.T, bias=True) + 2.0 * np.eye(3)
+        a = np.linalg.solve(sigma, (colors * p[:, None]).mean(0) - colors.mean(0) * p.mean())
+        np.testing.assert_allclose(models[y, x], [*a, p.mean() - a @ colors.mean(0)], rtol=2e-3, atol=2e-2)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 1), (0, 1)])

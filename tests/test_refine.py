@@ -12,10 +12,11 @@ from streammatte.kernels.color import rgb_matrix
 from streammatte.matting.prepare import Preparer, resize_plane
 from streammatte.matting.refine import Refiner, enlarge
 
+PLAIN = ColorSpec()
 EVERY_LAYOUT = list(Layout)
 
 
-def make_frame(width, height, layout, seed=0, color=ColorSpec()):
+def make_frame(width, height, layout, seed=0, color=PLAIN):
     rng = np.random.default_rng(seed)
     planes = tuple(
         cv2.GaussianBlur(rng.integers(0, 256, shape, dtype=np.uint8), (0, 0), 2).reshape(shape)
@@ -104,7 +105,7 @@ def test_off_is_bilinear_with_centres_aligned():
 
 
 def test_unknown_mode_is_refused():
-    with pytest.raises(ConfigError, match="off.*fast.*best"):
+    with pytest.raises(ConfigError, match=r"off.*fast.*best"):
         Refiner("sharp")
 
 
