@@ -25,10 +25,6 @@ def exported(request, tmp_path_factory):
     path.unlink()
 
 
-def size_for(name, height, width):
-    return (-(-height // 128) * 128, -(-width // 128) * 128) if name.startswith("human") else (height, width)
-
-
 def onnx_alpha(path, inputs):
     import onnxruntime
 
@@ -50,7 +46,7 @@ def openvino_alpha(path, inputs):
 @pytest.mark.parametrize("engine", [onnx_alpha, openvino_alpha])
 def test_exported_alpha_is_paddles(exported, engine, size):
     name, network, path = exported
-    inputs = zn.inputs_of(name, *size_for(name, *size))
+    inputs = zn.inputs_of(name, *zn.size_for(name, *size))
     beyond = np.abs(engine(path, inputs) - zn.run(network, inputs)) > 1e-3
     ties = 1e-3 if name.startswith("ppmatting-") else 0  # where two classes are equally likely
     assert beyond.mean() <= ties

@@ -13,7 +13,6 @@ from streammatte import zoo
 GOLDEN = Path(__file__).parent / "golden" / "zoo"
 PUBLISHED = tuple(name for name in zoo.names() if name != "ppmattingv2-lite")
 TRIMAP = ("dim-vgg16", "gca-resguidedcxtatten")
-LARGE = ("human_matting-resnet34_vd", "modnet-resnet50_vd", "dim-vgg16")
 
 
 @functools.cache
@@ -74,6 +73,12 @@ def golden_case(name, case):
             inputs.append(pictures[f"trimap_{case}"].astype(np.float32))
     with np.load(GOLDEN / f"{name.replace('_1024', '_512')}.npz") as cases:
         return inputs, cases[case]
+
+
+def size_for(name, height, width):
+    """The next size that the network takes."""
+    step = 128 if name.startswith("human") else 32
+    return -(-height // step) * step, -(-width // step) * step
 
 
 def inputs_of(name, height, width, count=1):
