@@ -1,0 +1,180 @@
+"""Classic methods: known alpha comes back, trimaps from mattes, and what cannot be solved is told."""
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+from streammatte.errors import ConfigError
+from streammatte.frames import Frame, Layout, Matte
+from streammatte.matting.classic import METHODS, ClassicMatter, auto_trimap, classic_alpha
+from streammatte.stages import Stage
+
+WIDE, HIGH = 96, 72
+
+
+def soft_disc():
+    """A disc with a soft edge over a smooth background: picture, alpha, trimap."""
+    y, x = np.mgrid[:HIGH, :WIDE]
+    distance = np.hypot(x - WIDE / 2, y - HIGH / 2)
+    alpha = np.clip((26 - distance) / 6 + 0.5, 0, 1)
+    front = np.stack([200 + 20 * np.sin(x / 30), 60 + 0 * x, 50 + y / 4], axis=2)
+    back = np.stack([30 + x / 3, 90 + y / 4, 170 + 0 * x], axis=2)
+    picture = np.uint8(np.rint(alpha[..., None] * front + (1 - alpha[..., None]) * back))
+    trimap = np.uint8(np.where(distance < 20, 255, np.where(distance > 33, 0, 128)))
+    return picture, alpha.astype(np.float32), trimap
+
+
+BOUNDS = {"closed-form": 0.005, "knn": 0.06, "learning-based": 0.005, "fast": 0.01, "random-walk": 0.08}
+"""Mean error inside the unknown band, measured on this picture and rounded up."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_alpha_of_a_composite_comes_back(method):
+    picture, truth, trimap = soft_disc()
+    alpha = classic_alpha(method, picture, trimap)
+    band = trimap == 128
+    assert alpha.dtype == np.float32
+    assert alpha.min() >= 0
+    assert alpha.max() <= 1
+    assert (alpha[trimap == 255] == 1).all()
+    assert (alpha[trimap == 0] == 0).all()
+    assert np.abs(alpha - truth)[band].mean() < BOUNDS[method]
+
+
+def test_a_trimap_that_knows_all_is_the_alpha():
+    picture, truth, _ = soft_disc()
+    trimap = np.uint8(255 * (truth > 0.5))
+    assert np.array_equal(classic_alpha("knn", picture, trimap), (trimap / 255).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("method", "change", "told"),
+    [
+        ("magic", lambda p, t: (p, t), "one of closed-form"),
+        ("knn", lambda p, t: (p[..., 0], t), "H, W, 3"),
+        ("knn", lambda p, t: (p.astype(np.float32), t), "uint8"),
+        ("knn", lambda p, t: (p, t[1:]), "like its picture"),
+        ("knn", lambda p, t: (p, t / 255.0), "like its picture"),
+        ("knn", lambda p, t: (p, np.maximum(t, 128)), "no background"),
+        ("knn", lambda p, t: (p, np.minimum(t, 128)), "no foreground"),
+    ],
+)
+def test_what_cannot_be_solved_is_told(method, change, told):
+    picture, _, trimap = soft_disc()
+    with pytest.raises(ConfigError, match=told):
+        classic_alpha(method, *change(picture, trimap))
+
+
+@pytest.mark.parametrize("kind", ["float", "uint8"])
+def test_a_trimap_keeps_its_distance_from_soft_pixels(kind):
+    _, alpha, _ = soft_disc()
+    given = alpha if kind == "float" else np.uint8(np.rint(alpha * 255))
+    trimap = auto_trimap(given, 4)
+    assert set(np.unique(trimap)) == {0, 128, 255}
+    soft = np.uint8((alpha > 0.06) & (alpha < 0.94))
+    beyond = cv2.distanceTransform(1 - soft, cv2.DIST_L2, 5)
+    assert (trimap[beyond < 3.5] == 128).all()
+    assert (trimap[(beyond > 6) & (alpha > 0.5)] == 255).all()
+    assert (trimap[(beyond > 6) & (alpha < 0.5)] == 0).all()
+    assert (auto_trimap(given, 8) == 128).sum() > (trimap == 128).sum()
+
+
+def test_a_person_cut_off_by_the_frame_stays_known_there():
+    alpha = np.zeros((40, 40), np.float32)
+    alpha[10:, 10:30] = 1
+    trimap = auto_trimap(alpha, 3)
+    assert trimap[39, 20] == 255
+    assert trimap[0, 0] == 0
+
+
+def test_faulty_requests_for_a_trimap_are_told():
+    with pytest.raises(ConfigError, match="0 pixels"):
+        auto_trimap(np.zeros((4, 4), np.uint8), -1)
+    with pytest.raises(ConfigError, match="H, W"):
+        auto_trimap(np.zeros((4, 4, 1), np.uint8), 1)
+
+
+def frame(picture, index=0):
+    return Frame((picture,), Layout.RGB, index, Fraction(1, 25), index=index)
+
+
+class Rough:
+    """A matter that is a frame late and gives a hard mask."""
+
+    def __init__(self, mask):
+        self.mask = mask
+        self.held = []
+        self.resets = 0
+
+    def process(self, item):
+        self.held.append(item)
+        return self._out(self.held[:-1])
+
+    def drain(self):
+        return self._out(self.held)
+
+    def reset(self):
+        self.held = []
+        self.resets += 1
+
+    def _out(self, frames):
+        self.held = [kept for kept in self.held if all(kept is not given for given in frames)]
+        return [Matte(given, self.mask, self.mask / np.float32(255)) for given in frames]
+
+
+def test_a_matter_with_a_trimap():
+    picture, truth, trimap = soft_disc()
+    matter = ClassicMatter("closed-form", trimap=trimap)
+    assert isinstance(matter, Stage)
+    (matte,) = matter.process(frame(picture))
+    assert matte.alpha.dtype == np.uint8
+    assert np.abs(matte.alpha / 255 - truth).mean() < 0.02
+    assert np.abs(matte.small_alpha * 255 - matte.alpha).max() <= 0.5 + 1e-3
+    assert matter.drain() == []
+    matter.reset()
+    with pytest.raises(ConfigError, match="like its picture"):
+        matter.process(frame(picture[:-2]))
+
+
+def test_a_matter_refines_what_another_gives_in_order():
+    picture, truth, _ = soft_disc()
+    inner = Rough(np.uint8(255 * (truth > 0.5)))
+    matter = ClassicMatter("closed-form", inner=inner, radius=8)
+    frames = [frame(picture, i) for i in range(3)]
+    mattes = [matte for item in frames for matte in matter.process(item)] + matter.drain()
+    assert [matte.frame.index for matte in mattes] == [0, 1, 2]
+    rough = np.abs(inner.mask / 255 - truth).mean()
+    assert np.abs(mattes[0].alpha / 255 - truth).mean() < rough / 3
+    matter.reset()
+    assert inner.resets == 1
+
+
+def test_a_room_with_nobody_stays_as_it_is():
+    picture, _, _ = soft_disc()
+    matter = ClassicMatter("knn", inner=Rough(np.zeros((HIGH, WIDE), np.uint8)), radius=5)
+    matter.process(frame(picture))
+    (matte,) = matter.drain()
+    assert not matte.alpha.any()
+
+
+def test_yuv_frames_are_turned_to_rgb_first():
+    picture, truth, trimap = soft_disc()
+    yuv = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
+    planes = (
+        yuv[:HIGH],
+        yuv[HIGH : HIGH + HIGH // 4].reshape(HIGH // 2, WIDE // 2),
+        yuv[HIGH + HIGH // 4 :].reshape(HIGH // 2, WIDE // 2),
+    )
+    item = Frame(planes, Layout.YUV420, 0, Fraction(1, 25))
+    (matte,) = ClassicMatter("closed-form", trimap=trimap).process(item)
+    assert np.abs(matte.alpha / 255 - truth).mean() < 0.02
+
+
+@pytest.mark.parametrize("options", [{}, {"trimap": np.zeros((2, 2), np.uint8), "inner": Rough(None)}])
+def test_a_trimap_comes_from_one_place(options):
+    with pytest.raises(ConfigError, match="needs a trimap"):
+        ClassicMatter("knn", **options)
+    with pytest.raises(ConfigError, match="one of"):
+        ClassicMatter("magic", inner=Rough(None))
