@@ -9,7 +9,7 @@ from films import picture
 
 from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
 from streammatte.frames import Layout
-from streammatte.sources import open_source, read_image
+from streammatte.sources import open_source, read_still
 
 
 def write(path, image):
@@ -81,24 +81,24 @@ def test_a_broken_picture_is_named(folder):
     with pytest.raises(UnsupportedSourceError, match=r"f3\.png is not a picture"):
         list(open_source(folder).frames())
     with pytest.raises(UnsupportedSourceError, match="empty"):
-        read_image(folder / "f4.png")
+        read_still(folder / "f4.png")
     with pytest.raises(SourceNotFoundError):
-        read_image(folder / "none.png")
+        read_still(folder / "none.png")
 
 
 def test_alpha_gray_and_16_bit(tmp_path):
     rgba = np.dstack([picture(0, 32, 16), np.tile(np.arange(0, 256, 8, dtype=np.uint8), (16, 1))])
-    rgb, alpha = read_image(write(tmp_path / "a.png", rgba))
+    rgb, alpha = read_still(write(tmp_path / "a.png", rgba))
     np.testing.assert_array_equal(rgb, rgba[..., :3])
     np.testing.assert_array_equal(alpha, rgba[..., 3])
     source = open_source(tmp_path / "a.png")
     assert source.info.has_alpha
     np.testing.assert_array_equal(next(source.frames()).alpha, alpha)
-    rgb, alpha = read_image(write(tmp_path / "b.png", rgba[..., 0]))
+    rgb, alpha = read_still(write(tmp_path / "b.png", rgba[..., 0]))
     assert alpha is None
     np.testing.assert_array_equal(rgb[..., 1], rgba[..., 0])
     deep = picture(0, 32, 16).astype(np.uint16) * 257
-    rgb, _ = read_image(write(tmp_path / "c.png", deep))
+    rgb, _ = read_still(write(tmp_path / "c.png", deep))
     np.testing.assert_array_equal(rgb, picture(0, 32, 16))
 
 
@@ -111,7 +111,7 @@ def test_exif_orientation_is_applied(tmp_path, orientation, turned):
     data = path.read_bytes()
     tag = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + bytes([0, orientation, 0, 0]) + b"\0\0\0\0"
     path.write_bytes(data[:2] + b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag + data[2:])
-    rgb, _ = read_image(path)
+    rgb, _ = read_still(path)
     wanted = turned(picture(0, 96, 64))
     assert rgb.shape == wanted.shape
     assert np.abs(rgb.astype(int) - wanted).mean() < 8

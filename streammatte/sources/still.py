@@ -1,0 +1,178 @@
+"""One still picture: read, turned upright, brought to 8-bit sRGB, its alpha apart."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
+
+__all__ = ["STILL_SUFFIXES", "read_still"]
+
+log = logging.getLogger(__name__)
+
+U8 = npt.NDArray[np.uint8]
+
+_ALWAYS = ".png .jpg .jpeg .jpe .jfif .mpo .jp2 .bmp .gif .tif .tiff .webp .tga .ppm .pgm .pnm .avif"
+_WITH_HEIF = {".heic", ".heif"}
+
+STILL_SUFFIXES = frozenset(_ALWAYS.split()) | _WITH_HEIF
+"""What a folder is searched for, in lower case."""
+
+_DEEP = 257.0
+"""65535 / 255: from 16 bits to 8."""
+
+_ORIENTATION = 0x0112
+"""EXIF's tag."""
+
+
+def read_still(path: str | Path) -> tuple[U8, U8 | None]:
+    """A still picture, upright, in sRGB.
+
+    EXIF orientation is applied whatever the format. An embedded ICC profile is converted to sRGB, relative
+    colorimetric with black-point compensation; a picture without one is taken as sRGB. Of several pictures in a file
+    the first counts.
+
+    Parameters
+    ----------
+    path : str or Path
+        What Pillow reads: PNG (16 bits too), JPEG (CMYK too), WebP, TIFF, AVIF, JPEG 2000, GIF, BMP ...; HEIC where
+        ``pillow-heif`` is installed.
+
+    Returns
+    -------
+    rgb : ndarray (H, W, 3) uint8, sRGB, C-contiguous
+    alpha : ndarray (H, W) uint8, straight, or None where the picture is opaque
+
+    Raises
+    ------
+    SourceNotFoundError, UnsupportedSourceError, SourceError
+    """
+    path = Path(path)
+    _register_heif()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise SourceNotFoundError(f"there is no {path}; check the name") from error
+    except OSError as error:
+        raise SourceError(f"{path} may not be read: {error.strerror or error}") from error
+    if not data:
+        raise UnsupportedSourceError(f"{path} is empty; give a PNG, JPEG, WebP, TIFF or BMP file")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures and of odd tags; the former are a photographer's daily bread.
+            warnings.simplefilter("ignore")
+            return _decode(data, path)
+    except UnidentifiedImageError as error:
+        raise UnsupportedSourceError(
+            f"{path} is not a picture that can be read; give a PNG, JPEG, WebP, TIFF or BMP file{_heif_hint(path)}"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise UnsupportedSourceError(f"{path} is too large: {error}; scale it down first") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise UnsupportedSourceError(f"{path} is damaged and cannot be read: {' '.join(str(error).split())}") from error
+
+
+@cache
+def _register_heif() -> None:
+    """HEIC through pillow-heif, which registers itself with Pillow; without it HEIC is refused with a hint."""
+    if find_spec("pillow_heif") is not None:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+def _heif_hint(path: Path) -> str:
+    missing = path.suffix.lower() in _WITH_HEIF and find_spec("pillow_heif") is None
+    return "; HEIC needs pillow-heif: pip install pillow-heif" if missing else ""
+
+
+def _decode(data: bytes, path: Path) -> tuple[U8, U8 | None]:
+    with Image.open(io.BytesIO(data)) as image:
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            log.warning("%s holds %d pictures; the first is taken", path, getattr(image, "n_frames", 2))
+        # Before loading: exif_transpose drops the tag, and some plugins drop the profile.
+        profile = image.info.get("icc_profile")
+        image.load()
+        picture: Image.Image = image
+        if data[:4] == b"\x89PNG" and data[24:25] == b"\x10":
+            return _deep_png(data, image, profile, path)
+        if image.mode.startswith(("I", "F")):
+            picture = Image.fromarray(_to_8_bit(np.asarray(image), image.mode), "L")
+            picture.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+        turned = ImageOps.exif_transpose(picture) or picture
+        alpha = _alpha_of(turned)
+        return _rgb_of(turned, profile, path), alpha
+
+
+def _deep_png(data: bytes, image: Image.Image, profile: bytes | None, path: Path) -> tuple[U8, U8 | None]:
+    """A PNG of 16 bits a channel, rounded; Pillow would cut the lower bits off (it has checked the file by now)."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise UnsupportedSourceError(f"{path} is damaged and cannot be read")
+    levels = _to_8_bit(pixels, "I;16")
+    if levels.ndim == 2:
+        plain = Image.fromarray(levels)
+    elif levels.shape[2] == 4:
+        plain = Image.fromarray(cv2.cvtColor(levels, cv2.COLOR_BGRA2RGBA))
+    else:
+        plain = Image.fromarray(cv2.cvtColor(levels, cv2.COLOR_BGR2RGB))
+    plain.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    turned = ImageOps.exif_transpose(plain) or plain
+    return _rgb_of(turned, profile, path), _alpha_of(turned)
+
+
+def _to_8_bit(values: npt.NDArray[Any], mode: str) -> U8:
+    """Integers of 16 bits, or floats in [0, 1], as levels of 8 bits."""
+    scaled = values.astype(np.float32) * 255 if mode.startswith("F") else values / _DEEP
+    levels: U8 = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    return levels
+
+
+def _alpha_of(image: Image.Image) -> U8 | None:
+    if not image.has_transparency_data:
+        return None
+    alpha = np.array(image.convert("RGBA").getchannel("A"))
+    return None if int(alpha.min()) == 255 else alpha
+
+
+def _rgb_of(image: Image.Image, profile: bytes | None, path: Path) -> U8:
+    if image.mode not in ("L", "RGB", "CMYK", "LAB"):
+        # Without premultiplying: what lies under transparency keeps its colour.
+        image = image.convert("RGBA").convert("RGB") if image.has_transparency_data else image.convert("RGB")
+    if profile:
+        image = _to_srgb(image, profile, path)
+    return np.array(image.convert("RGB"))
+
+
+def _to_srgb(image: Image.Image, profile: bytes, path: Path) -> Image.Image:
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = ImageCms.getProfileDescription(given).strip()
+        if name.startswith("sRGB"):
+            return image
+        if given.profile.xcolor_space.strip() == "GRAY":
+            image = image.convert("L")
+        converted = ImageCms.profileToProfile(
+            image,
+            given,
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        log.warning("%s: its colour profile is not usable (%s); taken as sRGB", path, error)
+        return image
+    log.info("%s: converted from %s to sRGB", path, name or "its colour profile")
+    return converted if converted is not None else image
