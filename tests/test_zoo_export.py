@@ -20,6 +20,10 @@ def exported(request, tmp_path_factory):
 
     path = tmp_path_factory.mktemp("onnx") / f"{request.param}.onnx"
     network = zn.seeded(request.param)
+    if request.param.startswith("human"):
+        # random weights give it alpha from -200 to 60 before the clip, and rounding as large; trained ones about 0 to 1
+        for value in network.refiner.conv4.parameters():
+            value.set_value(value / 64)
     to_onnx(network, path, trimap=request.param in zn.TRIMAP)
     yield request.param, network, path
     path.unlink()
@@ -47,7 +51,9 @@ def openvino_alpha(path, inputs):
 def test_exported_alpha_is_paddles(exported, engine, size):
     name, network, path = exported
     inputs = zn.inputs_of(name, *zn.size_for(name, *size))
-    beyond = np.abs(engine(path, inputs) - zn.run(network, inputs)) > 1e-3
+    alpha = zn.run(network, inputs)
+    assert alpha.std() > 0.01, "an alpha that says nothing compares nothing"
+    beyond = np.abs(engine(path, inputs) - alpha) > 1e-3
     ties = 1e-3 if name.startswith("ppmatting-") else 0  # where two classes are equally likely
     assert beyond.mean() <= ties
 
