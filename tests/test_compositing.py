@@ -15,7 +15,7 @@ from streammatte.compositing import (
     parse_background,
 )
 from streammatte.compositing.planes import Target, alpha_for_planes, color_planes, convert_planes
-from streammatte.errors import BackgroundError, ConfigError, SourceNotFoundError
+from streammatte.errors import BackgroundError, ConfigError, SourceNotFoundError, TruncatedSourceError
 from streammatte.frames import ColorSpec, Frame, Layout, Matte, StreamInfo, plane_shapes
 from streammatte.kernels.color import rgb_matrix
 from streammatte.matting.chroma_key import ChromaKey
@@ -443,8 +443,30 @@ def test_a_film_of_one_frame_stands_still():
     assert shown(background, [0.0, 0.3, 5.0]) == [90, 90, 90]
 
 
+def test_a_long_gap_does_not_play_every_loop():
+    opened = []
+
+    def open_film():
+        opened.append(1)
+        return ListSource([50, 60, 70])
+
+    assert shown(FilmBackground(open_film), [0.0, 3000.15]) == [50, 60]
+    assert len(opened) < 5
+
+
+class BrokenSource(ListSource):
+    def frames(self):
+        yield from super().frames()
+        raise TruncatedSourceError("broke off")
+
+
+def test_a_film_that_breaks_off_starts_again(caplog):
+    assert shown(FilmBackground(lambda: BrokenSource([50, 60])), [0.0, 0.1, 0.2, 0.3]) == [50, 60, 50, 60]
+    assert "broke off" in caplog.text
+
+
 def test_a_film_without_frames_is_refused():
-    with pytest.raises(BackgroundError, match="no frame"):
+    with pytest.raises(BackgroundError, match="no readable frame"):
         FilmBackground(lambda: ListSource([]))
 
 

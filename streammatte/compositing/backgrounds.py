@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from streammatte.colors import is_color, parse_color
 from streammatte.compositing.blur import DEFAULT_STRENGTH, blur_background
+from streammatte.compositing.film import FilmBackground
 from streammatte.compositing.planes import Target, color_planes, convert_planes
 from streammatte.errors import BackgroundError, SourceError
 from streammatte.frames import Frame, Layout, Matte
@@ -119,109 +120,6 @@ class ImageBackground:
 
     def reset(self) -> None:
         """Nothing is remembered of a film."""
-
-
-class FilmBackground:
-    """A film behind the film, at its own rate, from its beginning again at its end.
-
-    Parameters
-    ----------
-    open_film : callable
-        Gives the source at its beginning each time.
-    fit : {"cover", "contain", "stretch"}
-    sample_aspect : Fraction
-        Width of the foreground film's pixels over their height.
-
-    Raises
-    ------
-    BackgroundError
-        Where no frame can be read.
-    """
-
-    def __init__(
-        self, open_film: Callable[[], Source], fit: str = "cover", sample_aspect: Fraction = Fraction(1)
-    ) -> None:
-        self._open = open_film
-        self._fit = fit
-        self._sample_aspect = sample_aspect
-        self._kept: tuple[int, Target, tuple[U8, ...]] | None = None
-        self._source: Source | None = None
-        self._begin: float | None = None
-        self._rewind()
-
-    def planes(self, matte: Matte) -> tuple[U8, ...]:
-        """The frame that the film shows at the foreground's time since its first frame."""
-        time = matte.frame.time
-        if self._begin is None or time < self._begin:
-            if self._begin is not None:
-                self._rewind()
-            self._begin = time
-        self._advance(time - self._begin)
-        target = Target.of(matte.frame)
-        if self._kept is None or self._kept[:2] != (self._number, target):
-            aspect = self._sample_aspect / self._aspect
-            self._kept = (self._number, target, convert_planes(self._current, target, self._fit, aspect))
-        return self._kept[2]
-
-    def reset(self) -> None:
-        """Start the film again."""
-        self._begin = None
-        self._rewind()
-
-    def close(self) -> None:
-        """Close the film."""
-        if self._source is not None:
-            self._source.close()
-            self._source = None
-
-    def _rewind(self) -> None:
-        """Back to the first frame; its time becomes the loop's zero."""
-        self._offset = 0.0
-        self._number = 0
-        self._kept = None
-        self._start()
-        self._current = self._following
-        self._shown = 0.0
-
-    def _start(self) -> None:
-        self.close()
-        self._source = self._open()
-        self._aspect = self._source.info.sample_aspect_ratio
-        self._frames: Iterator[Frame] = self._source.frames()
-        first = next(self._frames, None)
-        if first is None:
-            raise BackgroundError(f"the background film {self._source.info.name} has no frame; give another file")
-        self._following = first
-        self._zero = first.time
-        self._length = 0.0
-
-    def _advance(self, time: float) -> None:
-        """Go on until the next frame's time lies after ``time``."""
-        while self._offset + self._following.time - self._zero <= time + 1e-6:
-            if self._current is not self._following:
-                self._current = self._following
-                self._number += 1
-            self._step()
-
-    def _step(self) -> None:
-        try:
-            after = next(self._frames, None)
-        except SourceError:
-            after = None
-        if after is not None:
-            self._length = after.time - self._zero
-            self._last_step = after.time - self._following.time
-            self._following = after
-            return
-        self._offset += self._length + self._frame_length()
-        self._start()
-
-    def _frame_length(self) -> float:
-        """How long the last frame stands: as it says, else at the film's average rate, else 1/25 s."""
-        if self._current.duration:
-            return float(self._current.duration * self._current.time_base)
-        rate = self._source.info.rate if self._source is not None else None
-        return float(1 / rate) if rate else 0.04
 
 
 class BlurBackground:

@@ -52,8 +52,7 @@ def _to_rgb(layout: Layout, color: ColorSpec, height: int) -> F64:
 def _from_rgb(target: Target) -> F64:
     if target.layout is Layout.GRAY:
         return np.array([[0.299, 0.587, 0.114, 0.0]])
-    matrix: F64 = np.linalg.inv(_to_rgb(target.layout, target.color, target.height))[:3]
-    return matrix
+    return np.asarray(np.linalg.inv(_to_rgb(target.layout, target.color, target.height))[:3], np.float64)
 
 
 def shrink_chroma(plane: U8, layout: Layout) -> U8:
