@@ -40,7 +40,7 @@ def model_table(
     engines: Sequence[str] = ("openvino", "paddle"),
     repeats: int = 10,
     *,
-    precision: str = "f32",
+    precision: str = "auto",
     device: str = "auto",
     threads: int = 0,
 ) -> list[dict[str, Any]]:
