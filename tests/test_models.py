@@ -1,10 +1,13 @@
 """Cards, deploy files, the folder of fetched models, and the ``models`` command."""
 
 import io
+import os
+import pickle
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections import OrderedDict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from streammatte.cli import main
 from streammatte.engines import open_engine
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
 from streammatte.zoo import cards, store
+from streammatte.zoo.checkpoints import read_state
 from streammatte.zoo.pull import Retry
 from streammatte.zoo.quantize import quantise_measured
 from streammatte.zoo.resolve import match_name, resolve
@@ -444,6 +448,54 @@ def test_weights_change_their_container_and_back(tmp_path):
     assert command("convert", tmp_path / "b.pdparams", tmp_path / "c.npz") == 0
     with np.load(tmp_path / "c.npz") as back:
         assert {name: back[name].tolist() for name in back.files} == {k: v.tolist() for k, v in state.items()}
+
+
+def pickled(path, thing, protocol=4):
+    path.write_bytes(pickle.dumps(thing, protocol))
+    return path
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_checkpoints_are_read_without_paddle(tmp_path, protocol):
+    state = OrderedDict(weight=np.arange(6.0, dtype=np.float32).reshape(2, 3), steps=np.float32(3))
+    state["StructuredToParameterName@@"] = {"weight": "conv_0.w_0"}
+    given = read_state(pickled(tmp_path / "net.pdparams", state, protocol))
+    assert sorted(given) == ["steps", "weight"]
+    assert np.array_equal(given["weight"], state["weight"])
+    older = (tmp_path / "net.pdparams").read_bytes().replace(b"numpy._core", b"numpy.core")
+    if protocol < 4:  # the length of names is not written down there
+        (tmp_path / "old.pdparams").write_bytes(older)
+        assert np.array_equal(read_state(tmp_path / "old.pdparams")["weight"], state["weight"])
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (self.path,))
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path):
+    with pytest.raises(ModelError, match="mkdir"):
+        read_state(pickled(tmp_path / "net.pdparams", {"weight": Evil(str(tmp_path / "run"))}))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "cannot be read"),
+        (b"no pickle", "cannot be read"),
+        (pickle.dumps(np.zeros(9))[:-20], "cannot be read"),
+        (pickle.dumps([1, 2]), "not a dictionary"),
+        (pickle.dumps({"epoch": 3}), "other things"),
+    ],
+)
+def test_what_is_no_checkpoint_is_told(tmp_path, content, told):
+    (tmp_path / "net.pdparams").write_bytes(content)
+    with pytest.raises(ModelError, match=told):
+        read_state(tmp_path / "net.pdparams")
 
 
 def test_listing_imports_no_engine():

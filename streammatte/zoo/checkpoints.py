@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ModelError, ModelNotFoundError
+from streammatte.zoo.pickles import read_pdparams
 
 __all__ = ["load", "read_state"]
 
@@ -24,7 +24,7 @@ def read_state(path: str | Path) -> dict[str, npt.NDArray[Any]]:
     Parameters
     ----------
     path : path
-        ``.npz`` (one array an entry) or ``.pdparams`` (Paddle).
+        ``.npz`` (one array an entry) or ``.pdparams`` (Paddle's; nothing in it is run).
 
     Raises
     ------
@@ -42,14 +42,9 @@ def read_state(path: str | Path) -> dict[str, npt.NDArray[Any]]:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
-        import paddle
-
-        state = paddle.load(str(path), return_numpy=True)
-    except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        return read_pdparams(path)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} cannot be read as weights ({error}); fetch it again") from error
-    if not isinstance(state, dict):
-        raise ModelError(f"{path} holds a {type(state).__name__}, not a dictionary of arrays")
-    return {name: np.asarray(value) for name, value in state.items() if name != "StructuredToParameterName@@"}
 
 
 def load(network: Any, path: str | Path) -> None:
