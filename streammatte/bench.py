@@ -61,7 +61,7 @@ class _Replay:
         self._alphas = alphas
         self._next = 0
 
-    def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
+    def submit(self, images: npt.NDArray[np.uint8], trimaps: npt.NDArray[np.uint8] | None = None) -> Pending:
         taken = [self._alphas[(self._next + place) % len(self._alphas)] for place in range(len(images))]
         self._next += len(images)
         return _Done(np.stack(taken))

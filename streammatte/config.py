@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from streammatte.errors import ConfigError
 
@@ -94,7 +94,7 @@ class VideoOptions(MatteOptions):
             raise ConfigError(f"--timeout must be above 0 seconds; got {self.timeout}")
 
     @classmethod
-    def build(cls, base: Mapping[str, Any] | None = None, /, **given: Any) -> VideoOptions:
+    def build(cls, base: Mapping[str, Any] | None = None, /, **given: Any) -> Self:
         """Defaults, then ``base`` (a preset), then ``given`` (None is not given). Raises ConfigError."""
         known = {field.name for field in fields(cls)}
         merged = {**(base or {}), **{key: value for key, value in given.items() if value is not None}}

@@ -265,6 +265,8 @@ class FramePool:
     """
 
     _ALIGN = 64
+    _SIZES_KEPT = 4
+    """Sizes whose free planes are kept: a film has one or two, a folder of stills as many as pictures."""
 
     def __init__(self) -> None:
         self._free: dict[int, deque[U8]] = {}
@@ -274,6 +276,9 @@ class FramePool:
         shapes = plane_shapes(layout, width, height)
         sizes = [int(np.prod(shape)) for shape in shapes]
         steps = [-(-size // self._ALIGN) * self._ALIGN for size in sizes]
+        if sum(steps) not in self._free:
+            for stale in list(self._free)[: -self._SIZES_KEPT + 1]:
+                self._free.pop(stale, None)
         free = self._free.setdefault(sum(steps), deque())
         try:
             memory = free.pop()

@@ -101,8 +101,11 @@ class Engine(Protocol):
     in_flight: int
     """How many submissions are worth having under way at once."""
 
-    def submit(self, images: npt.NDArray[np.uint8]) -> Pending:
-        """Start on images (N, H, W, 3) uint8 RGB, C-contiguous; they may be overwritten once the result is there."""
+    def submit(self, images: npt.NDArray[np.uint8], trimaps: npt.NDArray[np.uint8] | None = None) -> Pending:
+        """Start on images (N, H, W, 3) uint8 RGB, C-contiguous; they may be overwritten once the result is there.
+
+        ``trimaps`` (N, H, W) uint8 in {0, 128, 255} go with them for a network that needs some.
+        """
         ...
 
     def close(self) -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import logging
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
 from streammatte.cli import options as shared
+from streammatte.cli.interrupts import interrupts
 from streammatte.cli.progress import Reporter
 from streammatte.config import VideoOptions
 from streammatte.errors import ConfigError, StreammatteError, TruncatedSourceError
-from streammatte.pipeline import Pipeline
 from streammatte.stats import Summary
 
 __all__ = ["command"]
@@ -110,7 +106,7 @@ def _run(spec: str, target: str, options: VideoOptions, as_json: bool, *, severa
     reporter = Reporter(as_json=as_json, title=Path(spec).name, frames_on_stdout=target == "-")
     with reporter as show:
         pipeline = build_pipeline(spec, target, options, on_progress=show)
-        with _signals(pipeline) as received:
+        with interrupts(pipeline) as received:
             try:
                 summary = pipeline.run()
             except TruncatedSourceError as error:
@@ -138,24 +134,6 @@ def _interrupted(number: int, summary: Summary, target: str) -> int:
     else:
         click.echo("streammatte: interrupted before the first frame; nothing was written", err=True)
     return 128 + number
-
-
-@contextmanager
-def _signals(pipeline: Pipeline) -> Iterator[list[int]]:
-    """The first interrupt finishes what is under way, a second throws it away; both leave a complete file."""
-    received: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        pipeline.stop(discard=len(received) > 1)
-
-    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _snapshot(files: tuple[str, ...], options: VideoOptions, seconds: float, as_json: bool) -> int:

@@ -1,0 +1,119 @@
+"""Runs networks on pictures of changing sizes: an engine a size, the last few kept."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from streammatte.engines import open_engine
+from streammatte.frames import F32, U8, Frame
+from streammatte.matting.prepare import Preparer
+from streammatte.stages import Engine
+from streammatte.stills.options import StillOptions
+from streammatte.stills.sizes import Fit, fit
+from streammatte.zoo.resolve import EMBEDDED, ModelFiles, resolve
+
+__all__ = ["ENGINES_KEPT", "Networks", "files_of"]
+
+log = logging.getLogger(__name__)
+
+ENGINES_KEPT = 4
+"""Upright and lying, for two aspects: a camera's usual output. Each holds its network's activations in memory."""
+
+EMBEDDED_SIDES = (512, 768)
+"""Shortest and longest long side for the embedded network, which was trained below 512 and blurs above 768."""
+
+
+@lru_cache(maxsize=16)
+def files_of(model: str) -> ModelFiles:
+    """The files of a model. Raises ModelNotFoundError, ModelError, ConfigError."""
+    return resolve(model)
+
+
+class Networks:
+    """Alpha mattes of single pictures.
+
+    Parameters
+    ----------
+    options : StillOptions
+        ``engine``, ``device``, ``precision``, ``size``, ``threads``.
+    """
+
+    def __init__(self, options: StillOptions) -> None:
+        self._options = options
+        self._engines: OrderedDict[tuple[str, tuple[int, int]], Engine] = OrderedDict()
+
+    def alpha(self, model: str, frame: Frame, trimap: U8 | None = None) -> tuple[F32, tuple[U8, ...]]:
+        """The matte of a picture, at the size the network gives it.
+
+        Parameters
+        ----------
+        model : str
+        frame : Frame
+            RGB.
+        trimap : ndarray (H, W) uint8 in {0, 128, 255}, optional
+            For networks that take one.
+
+        Returns
+        -------
+        alpha : ndarray (h, w) float32 in [0, 1]
+        planes : tuple of ndarray (h', w') uint8
+            R, G, B of the picture as the network saw it.
+        """
+        size = self._fit(model, frame)
+        engine = self._engine(model, size.padded)
+        height, width = size.content
+        seen = np.empty((height, width, 3), np.uint8)
+        planes = Preparer(size.content).prepare(frame, seen)
+        images = _padded(seen, size)[None]
+        if trimap is None:
+            pending = engine.submit(images)
+        else:
+            small = cv2.resize(trimap, (width, height), interpolation=cv2.INTER_NEAREST)
+            pending = engine.submit(images, _padded(small, size)[None])
+        whole = pending.result()[0]
+        rows = -(-height * whole.shape[0] // size.padded[0])
+        columns = -(-width * whole.shape[1] // size.padded[1])
+        return np.ascontiguousarray(whole[:rows, :columns]), planes
+
+    def close(self) -> None:
+        """Release the engines."""
+        while self._engines:
+            self._engines.popitem()[1].close()
+
+    def _fit(self, model: str, frame: Frame) -> Fit:
+        longest = max(frame.width, frame.height)
+        low, high = EMBEDDED_SIDES
+        side = min(max(longest, low), high) if model in EMBEDDED else None
+        return fit(frame.width, frame.height, files_of(model), self._options.size, side)
+
+    def _engine(self, model: str, size: tuple[int, int]) -> Engine:
+        key = (model, size)
+        if key not in self._engines:
+            while len(self._engines) >= ENGINES_KEPT:
+                self._engines.popitem(last=False)[1].close()
+            options = self._options
+            self._engines[key] = open_engine(
+                model,
+                engine=options.engine,
+                device=options.device,
+                precision=options.precision,
+                size=size,
+                threads=options.threads,
+                throughput=False,
+            )
+            log.info("%s: input %dx%d", model, size[1], size[0])
+        self._engines.move_to_end(key)
+        return self._engines[key]
+
+
+def _padded(image: U8, size: Fit) -> U8:
+    bottom, right = size.padded[0] - size.content[0], size.padded[1] - size.content[1]
+    if not bottom and not right:
+        return image
+    padded: U8 = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+    return padded

@@ -1,0 +1,35 @@
+"""What stills can be told, beside what films can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streammatte.config import VideoOptions
+from streammatte.errors import ConfigError
+
+__all__ = ["AUTO", "StillOptions"]
+
+AUTO = "auto"
+"""The model's name that leaves the choice to :mod:`streammatte.stills.routing`."""
+
+
+@dataclass(frozen=True)
+class StillOptions(VideoOptions):
+    """Everything ``streammatte image`` can be told besides its files; what belongs to films alone is not used."""
+
+    model: str = AUTO  # the best network that is here; a zoo name, a file, or a classic method
+    size: int = 2048  # upper limit of the network input's long side; a network's own limit may be lower
+    smooth: str = "off"  # stills have no before and after
+    trimap: str | None = None  # a trimap, or a folder of trimaps named like the pictures
+    auto_trimap: int | None = None  # radius in pixels of a trimap made from a network's matte
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trimap is not None and self.auto_trimap is not None:
+            raise ConfigError("--trimap and --auto-trimap exclude each other; give one")
+        if self.auto_trimap is not None and not 0 <= self.auto_trimap <= _WIDEST:
+            raise ConfigError(f"--auto-trimap must be 0 to {_WIDEST} pixels; got {self.auto_trimap}")
+
+
+_WIDEST = 500
+"""A band of a thousand pixels leaves nothing known of a person in most pictures."""

@@ -1,0 +1,90 @@
+"""Pictures as the pipeline's source; they may differ in size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from streammatte.errors import SourceError, UnsupportedSourceError
+from streammatte.frames import U8, Frame, Layout, StreamInfo
+from streammatte.matting.classic import BACKGROUND, FOREGROUND, UNKNOWN
+from streammatte.sources.images import SRGB
+from streammatte.sources.still import read_still
+from streammatte.stills.jobs import Job
+from streammatte.stills.matter import Trimaps
+
+__all__ = ["StillSource", "read_trimap"]
+
+_CERTAIN = 26
+"""Levels that a trimap's black and white may be off by: a tenth, as JPEG and scaling leave them."""
+
+Failure = Callable[[Job, SourceError], None]
+_ANY_BASE = Fraction(1, 25)
+
+
+class StillSource:
+    """Reads the jobs' pictures; a frame's ``index`` is its job's number.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    trimaps : dict
+        Where the trimaps of the pictures go, by frame index.
+    on_failure : callable, optional
+        Told of a picture that cannot be read, which is then skipped; without it the error is raised.
+    """
+
+    def __init__(self, jobs: Sequence[Job], trimaps: Trimaps, on_failure: Failure | None = None) -> None:
+        self._jobs = jobs
+        self._trimaps = trimaps
+        self._on_failure = on_failure
+        name = str(jobs[0].source) if len(jobs) == 1 else "none of the pictures could be read; the list"
+        # Their sizes differ and are told by the frames; 0 says so.
+        self.info = StreamInfo(0, 0, Layout.RGB, _ANY_BASE, color=SRGB, frame_count=len(jobs), name=name)
+
+    def frames(self) -> Iterator[Frame]:
+        """A frame a picture, all of one moment, so that a film as background stands still."""
+        for index, job in enumerate(self._jobs):
+            try:
+                rgb, alpha = read_still(job.source)
+                if job.trimap is not None:
+                    self._trimaps[index] = read_trimap(job, rgb)
+            except SourceError as error:
+                if self._on_failure is None:
+                    raise
+                self._on_failure(job, error)
+                continue
+            yield Frame((rgb,), Layout.RGB, 0, _ANY_BASE, SRGB, index, alpha=alpha)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def read_trimap(job: Job, rgb: U8) -> U8:
+    """The job's trimap (H, W) uint8 in {0, 128, 255}.
+
+    Raises
+    ------
+    UnsupportedSourceError
+        Of another size than its picture, or no picture at all.
+    SourceNotFoundError, SourceError
+    """
+    if job.trimap is None:
+        raise SourceError(f"{job.source} has no trimap; give --trimap")
+    marks, _ = read_still(job.trimap)
+    if marks.shape != rgb.shape:
+        raise UnsupportedSourceError(
+            f"trimap {job.trimap} is {marks.shape[1]}x{marks.shape[0]}, its picture {job.source} is "
+            f"{rgb.shape[1]}x{rgb.shape[0]}; give one of the same size"
+        )
+    return three_levels(marks[..., 1])
+
+
+def three_levels(marks: U8) -> U8:
+    """Gray levels as background, unknown, foreground; nearly black and nearly white count as such."""
+    trimap = np.full(marks.shape, UNKNOWN, np.uint8)
+    trimap[marks <= _CERTAIN] = BACKGROUND
+    trimap[marks >= 255 - _CERTAIN] = FOREGROUND
+    return trimap
