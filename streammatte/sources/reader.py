@@ -270,5 +270,7 @@ class FilmReader:
         """Close the film; safe to call twice."""
         with self._lock:
             container, self.container = self.container, None
+        # A generator that refers to its reader would keep the decoder's memory until the garbage collector comes by.
+        self._pictures = iter(())
         if container is not None:
             container.close()
