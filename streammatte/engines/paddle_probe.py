@@ -80,7 +80,10 @@ def _try(kernels: str, asked: list[str]) -> str | None:
     if done.returncode < 0:
         return f"ended by signal {-done.returncode}"
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return next((line[:200] for line in reversed(lines) if "Error" in line), f"exit code {done.returncode}")
+    return next(
+        (line.split(" (at ")[0].strip()[:200] for line in reversed(lines) if "Error" in line),
+        f"exit code {done.returncode}",
+    )
 
 
 def _main(kernels: str, program: str, params: str, threads: str, height: str, width: str) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
+from streammatte.zoo.program import chatter_to_stderr
 
 __all__ = ["Loss", "quantise_measured"]
 
@@ -65,7 +66,8 @@ def quantise_measured(model: Any, images: Sequence[U8]) -> tuple[Any, Loss]:
     shown = [image for index, image in enumerate(images) if index % HELD_OUT]
     hidden = images[::HELD_OUT]
     before = _alphas(model, hidden)
-    small = quantise(model, shown, len(shown))
+    with chatter_to_stderr():
+        small = quantise(model, shown, len(shown))
     losses = [1000.0 * float(np.abs(new - old).mean()) for new, old in zip(_alphas(small, hidden), before, strict=True)]
     return small, Loss(float(np.mean(losses)), max(losses), len(hidden), len(shown))
 
