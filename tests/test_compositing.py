@@ -429,7 +429,9 @@ def test_a_film_keeps_its_own_rate_and_loops():
     background.reset()
     assert shown(background, [9.0, 9.1]) == [50, 60]
     assert shown(background, [0.0, 0.2]) == [50, 70]
-    background.close()
+    compositor = StreamCompositor(background)
+    compositor.close()
+    compositor.close()
     assert opened[-1].closed
 
 

@@ -6,7 +6,7 @@ import pytest
 from streammatte.frames import ColorSpec
 from streammatte.kernels.blend import blend_plane, foreground_plane
 from streammatte.kernels.color import rgb_matrix, yuv_to_rgb
-from streammatte.kernels.refine import apply_models, solve_models
+from streammatte.kernels.refine import apply_models, mean_models, solve_models
 from streammatte.kernels.rows import axis_taps, flat, frame_taps
 from streammatte.kernels.scale import shrink_by_area
 
@@ -135,7 +135,8 @@ def test_models_against_linalg():
     rng = np.random.default_rng(7)
     alpha = rng.random((12, 15)).astype(np.float32)
     guide = tuple(noise((12, 15), seed) for seed in (1, 2, 3))
-    models = solve_models(alpha, guide, 2.0)
+    models, weights = solve_models(alpha, guide, 2.0, 0.1)
+    models = models / weights[..., None]
     for y, x in [(0, 0), (5, 7), (11, 14), (3, 0)]:
         rows, columns = np.clip([y - 1, y, y + 1], 0, 11), np.clip([x - 1, x, x + 1], 0, 14)
         colors = np.stack([plane[rows][:, columns].ravel() for plane in guide], -1).astype(float)
@@ -143,6 +144,17 @@ def test_models_against_linalg():
         sigma = np.cov(colors.T, bias=True) + 2.0 * np.eye(3)
         a = np.linalg.solve(sigma, (colors * p[:, None]).mean(0) - colors.mean(0) * p.mean())
         np.testing.assert_allclose(models[y, x], [*a, p.mean() - a @ colors.mean(0)], rtol=2e-3, atol=2e-2)
+        covariance = (colors * p[:, None]).mean(0) - colors.mean(0) * p.mean()
+        unexplained = (p.var() - a @ covariance) / 255**2
+        assert weights[y, x] == pytest.approx(1 / (unexplained + 0.01), rel=1e-3)
+
+
+def test_means_of_models_are_weighted():
+    models = np.zeros((3, 3, 4), np.float32)
+    weights = np.ones((3, 3), np.float32)
+    weights[0, 0] = 10
+    models[0, 0] = 10 * np.float32(7)
+    np.testing.assert_allclose(mean_models(models, weights)[1, 1], 7 * 10 / 18, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 1), (0, 1)])

@@ -53,30 +53,38 @@ class Background(Protocol):
         """The film starts anew."""
         ...
 
+    def close(self) -> None:
+        """Release what was opened. Safe to call twice."""
+        ...
 
-class Transparent:
+
+class _Still:
+    """A background that knows no time."""
+
+    def reset(self) -> None:
+        """Nothing is remembered of a film."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Transparent(_Still):
     """No background: the composite carries alpha."""
 
     def planes(self, matte: Matte) -> tuple[U8, ...]:
         """Black, which the compositor puts where nobody is."""
         return color_planes((0, 0, 0), Target.of(matte.frame))
 
-    def reset(self) -> None:
-        """Nothing is remembered."""
 
-
-class Original:
+class Original(_Still):
     """The picture's own background, untouched."""
 
     def planes(self, matte: Matte) -> tuple[U8, ...]:
         """The frame's own planes."""
         return matte.frame.planes
 
-    def reset(self) -> None:
-        """Nothing is remembered."""
 
-
-class ColorBackground:
+class ColorBackground(_Still):
     """One colour, (R, G, B) of 0 to 255."""
 
     def __init__(self, rgb: tuple[int, int, int]) -> None:
@@ -90,11 +98,8 @@ class ColorBackground:
             self._kept = {target: color_planes(self.rgb, target)}
         return self._kept[target]
 
-    def reset(self) -> None:
-        """Nothing is remembered of a film."""
 
-
-class ImageBackground:
+class ImageBackground(_Still):
     """A still picture, converted once a film.
 
     Parameters
@@ -118,11 +123,8 @@ class ImageBackground:
             self._kept = {target: convert_planes(self._frame, target, self._fit, self._aspect)}
         return self._kept[target]
 
-    def reset(self) -> None:
-        """Nothing is remembered of a film."""
 
-
-class BlurBackground:
+class BlurBackground(_Still):
     """The picture's own background, blurred.
 
     Parameters
@@ -137,9 +139,6 @@ class BlurBackground:
     def planes(self, matte: Matte) -> tuple[U8, ...]:
         """The background alone, out of focus."""
         return blur_background(matte, self.strength)
-
-    def reset(self) -> None:
-        """Nothing is remembered."""
 
 
 def parse_background(

@@ -77,6 +77,10 @@ class StreamCompositor:
         """Another film: the background starts anew."""
         self.background.reset()
 
+    def close(self) -> None:
+        """Release the background. Safe to call twice."""
+        self.background.close()
+
     def _estimates(self, matte: Matte) -> Estimates:
         if not self._estimate:
             return (None,) * 3

@@ -3,18 +3,20 @@
 He, Sun and Tang 2013, "Guided Image Filtering", eq. 19-21: in a window,
 a = (Sigma + eps)^-1 (mean(I p) - mean(I) mean(p)), b = mean(p) - a . mean(I), I the three components of a pixel.
 He and Sun 2015, "Fast Guided Filter", eq. 8: the models are solved small, averaged, enlarged, and applied to the
-full-size picture.
+full-size picture. The average is weighted by how well each window's model explains its matte, so that what the picture
+shows beside an edge (blinds, tiles) does not print itself into it.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from numba import float32, int64, njit, types, void
 
-from streammatte.kernels.rows import BYTES, BYTES_OUT, FLOATS, GRID, INDICES, Taps, flat
+from streammatte.kernels.rows import BYTES, BYTES_OUT, FLOATS, GRID, GRID_OUT, INDICES, Taps, flat
 
-__all__ = ["apply_models", "solve_models"]
+__all__ = ["apply_models", "mean_models", "solve_models"]
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -30,15 +32,15 @@ _MODELS_OUT = types.Array(types.float32, 3, "C")
 
 
 @njit(
-    void(GRID, BYTES, BYTES, BYTES, float32, _MODELS_OUT),
+    void(GRID, BYTES, BYTES, BYTES, float32, float32, _MODELS_OUT, GRID_OUT),
     nogil=True,
     cache=True,
     error_model="numpy",
     fastmath=True,
 )
-def _solve(alpha, first, second, third, epsilon, out):  # type: ignore[no-untyped-def]
+def _solve(alpha, first, second, third, epsilon, doubt, out, weights):  # type: ignore[no-untyped-def]
     h, w = alpha.shape
-    ninth, top = float32(1.0 / 9.0), float32(255.0)
+    ninth, top, one = float32(1.0 / 9.0), float32(255.0), float32(1.0)
     for y in range(h):
         for x in range(w):
             least, most = float32(2.0), float32(-1.0)
@@ -50,8 +52,10 @@ def _solve(alpha, first, second, third, epsilon, out):  # type: ignore[no-untype
                     least, most, p = min(least, value), max(most, value), p + value
             if most - least < float32(_FLAT):
                 out[y, x, 0] = out[y, x, 1] = out[y, x, 2] = float32(0.0)
-                out[y, x, 3] = alpha[y, x] * top
+                weights[y, x] = one / doubt
+                out[y, x, 3] = alpha[y, x] * top * weights[y, x]
                 continue
+            pp = float32(0.0)
             r = g = b = rr = rg = rb = gg = gb = bb = rp = gp = bp = float32(0.0)
             # Differences from the window's centre, so that small variances survive float32.
             centre = y * w + x
@@ -65,19 +69,33 @@ def _solve(alpha, first, second, third, epsilon, out):  # type: ignore[no-untype
                     value = alpha[row, column]
                     r, g, b = r + s, g + t, b + u
                     rr, rg, rb, gg, gb, bb = rr + s * s, rg + s * t, rb + s * u, gg + t * t, gb + t * u, bb + u * u
-                    rp, gp, bp = rp + s * value, gp + t * value, bp + u * value
+                    rp, gp, bp, pp = rp + s * value, gp + t * value, bp + u * value, pp + value * value
             r, g, b, p = r * ninth, g * ninth, b * ninth, p * ninth
             rr, rg, rb = rr * ninth - r * r + epsilon, rg * ninth - r * g, rb * ninth - r * b
             gg, gb, bb = gg * ninth - g * g + epsilon, gb * ninth - g * b, bb * ninth - b * b + epsilon
             rp, gp, bp = rp * ninth - r * p, gp * ninth - g * p, bp * ninth - b * p
             # Cramer's rule on the symmetric 3 x 3 system.
             c00, c01, c02 = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
-            scale = top / (rr * c00 + rg * c01 + rb * c02)
+            scale = one / (rr * c00 + rg * c01 + rb * c02)
             a0 = scale * (c00 * rp + c01 * gp + c02 * bp)
             a1 = scale * (c01 * rp + (rr * bb - rb * rb) * gp + (rb * rg - rr * gb) * bp)
             a2 = scale * (c02 * rp + (rb * rg - rr * gb) * gp + (rr * gg - rg * rg) * bp)
-            out[y, x, 0], out[y, x, 1], out[y, x, 2] = a0, a1, a2
-            out[y, x, 3] = p * top - a0 * (r + r0) - a1 * (g + g0) - a2 * (b + b0)
+            unexplained = pp * ninth - p * p - a0 * rp - a1 * gp - a2 * bp
+            weight = one / (max(unexplained, float32(0.0)) + doubt)
+            weights[y, x] = weight
+            weight *= top
+            out[y, x, 0], out[y, x, 1], out[y, x, 2] = weight * a0, weight * a1, weight * a2
+            out[y, x, 3] = weight * (p - a0 * (r + r0) - a1 * (g + g0) - a2 * (b + b0))
+
+
+@njit(void(_MODELS_OUT, GRID), nogil=True, cache=True, error_model="numpy", fastmath=True)
+def _divide(models, weights):  # type: ignore[no-untyped-def]
+    h, w = weights.shape
+    for y in range(h):
+        for x in range(w):
+            share = float32(1.0) / weights[y, x]
+            for c in range(4):
+                models[y, x, c] *= share
 
 
 @njit(
@@ -145,8 +163,8 @@ def _apply(  # type: ignore[no-untyped-def]
                 target[x] = np.uint8(np.int32(min(max(q, zero), top)))
 
 
-def solve_models(alpha: F32, guide: tuple[U8, U8, U8], epsilon: float) -> F32:
-    """Linear models of the matte in the guide's components over windows of 3 x 3.
+def solve_models(alpha: F32, guide: tuple[U8, U8, U8], epsilon: float, doubt: float) -> tuple[F32, F32]:
+    """Linear models of the matte in the guide's components over windows of 3 x 3, and their weights.
 
     Parameters
     ----------
@@ -154,15 +172,29 @@ def solve_models(alpha: F32, guide: tuple[U8, U8, U8], epsilon: float) -> F32:
     guide : three ndarrays (h, w) uint8, C-contiguous
     epsilon : float
         Regularisation, levels squared.
+    doubt : float
+        Standard deviation of the matte, in a window, that a model may leave unexplained and still count half.
 
     Returns
     -------
     ndarray (h, w, 4) float32
-        Three slopes and the offset, for a matte in levels of 0..255.
+        Three slopes and the offset, for a matte in levels of 0..255, times the weight.
+    ndarray (h, w) float32
+        The weight, 1 / (variance left unexplained + doubt^2).
     """
-    out = np.empty((*alpha.shape, 4), np.float32)
-    _solve(alpha, guide[0].reshape(-1), guide[1].reshape(-1), guide[2].reshape(-1), epsilon, out)
-    return out
+    out, weights = np.empty((*alpha.shape, 4), np.float32), np.empty(alpha.shape, np.float32)
+    first, second, third = guide
+    _solve(
+        alpha, first.reshape(-1), second.reshape(-1), third.reshape(-1), epsilon, doubt * doubt, out, weights
+    )  # fmt: skip
+    return out, weights
+
+
+def mean_models(models: F32, weights: F32) -> F32:
+    """The weighted mean (h, w, 4) of the models around each cell, from what :func:`solve_models` gives."""
+    mean = cv2.blur(models, (3, 3), borderType=cv2.BORDER_REPLICATE)
+    _divide(mean, cv2.blur(weights, (3, 3), borderType=cv2.BORDER_REPLICATE))
+    return np.asarray(mean, np.float32)
 
 
 def apply_models(models: F32, planes: tuple[U8, U8, U8], shift: tuple[int, int], taps: Taps) -> U8:
