@@ -2,10 +2,10 @@
 
     python tools/soak.py --live [CLIP] --minutes 30 --size 640x480
 
-The clip is brought to the size and 30 frames a second once, then played at its own pace, over and over, into a virtual
-camera (a backend of pyvirtualcam's that counts). Memory is the process's resident set, as the system counts it. Exit
-code 1 where more than the allowed share of frames was dropped, p95 of the latency is above the limit, or memory in the
-last third is above that of the second by more than a twentieth.
+The clip is brought to the size and 30 frames a second once, repeated to the length of the session, and played at its own
+pace into a virtual camera (a backend of pyvirtualcam's that counts). Memory is the process's resident set, as the
+system counts it. Exit code 1 where more than the allowed share of frames was dropped, p95 of the latency is above the
+limit, or memory in the last third is above that of the second by more than a twentieth.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from soak import repeat
 
 LATENCY_MS = 100.0
 """From capture to the virtual camera, 95 of 100 frames."""
@@ -97,7 +98,9 @@ def run(clip: Path, minutes: float, size: tuple[int, int], drops_allowed: float,
     with tempfile.TemporaryDirectory(prefix="streammatte-soak-") as folder:
         film = Path(folder) / "camera.mp4"
         prepare(clip, film, size)
-        command = [sys.executable, __file__, "--child", "--camera", str(film), "--loop", "--virtual-camera", "--json"]
+        whole = Path(folder) / "long.mp4"
+        repeat(film, whole, minutes * 60 + 10)
+        command = [sys.executable, __file__, "--child", "--camera", str(whole), "--virtual-camera", "--json"]
         command += ["--duration", str(minutes * 60), "--bg", "#3060a0", *extra]
         lines = Path(folder) / "lines"
         with lines.open("w") as out:

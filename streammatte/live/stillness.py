@@ -14,7 +14,7 @@ STEP = 2
 BLOCK = 16
 """Samples along a block's side: the mean over 256 of them is free of a camera's noise."""
 MOVED = 2.0
-"""Levels by which a block's mean may change: sensor noise of sigma 4 changes it by 0.35 (one sigma), a blink by more."""
+"""Levels by which a block's mean may change: sensor noise of sigma 4 changes it by 0.35 or so, a blink by more."""
 
 
 class Stillness:
