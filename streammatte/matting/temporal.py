@@ -39,8 +39,8 @@ class _Strength:
     align: bool
 
 
-# Measured on four films with a known matte, refined, against no smoothing (MAD, Grad, dtSSD): low +0.1 %, -2 %, -14 %;
-# high +0.4 %, -2 %, -20 %. Longer time constants and wider ranges of motion lower dtSSD further and raise MAD by more
+# Measured on four films with a known matte, refined, against no smoothing (MAD, Grad, dtSSD): low +0.1 %, -3 %, -15 %;
+# high +0.4 %, -3 %, -21 %. Longer time constants and wider ranges of motion lower dtSSD further and raise MAD by more
 # than 1 %: the matte lags behind whoever moves.
 _STRENGTHS = {
     "low": _Strength(0.03, (4.0, 14.0), (0.5, 1.5), align=False),
