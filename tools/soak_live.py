@@ -2,7 +2,7 @@
 
     python tools/soak.py --live [CLIP] --minutes 30 --size 640x480
 
-The clip is brought to the size and 30 frames a second once, repeated to the length of the session, and played at its own
+The clip is brought to the size and to 30 frames a second, repeated to the length of the session, and played at its own
 pace into a virtual camera (a backend of pyvirtualcam's that counts). Memory is the process's resident set, as the
 system counts it. Exit code 1 where more than the allowed share of frames was dropped, p95 of the latency is above the
 limit, or memory in the last third is above that of the second by more than a twentieth.
