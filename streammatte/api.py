@@ -16,7 +16,7 @@ import numpy.typing as npt
 from streammatte.build import build_matter, build_pipeline, build_source
 from streammatte.config import VideoOptions
 from streammatte.errors import ConfigError
-from streammatte.frames import Frame, Layout, Matte, StreamInfo
+from streammatte.frames import Frame, Layout, Matte
 from streammatte.pipeline import mattes
 from streammatte.stages import Sink
 from streammatte.stats import Progress, Summary
@@ -100,15 +100,22 @@ def _floats(inner: Generator[Matte, None, None]) -> Iterator[Matte]:
             yield _as_float(matte)
 
 
-def matte_image(image: str | os.PathLike[str] | npt.NDArray[np.uint8], **options: Any) -> Matte:
+def matte_image(
+    image: str | os.PathLike[str] | npt.NDArray[np.uint8],
+    *,
+    trimap: str | os.PathLike[str] | npt.NDArray[np.uint8] | None = None,
+    **options: Any,
+) -> Matte:
     """The alpha matte of one picture.
 
     Parameters
     ----------
     image : path or ndarray (H, W, 3) uint8
         An array is RGB.
+    trimap : path or ndarray (H, W) uint8, optional
+        0 background, 255 person, anything between unknown; for networks and classic methods that take one.
     **options
-        Fields of :class:`streammatte.config.MatteOptions`.
+        Fields of :class:`streammatte.stills.options.StillOptions`; without ``model`` the best network that is here.
 
     Returns
     -------
@@ -122,12 +129,15 @@ def matte_image(image: str | os.PathLike[str] | npt.NDArray[np.uint8], **options
     StreammatteError
         See :mod:`streammatte.errors`.
     """
-    wanted = VideoOptions.build(None, **{**options, "smooth": "off"})
-    frame = image_frame(image) if isinstance(image, np.ndarray) else _read(image, wanted)
-    info = StreamInfo(frame.width, frame.height, frame.layout, frame.time_base, color=frame.color)
-    matter = build_matter(info, wanted, throughput=False)
-    found = [*matter.process(frame), *matter.drain()]
-    return _as_float(found[0])
+    from streammatte.stills.build import matte_still
+    from streammatte.stills.options import StillOptions
+
+    given = os.fspath(trimap) if isinstance(trimap, str | os.PathLike) else None
+    # The options only need to know that there is a trimap; an array has no name.
+    named = given or (None if trimap is None else "an array")
+    wanted = StillOptions.build(None, **{**options, "trimap": named})
+    picture = image_frame(image) if isinstance(image, np.ndarray) else Path(image)
+    return _as_float(matte_still(picture, trimap if isinstance(trimap, np.ndarray) else given, wanted))
 
 
 def image_frame(image: npt.NDArray[np.uint8]) -> Frame:
@@ -135,19 +145,6 @@ def image_frame(image: npt.NDArray[np.uint8]) -> Frame:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ConfigError(f"a picture is an (H, W, 3) uint8 RGB array; got shape {image.shape}, {image.dtype}")
     return Frame((np.ascontiguousarray(image),), Layout.RGB, 0, Fraction(1, 25))
-
-
-def _read(path: str | os.PathLike[str], options: VideoOptions) -> Frame:
-    name = os.fspath(path)
-    if not Path(name).is_file():
-        from streammatte.errors import SourceNotFoundError
-
-        raise SourceNotFoundError(f"there is no picture {name}")
-    source = build_source(name, options)
-    try:
-        return next(iter(source.frames()))
-    finally:
-        source.close()
 
 
 def _as_float(matte: Matte) -> Matte:

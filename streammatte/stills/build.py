@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from streammatte.build import build_compositor, build_outputs, resolve_background
+from streammatte.errors import ConfigError
+from streammatte.frames import Frame, Matte
 from streammatte.outputs import Outputs
 from streammatte.pipeline import Pipeline
 from streammatte.stats import Progress
@@ -14,9 +20,9 @@ from streammatte.stills.jobs import Job
 from streammatte.stills.matter import StillMatter, Trimaps
 from streammatte.stills.options import StillOptions
 from streammatte.stills.outputs import StillOutputs
-from streammatte.stills.source import Failure, StillSource
+from streammatte.stills.source import Failure, StillSource, read_frame, read_trimap, three_levels
 
-__all__ = ["build_stills"]
+__all__ = ["build_stills", "matte_still"]
 
 _CAPACITY = 2
 """Pictures a ring holds: one is worked on while the next is read; each may be 50 megapixels."""
@@ -66,3 +72,35 @@ def build_stills(
         capacity=_CAPACITY,
         on_progress=on_progress,
     )
+
+
+def matte_still(picture: Path | Frame, trimap: str | npt.NDArray[np.uint8] | None, options: StillOptions) -> Matte:
+    """The matte of one picture, ``alpha`` uint8.
+
+    Parameters
+    ----------
+    picture : Path or Frame
+    trimap : str or ndarray (H, W) uint8, optional
+        A file, or levels as :func:`three_levels` takes them.
+    options : StillOptions
+
+    Raises
+    ------
+    ConfigError
+        A trimap of another shape or dtype than the picture's.
+    StreammatteError
+        See :mod:`streammatte.errors`.
+    """
+    frame = read_frame(picture) if isinstance(picture, Path) else picture
+    trimaps: Trimaps = {}
+    if isinstance(trimap, str):
+        trimaps[frame.index] = read_trimap(Path(trimap), frame, str(picture))
+    elif trimap is not None:
+        if trimap.shape != (frame.height, frame.width) or trimap.dtype != np.uint8:
+            raise ConfigError(
+                f"a trimap is an (H, W) uint8 array of its picture's size {(frame.height, frame.width)}; "
+                f"got shape {trimap.shape}, {trimap.dtype}"
+            )
+        trimaps[frame.index] = three_levels(trimap)
+    with closing(StillMatter(options, trimaps)) as matter:
+        return matter.process(frame)[0]

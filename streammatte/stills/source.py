@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from streammatte.sources.still import read_still
 from streammatte.stills.jobs import Job
 from streammatte.stills.matter import Trimaps
 
-__all__ = ["StillSource", "read_trimap"]
+__all__ = ["StillSource", "read_frame", "read_trimap", "three_levels"]
 
 _CERTAIN = 26
 """Levels that a trimap's black and white may be off by: a tenth, as JPEG and scaling leave them."""
@@ -48,22 +49,28 @@ class StillSource:
         """A frame a picture, all of one moment, so that a film as background stands still."""
         for index, job in enumerate(self._jobs):
             try:
-                rgb, alpha = read_still(job.source)
+                frame = read_frame(job.source, index)
                 if job.trimap is not None:
-                    self._trimaps[index] = read_trimap(job, rgb)
+                    self._trimaps[index] = read_trimap(job.trimap, frame, str(job.source))
             except SourceError as error:
                 if self._on_failure is None:
                     raise
                 self._on_failure(job, error)
                 continue
-            yield Frame((rgb,), Layout.RGB, 0, _ANY_BASE, SRGB, index, alpha=alpha)
+            yield frame
 
     def close(self) -> None:
         """Nothing is held open."""
 
 
-def read_trimap(job: Job, rgb: U8) -> U8:
-    """The job's trimap (H, W) uint8 in {0, 128, 255}.
+def read_frame(path: Path, index: int = 0) -> Frame:
+    """A picture as a frame. Raises SourceError as :func:`read_still` does."""
+    rgb, alpha = read_still(path)
+    return Frame((rgb,), Layout.RGB, 0, _ANY_BASE, SRGB, index, alpha=alpha)
+
+
+def read_trimap(path: Path, frame: Frame, name: str) -> U8:
+    """A trimap (H, W) uint8 in {0, 128, 255} for a frame, which messages call ``name``.
 
     Raises
     ------
@@ -71,13 +78,11 @@ def read_trimap(job: Job, rgb: U8) -> U8:
         Of another size than its picture, or no picture at all.
     SourceNotFoundError, SourceError
     """
-    if job.trimap is None:
-        raise SourceError(f"{job.source} has no trimap; give --trimap")
-    marks, _ = read_still(job.trimap)
-    if marks.shape != rgb.shape:
+    marks, _ = read_still(path)
+    if marks.shape[:2] != (frame.height, frame.width):
         raise UnsupportedSourceError(
-            f"trimap {job.trimap} is {marks.shape[1]}x{marks.shape[0]}, its picture {job.source} is "
-            f"{rgb.shape[1]}x{rgb.shape[0]}; give one of the same size"
+            f"trimap {path} is {marks.shape[1]}x{marks.shape[0]}, its picture {name} is "
+            f"{frame.width}x{frame.height}; give one of the same size"
         )
     return three_levels(marks[..., 1])
 
