@@ -1,6 +1,7 @@
 """Cards, deploy files, the folder of fetched models, and the ``models`` command."""
 
 import io
+import logging
 import os
 import pickle
 import shutil
@@ -57,6 +58,17 @@ def room(tmp_path, monkeypatch):
     cards.load_card.cache_clear()
     yield
     cards.load_card.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """The command line sets up logging for its process; other tests want it as it was."""
+    logger = logging.getLogger("streammatte")
+    kept = logger.level, logger.propagate, list(logger.handlers)
+    yield
+    logger.setLevel(kept[0])
+    logger.propagate = kept[1]
+    logger.handlers[:] = kept[2]
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def list_() -> None:
     """List the networks, what is here of each, and the published figures."""
     from streammatte.zoo.cards import card_names, load_card
 
-    rows = [("name", "input", "here", "SAD", "params M", "FLOPs G", "FPS (V100)")]
+    rows: list[tuple[str, ...]] = [("name", "input", "here", "SAD", "params M", "FLOPs G", "FPS (V100)")]
     for name in card_names():
         card = load_card(name)
         height, width = card.input.size
