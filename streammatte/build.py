@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streammatte.config import MatteOptions, VideoOptions, network_size
 from streammatte.errors import ConfigError
 from streammatte.frames import StreamInfo
 from streammatte.outputs import Outputs
 from streammatte.pipeline import Pipeline
-from streammatte.stages import Compositor, Engine, Matter, Sink, Source
+from streammatte.stages import Engine, Matter, Sink, Source
 from streammatte.stats import Progress
+
+if TYPE_CHECKING:
+    from streammatte.compositing import StreamCompositor
+    from streammatte.matting.matter import NetworkMatter
 
 __all__ = [
     "build_background",
@@ -71,7 +76,7 @@ def build_engine(info: StreamInfo, options: MatteOptions, *, throughput: bool = 
 
 def build_matter(
     info: StreamInfo, options: MatteOptions, *, throughput: bool = True, engine: Engine | None = None
-) -> Matter:
+) -> NetworkMatter:
     """The matting stage for frames of this description, around an engine of the caller's or a new one."""
     from streammatte.matting.matter import NetworkMatter
     from streammatte.matting.prepare import Preparer
@@ -93,20 +98,22 @@ def resolve_background(spec: str | None, target: str | None, codec: str) -> str:
     return "transparent" if target is not None and alpha_by_default(target, codec) else DEFAULT_BACKGROUND
 
 
-def build_background(spec: str, fit: str) -> Any:
-    """A background from its description. Raises BackgroundError."""
+def build_background(spec: str, fit: str, sample_aspect: Fraction = Fraction(1)) -> Any:
+    """A background from its description, for frames of that sample aspect ratio. Raises BackgroundError."""
     from streammatte.compositing import parse_background
     from streammatte.sources import open_source
 
-    return parse_background(spec, fit=fit, open_film=lambda path: open_source(path, tracks=False))
+    return parse_background(
+        spec, fit=fit, open_film=lambda path: open_source(path, tracks=False), sample_aspect=sample_aspect
+    )
 
 
-def build_compositor(options: VideoOptions, background: str) -> Compositor:
-    """The compositing stage. Raises BackgroundError."""
+def build_compositor(options: VideoOptions, background: str, sample_aspect: Fraction = Fraction(1)) -> StreamCompositor:
+    """The compositing stage for frames of that sample aspect ratio. Raises BackgroundError."""
     from streammatte.compositing import StreamCompositor
 
     return StreamCompositor(
-        build_background(background, options.fit),
+        build_background(background, options.fit, sample_aspect),
         foreground=options.estimate_foreground,
         want_alpha=options.alpha is not None,
         want_foreground=options.foreground is not None,
@@ -165,23 +172,30 @@ def build_pipeline(
         # Nobody would take the packets, and they would pile up.
         options = replace(options, audio=False)
     if isinstance(spec, str | Path):
-        _refuse_clashes(str(spec), [path for path in (goal, options.alpha, options.foreground) if path is not None])
+        targets = [path for path in (goal, options.alpha, options.foreground) if path is not None]
+        _refuse_clashes({"the input": str(spec), "the background": options.background}, targets)
     background = resolve_background(options.background, goal, options.codec)
     outputs = build_outputs(goal, options, background, sink)
     source = build_source(spec, options) if isinstance(spec, str | Path) else spec
+    closing: list[Callable[[], None]] = []
     try:
-        compositor = build_compositor(options, background)
-        matter = matter or build_matter(source.info, options)
+        compositor = build_compositor(options, background, source.info.sample_aspect_ratio)
+        closing.append(compositor.close)
+        if matter is None:
+            matter = build_matter(source.info, options)
+            closing.append(matter.close)
     except BaseException:
-        source.close()
+        for close in (source.close, *closing):
+            close()
         raise
-    return Pipeline(source, matter, compositor, outputs, limit=limit, on_progress=on_progress)
+    return Pipeline(source, matter, compositor, outputs, limit=limit, on_progress=on_progress, closing=tuple(closing))
 
 
-def _refuse_clashes(spec: str, targets: list[str]) -> None:
+def _refuse_clashes(read: dict[str, str | None], targets: list[str]) -> None:
     seen: dict[str, str] = {}
-    if "://" not in spec and spec != "-":
-        seen[str(Path(spec).resolve())] = "the input"
+    for what, name in read.items():
+        if name is not None and "://" not in name and name != "-":
+            seen[str(Path(name).resolve())] = what
     for target in targets:
         if target == "-":
             continue

@@ -206,6 +206,8 @@ class Pipeline:
         Frames to take at most.
     on_progress : callable, optional
         Called about ten times a second in the caller's thread with a Progress.
+    closing : tuple of callables
+        Called once the threads have ended, whichever way.
     """
 
     def __init__(
@@ -218,8 +220,10 @@ class Pipeline:
         capacity: int = RING_CAPACITY,
         limit: int | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        closing: tuple[Callable[[], None], ...] = (),
     ) -> None:
         self._source = source
+        self._closing = closing
         self._outputs = sink if isinstance(sink, Outputs) else Outputs(picture=sink)
         self._latency = LatencyHistogram()
         self._writer = _WriterStage(self._outputs, self._latency)
@@ -261,6 +265,8 @@ class Pipeline:
             raise
         finally:
             self._source.close()
+            for close in self._closing:
+                close()
         summary = self._summary()
         if interrupt is not None:
             raise interrupt

@@ -137,6 +137,7 @@ def test_start_and_duration(film, tmp_path):
         (["in.mp4", "exists.mp4"], 4, ["exists.mp4", "--overwrite"]),
         (["in.mp4", "in.mp4", "--overwrite"], 2, ["input"]),
         (["in.mp4", "out.mp4", "--alpha", "out.mp4"], 2, ["out.mp4"]),
+        (["in.mp4", "exists.mp4", "--bg", "exists.mp4", "--overwrite"], 2, ["background"]),
         (["in.mp4", "out.mp4", "--bg", "missing.jpg"], 5, ["missing.jpg"]),
         (["in.mp4", "out.mp4", "--bg", "text.mp4"], 5, ["text.mp4"]),
         (["in.mp4", "out.mp4", "--bg", "transparent"], 4, ["mov", "webm"]),

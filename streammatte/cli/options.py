@@ -132,5 +132,4 @@ def set_up_logging(level: str) -> None:
     handler.setFormatter(_Formatter("%(message)s"))
     root = logging.getLogger("streammatte")
     root.handlers[:] = [handler]
-    root.propagate = False
     root.setLevel(level.upper())
