@@ -1,5 +1,6 @@
 """Sinks of live sessions: the virtual camera, recordings, streams, previews."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -13,7 +14,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from live_kit import COLOR, HEIGHT, MICRO, WIDTH, RoomCamera, pipeline, room, runs
+from live_kit import COLOR, HEIGHT, MICRO, WIDTH, EyeSink, RoomCamera, pipeline, room, runs
 
 from streammatte.errors import ConfigError, DeviceError, OutputExistsError, SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, Layout, StreamInfo
@@ -226,12 +227,62 @@ def test_stream_reaches_a_server_and_comes_back_after_a_break(tmp_path):
 def test_stream_without_a_server_only_loses_frames():
     sink = StreamSink("tcp://127.0.0.1:9", timeout=1)
     sink.open(INFO)
-    for index in range(5):
+    deadline = time.monotonic() + 60
+    index = 0
+    while not sink.lost and time.monotonic() < deadline:
         sink.process(frame(index))
-    assert sink.lost == 5
+        index += 1
+        time.sleep(0.01)
+    assert sink.lost
     sink.close()
     with pytest.raises(UnsupportedOutputError, match="rtmp"):
         StreamSink("gopher://x")
+
+
+def test_stream_by_rtmp(tmp_path):
+    """FFmpeg itself listens as an RTMP server."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"rtmp://127.0.0.1:{free.getsockname()[1]}/live/x"
+    got = []
+
+    def serve():
+        with contextlib.suppress(av.error.FFmpegError), av.open(url, options={"listen": "1"}, timeout=60) as film:
+            for picture in film.decode(video=0):
+                got.append(picture.time)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    time.sleep(0.5)
+    sink = StreamSink(url, timeout=20)
+    sink.open(INFO)
+    for index in range(150):
+        sink.process(frame(index))
+        time.sleep(0.01)
+    sink.drain()
+    sink.close()
+    thread.join(60)
+    assert sink.connects == 1
+    assert len(got) > 60
+    assert got == sorted(got)
+
+
+def test_server_that_never_answers_stops_nobody_else():
+    """An RTMP handshake that hangs keeps Python's global lock: it must not be this process's."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        eye = EyeSink()
+        stream = StreamSink(f"rtmp://127.0.0.1:{server.getsockname()[1]}/live/x", timeout=30)
+        session = pipeline(RoomCamera(), [("eye", eye), ("stream", stream)])
+        threading.Thread(target=lambda: (wait_for(lambda: len(eye.seen) > 60), session.stop()), daemon=True).start()
+        session.run()
+    assert session.unfinished == ()
+    assert "UNMATTED" not in dict(runs(eye.seen))
+    assert stream._pipe is None
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:0", "localhost:8090", "[::1]:8090", ":8090"])

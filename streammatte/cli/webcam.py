@@ -137,7 +137,9 @@ def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Si
         show.say(f"streammatte: {error}")
         code, left_behind = error.exit_code, False
         if "session" in locals():
-            show.last(session.pipeline.status())
+            status = session.pipeline.status()
+            if status.frames or as_json:
+                show.last(status)
             left_behind = bool(session.pipeline.unfinished)
         return code, left_behind
     show.end()

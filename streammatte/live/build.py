@@ -12,7 +12,7 @@ from typing import Any
 from streammatte.build import build_background, build_engine
 from streammatte.compositing import StreamCompositor
 from streammatte.frames import StreamInfo
-from streammatte.live.adaptive import ladder
+from streammatte.live.adaptive import LADDER, ladder
 from streammatte.live.control import control_app, preview_app
 from streammatte.live.matting import LiveMatter, Rung
 from streammatte.live.options import LiveOptions
@@ -124,7 +124,8 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
     from streammatte.matting.temporal import Smoother
 
     rungs = []
-    for size in ladder(options.size) if options.adaptive else (options.size,):
+    longest = options.size or LADDER[0]
+    for size in ladder(longest) if options.adaptive else (longest,):
         engine = build_engine(info, replace(options, size=size, batch=1), throughput=False)
         smoother = Smoother(options.smooth)
         matter = NetworkMatter(engine, Preparer(engine.input_size), smoother, Refiner(options.refine))

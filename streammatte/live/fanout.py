@@ -185,5 +185,11 @@ class Fanout:
         for writer in self.writers:
             writer.finish()
 
+    def interrupt(self) -> None:
+        """Let sinks that wait for somebody (a server) give up."""
+        for writer in self.writers:
+            if hasattr(writer.sink, "interrupt"):
+                writer.sink.interrupt()
+
     def _ended(self, _writer: SinkWriter) -> None:
         self.changed.set()

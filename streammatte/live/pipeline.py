@@ -34,6 +34,8 @@ STATUS_EVERY = 1.0
 """Seconds between two status reports."""
 STOP_WITHIN = 1.5
 """Seconds that threads get to end after a stop; with start and end of the process it stays under two."""
+PATIENCE = 0.7
+"""Seconds after a stop in which sinks may still reach a server; then they are told to give up."""
 END_WITHIN = 15.0
 """Seconds that sinks get after the source's own end to write what is queued."""
 
@@ -213,6 +215,9 @@ class LivePipeline:
         for writer in self._fanout.writers:
             while writer.main_thread and writer.step(0.0) and time.monotonic() < deadline:
                 pass
+        while not ended and self.unfinished and time.monotonic() < deadline - STOP_WITHIN + PATIENCE:
+            time.sleep(TICK)
+        self._fanout.interrupt()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         for name in self.unfinished:

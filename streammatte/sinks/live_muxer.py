@@ -25,8 +25,8 @@ class LiveMuxer:
 
     Parameters
     ----------
-    target : str
-        File or URL.
+    target : str or file object
+        File, or what has ``write``.
     info : StreamInfo
     muxer : str
         FFmpeg's name.
@@ -37,13 +37,11 @@ class LiveMuxer:
         Bits a second; 0 for constant quality.
     feed : SoundFeed, optional
         Sound to go with it.
-    timeout : (float, float), optional
-        Seconds for opening and for each operation of a network target.
     """
 
     def __init__(
         self,
-        target: str,
+        target: Any,
         info: StreamInfo,
         muxer: str,
         muxer_options: dict[str, str],
@@ -51,9 +49,8 @@ class LiveMuxer:
         *,
         bit_rate: int = 0,
         feed: SoundFeed | None = None,
-        timeout: tuple[float, float] | None = None,
     ) -> None:
-        self._output: Any = av.open(target, "w", format=muxer, container_options=muxer_options, timeout=timeout)
+        self._output: Any = av.open(target, "w", format=muxer, container_options=muxer_options)
         try:
             self._rate = info.rate or _DEFAULT_RATE
             self._video = self._add_video(info, quality, bit_rate)

@@ -13,6 +13,7 @@ import av.error
 from streammatte.errors import SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.sinks.live_muxer import LiveMuxer
+from streammatte.sinks.relay_pipe import RelayPipe
 from streammatte.sound import SoundFeed
 
 __all__ = ["StreamSink"]
@@ -31,7 +32,6 @@ _MUXERS = {
 }
 """Container by the URL's scheme."""
 
-_OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "flv": {"flvflags": "no_duration_filesize"}}
 _QUALITY = {"preset": "veryfast"}
 BITS_A_PIXEL = 0.08
 """Of H.264 at constant bit rate for a talking head: 2.2 Mbit/s at 720p and 30 frames a second."""
@@ -75,6 +75,7 @@ class StreamSink:
         self._clock = clock
         self._info: StreamInfo | None = None
         self._muxer: LiveMuxer | None = None
+        self._pipe: RelayPipe | None = None
         self._wait = FIRST_WAIT
         self._retry_at = 0.0
         self.lost = 0
@@ -97,10 +98,6 @@ class StreamSink:
             self._muxer.write(item)
             self._wait = FIRST_WAIT
         except (av.error.FFmpegError, OSError) as error:
-            if isinstance(error, av.error.ProtocolNotFoundError):
-                raise UnsupportedOutputError(
-                    f"cannot stream to {self._shown_url}: this build of FFmpeg does not know the protocol"
-                ) from error
             self._broke(error)
         return []
 
@@ -110,6 +107,9 @@ class StreamSink:
         if muxer is not None:
             with suppress(av.error.FFmpegError, OSError):
                 muxer.close()
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            pipe.finish()
         return []
 
     def close(self) -> None:
@@ -118,33 +118,45 @@ class StreamSink:
 
     def abort(self) -> None:
         """Close the connection at once."""
+        self._hang_up()
+
+    def interrupt(self) -> None:
+        """The session ends: do not wait for the server any longer. Safe from any thread."""
+        pipe = self._pipe
+        if pipe is not None:
+            pipe.interrupt()
+
+    def _hang_up(self) -> str:
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            pipe.interrupt()
         muxer, self._muxer = self._muxer, None
         if muxer is not None:
             with suppress(av.error.FFmpegError, OSError, ValueError):
                 muxer.drop()
+        return pipe.kill() if pipe is not None else ""
 
     def _connect(self, info: StreamInfo) -> LiveMuxer:
         rate = float(info.rate or 30)
         bits = round(info.width * info.height * rate * BITS_A_PIXEL)
+        self._pipe = RelayPipe(self._url, self._kind, self._timeout)
         muxer = LiveMuxer(
-            self._url,
+            self._pipe,
             info,
-            self._kind,
-            dict(_OPTIONS.get(self._kind, {})),
+            "matroska",
+            {"flush_packets": "1", "cluster_time_limit": "0", "live": "1"},
             {**_QUALITY, "maxrate": str(bits), "bufsize": str(bits)},
             bit_rate=bits,
             feed=self._feed,
-            timeout=(self._timeout, self._timeout),
         )
         self.connects += 1
         _log.info("streaming to %s, %.1f Mbit/s", self._shown_url, bits / 1e6)
         return muxer
 
     def _broke(self, error: Exception) -> None:
-        self.abort()
+        said = self._hang_up()
         self.lost += 1
         self._retry_at = self._clock() + self._wait
-        _log.warning(
-            "%s: %s; next attempt in %.0f s", self._shown_url, getattr(error, "strerror", None) or error, self._wait
-        )
+        reason = said or getattr(error, "strerror", None) or error
+        _log.warning("%s: %s; next attempt in %.0f s", self._shown_url, reason, self._wait)
         self._wait = min(2 * self._wait, LONGEST_WAIT)
