@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streammatte.config import MatteOptions, VideoOptions, network_size
+from streammatte.config import SIZE_RANGE, MatteOptions, VideoOptions, network_size
 from streammatte.errors import ConfigError
 from streammatte.frames import StreamInfo
 from streammatte.outputs import Outputs
@@ -29,6 +29,7 @@ __all__ = [
     "build_outputs",
     "build_pipeline",
     "build_source",
+    "input_size",
     "resolve_background",
 ]
 
@@ -52,6 +53,17 @@ def build_source(spec: str | Path, options: VideoOptions) -> Source:
     )
 
 
+def input_size(info: StreamInfo, options: MatteOptions) -> tuple[int, int]:
+    """(height, width) of the network's input for frames of this description. Raises ModelError, ConfigError."""
+    from streammatte.zoo.resolve import resolve
+
+    files = resolve(options.model)
+    if files.rule.trimap:
+        raise ConfigError(f"{options.model} needs a trimap with every picture; for films take a network without one")
+    side = options.size or min(max(files.rule.size), SIZE_RANGE[1])
+    return network_size(info.width, info.height, side, float(info.sample_aspect_ratio), files.multiple)
+
+
 def build_engine(info: StreamInfo, options: MatteOptions, *, throughput: bool = True) -> Engine:
     """The engine for frames of this description, compiled for one size of input. Raises ModelError.
 
@@ -59,7 +71,7 @@ def build_engine(info: StreamInfo, options: MatteOptions, *, throughput: bool = 
     """
     from streammatte.engines import open_engine
 
-    height, width = network_size(info.width, info.height, options.size, float(info.sample_aspect_ratio))
+    height, width = input_size(info, options)
     engine = open_engine(
         options.model,
         engine=options.engine,
@@ -69,6 +81,7 @@ def build_engine(info: StreamInfo, options: MatteOptions, *, throughput: bool = 
         batch=options.batch,
         threads=options.threads,
         throughput=throughput,
+        trt=options.trt,
     )
     log.info("%s on %s (%s), input %dx%d", options.model, engine.device, engine.precision, width, height)
     return engine

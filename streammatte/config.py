@@ -35,7 +35,8 @@ class MatteOptions:
     engine: str = "auto"  # openvino, paddle; auto picks by device and by what is installed
     device: str = "auto"  # cpu, gpu:0
     precision: str = "auto"  # int8, bf16, f32; auto takes what the processor does fast
-    size: int = 512  # long side of the network's input, in pixels
+    trt: bool = False  # TensorRT, with Paddle Inference on a GPU
+    size: int | None = None  # long side of the network's input, in pixels; None is the network's own, mostly 512
     batch: int = 1  # frames a submission; the CPU engine is fastest with 1 and several streams
     threads: int = 0  # inference threads; 0 means all cores
     smooth: str = "low"  # temporal smoothing
@@ -48,7 +49,7 @@ class MatteOptions:
             if value not in allowed:
                 raise ConfigError(f"--{name} must be one of {', '.join(allowed)}; got {value!r}")
         low, high = SIZE_RANGE
-        if not low <= self.size <= high:
+        if self.size is not None and not low <= self.size <= high:
             raise ConfigError(f"--size must be {low} to {high} pixels (the network input's long side); got {self.size}")
         if self.batch < 1:
             raise ConfigError(f"--batch must be 1 or more; got {self.batch}")
@@ -119,7 +120,9 @@ def parse_size(text: str | list[int]) -> tuple[int, int]:
     return width, height
 
 
-def network_size(width: int, height: int, long_side: int, pixel_aspect: float = 1.0) -> tuple[int, int]:
+def network_size(
+    width: int, height: int, long_side: int, pixel_aspect: float = 1.0, multiple: int = SIDE_MULTIPLE
+) -> tuple[int, int]:
     """(height, width) of the network's input for a picture: its displayed aspect kept, both sides multiples of 32.
 
     Parameters
@@ -130,13 +133,15 @@ def network_size(width: int, height: int, long_side: int, pixel_aspect: float = 
         Wanted long side.
     pixel_aspect : float
         Width of a pixel by its height.
+    multiple : int
+        Of another network.
     """
     shown = width * pixel_aspect
     scale = long_side / max(shown, height)
 
     def fit(side: float) -> int:
-        rounded = round(side * scale / SIDE_MULTIPLE) * SIDE_MULTIPLE
-        return max(MIN_SHORT_SIDE, rounded)
+        rounded = round(side * scale / multiple) * multiple
+        return max(MIN_SHORT_SIDE, multiple, rounded)
 
     return fit(height), fit(shown)
 

@@ -153,7 +153,8 @@ class Frame:
         r = luma + 2 * (1 - kr) * red
         b = luma + 2 * (1 - kb) * blue
         g = (luma - kr * r - kb * b) / (1 - kr - kb)
-        return np.clip(np.stack([r, g, b], axis=2).round(), 0, 255).astype(np.uint8)
+        picture: U8 = np.clip(np.stack([r, g, b], axis=2).round(), 0, 255).astype(np.uint8)
+        return picture
 
     def like(self, planes: tuple[U8, ...], layout: Layout | None = None, alpha: U8 | None = None) -> Frame:
         """A frame of the same moment with other planes."""

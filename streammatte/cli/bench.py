@@ -145,7 +145,15 @@ def _draw(results: list[BenchResult], path: Path) -> None:
 def _models(names: str, given: dict[str, Any], as_json: bool) -> None:
     from streammatte.bench_models import model_table, print_table
 
-    rows = model_table([name.strip() for name in names.split(",")], size=given.get("size") or 512)
+    engine = given.get("engine") or "auto"
+    rows = model_table(
+        [name.strip() for name in names.split(",")],
+        given.get("size") or 512,
+        ("openvino", "paddle") if engine == "auto" else (engine,),
+        precision=given.get("precision") or "auto",
+        device=given.get("device") or "auto",
+        threads=given.get("threads") or 0,
+    )
     if as_json:
         click.echo(json.dumps(rows))
     else:

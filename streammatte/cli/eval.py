@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from streammatte.cli import options as shared
-from streammatte.config import VideoOptions, network_size
+from streammatte.config import VideoOptions
 from streammatte.errors import ConfigError, SinkError, UnsupportedSourceError
 from streammatte.frames import U8, Frame, Matte, StreamInfo
 
@@ -192,13 +192,13 @@ class _Maker:
         return matter
 
     def _matter(self, frame: Frame) -> Any:
-        from streammatte.build import build_matter
+        from streammatte.build import build_matter, input_size
 
-        size = network_size(frame.width, frame.height, self._stills.size)
+        info = StreamInfo(frame.width, frame.height, frame.layout, frame.time_base, color=frame.color)
+        size = input_size(info, self._stills)
         if size not in self._matters:
             if len(self._matters) == KEPT_NETWORKS:
                 _close(self._matters.popitem(last=False)[1])
-            info = StreamInfo(frame.width, frame.height, frame.layout, frame.time_base, color=frame.color)
             self._matters[size] = self._note(build_matter(info, self._stills, throughput=False))
         self._matters.move_to_end(size)
         return self._matters[size]

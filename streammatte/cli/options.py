@@ -16,7 +16,7 @@ __all__ = ["SIZE", "common", "encoding", "fill", "matting", "set_up_logging"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _SizeType(click.ParamType):
+class _SizeType(click.ParamType[tuple[int, int]]):
     name = "WxH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
@@ -52,7 +52,10 @@ def matting() -> Callable[[F], F]:
                 "--size",
                 type=click.IntRange(low, high),
                 metavar="N",
-                help=f"Long side of the network's input, {low} to {high}. [512]",
+                help=f"Long side of the network's input, {low} to {high}. [the network's own, 512 for the embedded]",
+            ),
+            click.option(
+                "--trt", is_flag=True, default=None, help="TensorRT in f16, with --engine paddle --device gpu:N."
             ),
             click.option("--batch", type=click.IntRange(1), help="Frames a submission. [1]"),
             click.option("--threads", type=click.IntRange(0), help="Inference threads; 0 is all cores. [0]"),
