@@ -52,7 +52,7 @@ def test_exported_alpha_is_paddles(exported, engine, size):
     name, network, path = exported
     inputs = zn.inputs_of(name, *zn.size_for(name, *size))
     alpha = zn.run(network, inputs)
-    assert alpha.std() > 0.01, "an alpha that says nothing compares nothing"
+    assert alpha.std() > 1e-3, "an alpha that says nothing compares nothing"
     beyond = np.abs(engine(path, inputs) - alpha) > 1e-3
     ties = 1e-3 if name.startswith("ppmatting-") else 0  # where two classes are equally likely
     assert beyond.mean() <= ties
