@@ -127,14 +127,19 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
     longest = options.size or LADDER[0]
     for size in ladder(longest) if options.adaptive else (longest,):
         engine = build_engine(info, replace(options, size=size, batch=1), throughput=False)
-        smoother = Smoother(options.smooth)
+        smoother = Smoother(_causal(options.smooth))
         matter = NetworkMatter(engine, Preparer(engine.input_size), smoother, Refiner(options.refine))
         rungs.append(Rung(size, matter, smoother))
     return LiveMatter(rungs, idle_fps=options.idle_fps)
 
 
 def _initial(options: LiveOptions) -> LiveSettings:
-    return LiveSettings(smooth=options.smooth, mirror=options.mirror)
+    return LiveSettings(smooth=_causal(options.smooth), mirror=options.mirror)
+
+
+def _causal(smooth: str) -> str:
+    """The smoothing itself, or the strongest that looks at nothing which a camera has not shown yet."""
+    return smooth if smooth in SMOOTHING else SMOOTHING[-1]
 
 
 def _scenes(options: LiveOptions) -> Scenes:

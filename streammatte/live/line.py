@@ -57,6 +57,8 @@ class LiveLine:
         self._matted: RingBuffer[Matte] = RingBuffer(1)
         self._stopping = threading.Event()
         self._failures = 0
+        self._lock = threading.Lock()
+        self._cold = {"matting", "compositing"}
         self.warm = threading.Event()
         self.done = threading.Event()
         self.matter: LiveMatter | None = None
@@ -117,8 +119,7 @@ class LiveLine:
         try:
             matter.warm(self._source.info)
             self.matter = matter
-            self.warm_since = time.monotonic()
-            self.warm.set()
+            self._ready("matting")
             while taken := self._captured.get_batch():
                 matte = self._try_matte(matter, taken.pop())
                 if matte is not None:
@@ -126,6 +127,15 @@ class LiveLine:
         finally:
             self._matted.close()
             matter.close()
+
+    def _ready(self, part: str) -> None:
+        """The source's clock starts when every stage has compiled what it needs."""
+        with self._lock:
+            self._cold.discard(part)
+            if self._cold or self.warm.is_set():
+                return
+        self.warm_since = time.monotonic()
+        self.warm.set()
 
     def _try_matte(self, matter: LiveMatter, frame: Frame) -> Matte | None:
         try:
@@ -138,6 +148,7 @@ class LiveLine:
     def _composite(self) -> None:
         self._scenes.prepare(self._source.info)
         self._guard.set_hold(self._scenes.hold(self._board.current))
+        self._ready("compositing")
         while taken := self._matted.get_batch():
             settings = self._board.current
             self._guard.set_hold(self._scenes.hold(settings))

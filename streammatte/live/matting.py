@@ -17,7 +17,7 @@ from streammatte.live.settings import LiveSettings
 from streammatte.live.stillness import Stillness
 from streammatte.stages import Matter
 
-__all__ = ["LiveMatter", "Rung", "blank_frame"]
+__all__ = ["MARGINS", "LiveMatter", "Rung", "blank_frame"]
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +25,10 @@ BUSY_SHARE = 0.1
 """Weight of the newest run in the mean time of a run: about the last ten count."""
 BLANK_LUMA = 40
 """A dark gray, should anybody ever see it."""
+
+
+MARGINS = (0, 32)
+"""Columns between rows of the frames for warming up."""
 
 
 class Switch(Protocol):
@@ -44,9 +48,13 @@ class Rung:
     smoother: Switch | None = None
 
 
-def blank_frame(info: StreamInfo) -> Frame:
-    """A gray frame of a stream's size: for warming up, and to stand for 'nobody' under the hold picture."""
-    planes = tuple(np.full(shape, 128, np.uint8) for shape in plane_shapes(info.layout, info.width, info.height))
+def blank_frame(info: StreamInfo, margin: int = 0) -> Frame:
+    """A gray frame of a stream's size: for warming up, and to stand for 'nobody' under the hold picture.
+
+    ``margin`` columns of memory lie between its rows, as decoders leave them: kernels are compiled for either.
+    """
+    shapes = plane_shapes(info.layout, info.width, info.height)
+    planes = tuple(np.full((h, w + margin, *rest), 128, np.uint8)[:, :w] for h, w, *rest in shapes)
     planes[0][:] = BLANK_LUMA
     return Frame(planes, info.layout, 0, info.time_base, info.color)
 
@@ -89,9 +97,10 @@ class LiveMatter:
         return self._controller.steps
 
     def warm(self, info: StreamInfo) -> None:
-        """Run every size once on a blank frame, so that the first real one does not wait for a compiler."""
+        """Run every size on blank frames, so that the first real one does not wait for a compiler."""
         for rung in self._rungs:
-            self._run(rung, blank_frame(info))
+            for margin in MARGINS:
+                self._run(rung, blank_frame(info, margin))
             rung.matter.reset()
 
     def process(self, frame: Frame, settings: LiveSettings, drops: int) -> Matte:

@@ -9,7 +9,7 @@ import numpy as np
 
 from streammatte.errors import ModelError
 from streammatte.frames import Composite, Frame, Matte, StreamInfo
-from streammatte.live.matting import blank_frame
+from streammatte.live.matting import MARGINS, blank_frame
 from streammatte.live.settings import LiveSettings
 from streammatte.stages import Compositor
 
@@ -44,12 +44,16 @@ class Scenes:
         self._current = -1
 
     def prepare(self, info: StreamInfo) -> None:
-        """Make the hold pictures. Each compositor runs once, which also compiles its kernels."""
-        blank = blank_frame(info)
-        nobody = Matte(blank, np.zeros((info.height, info.width), np.uint8), np.zeros((64, 64), np.float32))
-        made = [_compose(scene.compositor, nobody).picture for scene in self._scenes]
+        """Make the hold pictures. Each compositor runs, which also compiles its kernels."""
+        tight, loose = (
+            Matte(frame, np.zeros((info.height, info.width), np.uint8), np.zeros((64, 64), np.float32))
+            for frame in (blank_frame(info, margin) for margin in MARGINS)
+        )
+        made = [_compose(scene.compositor, tight).picture for scene in self._scenes]
+        for scene in self._scenes:
+            _compose(scene.compositor, loose)
         if self._hold is not None:
-            made = [_compose(self._hold, nobody).picture] * len(made)
+            made = [_compose(self._hold, tight).picture] * len(made)
         self._holds = tuple(made)
         for scene in self._scenes:
             scene.compositor.reset()
