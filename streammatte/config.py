@@ -21,7 +21,7 @@ SIZE_RANGE = (192, 2048)
 """Long sides that --size takes."""
 
 _CHOICES = {
-    "smooth": ("off", "low", "high"),
+    "smooth": ("off", "low", "high", "best"),
     "refine": ("off", "fast", "best"),
     "fit": ("cover", "contain", "stretch"),
 }

@@ -59,7 +59,11 @@ def matting() -> Callable[[F], F]:
             ),
             click.option("--batch", type=click.IntRange(1), help="Frames a submission. [1]"),
             click.option("--threads", type=click.IntRange(0), help="Inference threads; 0 is all cores. [0]"),
-            click.option("--smooth", type=click.Choice(["off", "low", "high"]), help="Temporal smoothing. [low]"),
+            click.option(
+                "--smooth",
+                type=click.Choice(["off", "low", "high", "best"]),
+                help="Temporal smoothing; best looks ahead, in films. [low]",
+            ),
             click.option(
                 "--refine", type=click.Choice(["off", "fast", "best"]), help="Edges at the film's own size. [fast]"
             ),

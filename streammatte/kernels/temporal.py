@@ -4,59 +4,90 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, njit, void
+from numba import njit, types, void
 
-from streammatte.kernels.rows import FLOATS, FLOATS_OUT
+from streammatte.kernels.rows import BYTES, FLOATS, FLOATS_OUT
 
-__all__ = ["blend_towards"]
+__all__ = ["blend_held", "blend_three", "nearer"]
 
+U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
+
+_BYTES_IN_AND_OUT = types.Array(types.uint8, 1, "C")
+
+
+@njit(void(FLOATS, FLOATS, BYTES, FLOATS, FLOATS_OUT), nogil=True, cache=True, error_model="numpy", fastmath=True)
+def _blend(alpha, held, cost, share, out):  # type: ignore[no-untyped-def]
+    for i in range(alpha.size):
+        out[i] = alpha[i] + share[cost[i]] * (held[i] - alpha[i])
 
 
 @njit(
-    void(FLOATS, FLOATS, FLOATS, FLOATS, float32, float32, float32, float32, float32, FLOATS_OUT),
+    void(FLOATS, FLOATS, BYTES, FLOATS, FLOATS, BYTES, FLOATS, FLOATS_OUT),
     nogil=True,
     cache=True,
     error_model="numpy",
     fastmath=True,
 )
-def _blend(alpha, held, motion, change, keep, still, moving, small, large, out):  # type: ignore[no-untyped-def]
-    one, zero, three, two = float32(1.0), float32(0.0), float32(3.0), float32(2.0)
+def _blend_three(alpha, held, cost, share, later, later_cost, later_share, out):  # type: ignore[no-untyped-def]
+    one = np.float32(1)
     for i in range(alpha.size):
-        m = min(max((moving - motion[i]) / (moving - still), zero), one)
-        c = min(max((large - change[i]) / (large - small), zero), one)
-        gate = m * m * (three - two * m) * (c * c * (three - two * c))
-        out[i] = alpha[i] + keep * gate * (held[i] - alpha[i])
+        a = share[cost[i]]
+        b = later_share[later_cost[i]]
+        past = a / (one - a)
+        future = b / (one - b)
+        out[i] = (alpha[i] + past * held[i] + future * later[i]) / (one + past + future)
 
 
-def blend_towards(
-    alpha: F32,
-    held: F32,
-    motion: F32,
-    change: F32,
-    *,
-    keep: float,
-    motion_range: tuple[float, float],
-    change_range: tuple[float, float],
-) -> F32:
-    """The new matte, drawn towards the held one where neither the picture nor the matte moves.
+@njit(void(FLOATS_OUT, FLOATS, _BYTES_IN_AND_OUT, BYTES), nogil=True, cache=True)
+def _nearer(where, still, cost, still_cost):  # type: ignore[no-untyped-def]
+    for i in range(cost.size):
+        if still_cost[i] <= cost[i]:
+            cost[i] = still_cost[i]
+            where[2 * i] = still[2 * i]
+            where[2 * i + 1] = still[2 * i + 1]
+
+
+def blend_held(alpha: F32, held: F32, cost: U8, share: F32) -> F32:
+    """The new matte drawn towards the held one: alpha + share[cost] (held - alpha).
 
     Parameters
     ----------
     alpha, held : ndarray (h, w) float32
-        The network's matte and the last smoothed one.
-    motion : ndarray (h, w) float32
-        How much the luma changed, levels.
-    change : ndarray (h, w) float32
-        How much the matte changed around the pixel, 0 to 1.
-    keep : float
-        The held matte's share where all is still, exp(-dt / time constant).
-    motion_range, change_range : (float, float)
-        Below the first all of ``keep`` counts, above the second nothing; a cubic step between.
+        The network's matte and the last smoothed one, brought to where things are now.
+    cost : ndarray (h, w) uint8
+        How badly the two pictures match around the pixel, levels.
+    share : ndarray (256,) float32 in [0, 1)
+        The held matte's share at every cost.
     """
     out = np.empty_like(alpha)
-    _blend(
-        alpha.reshape(-1), held.reshape(-1), motion.reshape(-1), change.reshape(-1), keep, *motion_range,
-        *change_range, out.reshape(-1),
+    _blend(alpha.reshape(-1), held.reshape(-1), cost.reshape(-1), share, out.reshape(-1))
+    return out
+
+
+def blend_three(
+    alpha: F32, held: F32, cost: U8, share: F32, later: F32, later_cost: U8, later_share: F32
+) -> F32:  # fmt: skip
+    """The mean of a matte, what was held before it and what comes after it, weighed by how well they match.
+
+    A share s of two is a weight of s / (1 - s) beside the 1 of ``alpha``; parameters as :func:`blend_held`.
+    """
+    out = np.empty_like(alpha)
+    _blend_three(
+        alpha.reshape(-1), held.reshape(-1), cost.reshape(-1), share,
+        later.reshape(-1), later_cost.reshape(-1), later_share, out.reshape(-1),
     )  # fmt: skip
     return out
+
+
+def nearer(where: F32, still: F32, cost: U8, still_cost: U8) -> None:
+    """Where standing still matches no worse than the motion found, stand still: ``where`` and ``cost`` are overwritten.
+
+    Parameters
+    ----------
+    where, still : ndarray (h, w, 2) float32
+        Places (x, y) in the other picture: along the motion, and the very same.
+    cost, still_cost : ndarray (h, w) uint8
+        How badly the pictures match there, levels.
+    """
+    _nearer(where.reshape(-1), still.reshape(-1), cost.reshape(-1), still_cost.reshape(-1))

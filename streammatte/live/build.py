@@ -19,7 +19,7 @@ from streammatte.live.options import LiveOptions
 from streammatte.live.pipeline import LivePipeline
 from streammatte.live.scenes import Scene, Scenes
 from streammatte.live.server import LocalServer, parse_address
-from streammatte.live.settings import LiveSettings, SettingsBoard, press
+from streammatte.live.settings import SMOOTHING, LiveSettings, SettingsBoard, press
 from streammatte.live.status import LiveStatus
 from streammatte.sources.live import open_live_source
 from streammatte.stages import Sink, Source
@@ -134,6 +134,10 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
 
 
 def _initial(options: LiveOptions) -> LiveSettings:
+    if _causal(options.smooth) != options.smooth:
+        _log.warning(
+            "--smooth %s looks ahead, which a camera cannot; using %s", options.smooth, _causal(options.smooth)
+        )
     return LiveSettings(smooth=_causal(options.smooth), mirror=options.mirror)
 
 

@@ -23,9 +23,11 @@ class Preparer(Protocol):
 
 
 class Smoother(Protocol):
-    """Steadies mattes over time."""
+    """Steadies mattes over time: every matte comes back once, in order, at once or a few mattes later."""
 
-    def smooth(self, alpha: F32, luma: U8, time: float) -> F32: ...
+    def push(self, alpha: F32, luma_small: U8, time: float) -> list[F32]: ...
+
+    def drain(self) -> list[F32]: ...
 
     def reset(self) -> None: ...
 
@@ -78,6 +80,7 @@ class NetworkMatter:
         self._free: list[_Batch] = []
         self._filling: _Batch | None = None
         self._flying: deque[_Batch] = deque()
+        self._held_back: deque[tuple[Frame, tuple[U8, ...]]] = deque()
         self._on_close = on_close
 
     def process(self, item: Frame) -> list[Matte]:
@@ -99,7 +102,7 @@ class NetworkMatter:
             done += self._submit(batch)
         while self._flying:
             done += self._finish(self._flying.popleft())
-        return done
+        return done + self._pair(self._smoother.drain())
 
     def reset(self) -> None:
         """Forget the film: wait for what flies and drop it, start smoothing anew."""
@@ -109,6 +112,7 @@ class NetworkMatter:
                 batch.pending.result()
             self._give_back(batch)
         self._filling = None
+        self._held_back.clear()
         self._smoother.reset()
 
     def close(self) -> None:
@@ -142,11 +146,19 @@ class NetworkMatter:
         return batch.pending.result()
 
     def _mattes(self, batch: _Batch, alphas: F32) -> list[Matte]:
-        mattes = []
+        mattes: list[Matte] = []
         for frame, planes, alpha in zip(batch.frames, batch.planes, alphas, strict=True):
-            small = self._smoother.smooth(alpha, planes[0], frame.time)
-            mattes.append(Matte(frame, self._refiner.refine(small, frame, planes), small, planes))
+            self._held_back.append((frame, planes))
+            mattes += self._pair(self._smoother.push(alpha, planes[0], frame.time))
         self._give_back(batch)
+        return mattes
+
+    def _pair(self, steadied: list[F32]) -> list[Matte]:
+        """Each smoothed matte with the frame it was made of: the oldest that has none yet."""
+        mattes = []
+        for small in steadied:
+            frame, planes = self._held_back.popleft()
+            mattes.append(Matte(frame, self._refiner.refine(small, frame, planes), small, planes))
         return mattes
 
     def _take(self) -> _Batch:

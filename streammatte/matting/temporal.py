@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
-from streammatte.kernels.temporal import blend_towards
+from streammatte.kernels.temporal import blend_held, blend_three
+from streammatte.matting.motion import Link, Linker, Look, carry
 
 __all__ = ["Smoother"]
 
@@ -21,58 +23,86 @@ F32 = npt.NDArray[np.float32]
 _CUT = 40.0
 """Mean luma difference, levels, from which two pictures are different scenes."""
 
-_LEAST_ALIGNED = 32
-"""Shorter side of a matte, cells, from which a dense flow can be found."""
+_MOST_KEPT = 0.95
+"""Upper end of a share, however short the time between two frames: the weight s / (1 - s) stays finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Strength:
     """How strongly to smooth.
 
-    ``time_constant`` is in seconds; over ``motion`` (luma change in levels) and ``change`` (of the matte, 0 to 1)
-    smoothing fades from full to none; ``align`` first carries the held matte along a dense flow.
+    ``time_constant`` is in seconds; ``tolerance`` is the luma difference in levels at which the held matte counts 1/e
+    of that; ``align`` carries the held matte along the motion; ``ahead`` is how many frames are looked ahead.
     """
 
     time_constant: float
-    motion: tuple[float, float]
-    change: tuple[float, float]
+    tolerance: float
     align: bool
+    ahead: int
 
 
-# Measured on four films with a known matte, refined, against no smoothing (MAD, Grad, dtSSD): low +0.1 %, -3 %, -15 %;
-# high +0.4 %, -3 %, -21 %. Longer time constants and wider ranges of motion lower dtSSD further and raise MAD by more
-# than 1 %: the matte lags behind whoever moves.
+# Chosen on four films with a known matte, see docs/quality.md. Longer time constants and more tolerance lower dtSSD
+# further and raise MAD: the matte lags behind whoever moves.
 _STRENGTHS = {
-    "low": _Strength(0.03, (4.0, 14.0), (0.5, 1.5), align=False),
-    "high": _Strength(0.06, (3.0, 10.0), (0.5, 1.5), align=True),
+    "low": _Strength(0.048, 8.0, align=False, ahead=0),
+    "high": _Strength(0.15, 8.0, align=True, ahead=0),
+    "best": _Strength(0.15, 9.0, align=True, ahead=4),
 }
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A matte, the smoothed past carried to it, and the way on to the next picture."""
+
+    alpha: F32
+    steadied: F32
+    past: F32
+    cost: U8
+    share: F32
+    onward: Link | None = None
+    onward_share: F32 | None = None
+
+
 class Smoother:
-    """Per-pixel exponential smoothing that fades where the picture or the matte moves. Causal.
+    """Recursive smoothing, per pixel, as far as the pictures match: exponential in time, along the motion.
+
+    Every pixel is drawn towards what was held before: by exp(-dt / time constant), and less the worse the picture
+    matches the one before (exp(-(cost / tolerance)^2)). Where something moved the network's matte stands as it is.
 
     Parameters
     ----------
-    mode : {"off", "low", "high"}
-        ``off`` gives back the very matte; ``high`` also follows motion (dense inverse search flow, Kroeger 2016).
+    mode : {"off", "low", "high", "best"}
+        ``off`` gives back the very matte. ``low`` compares the pictures where they stand, ``high`` follows the motion
+        too; both answer at once. ``best`` also runs the recursion back from a few frames ahead: mattes come later.
     """
 
-    def __init__(self, mode: Literal["off", "low", "high"] | str = "low") -> None:
-        if mode != "off" and mode not in _STRENGTHS:
-            raise ConfigError(f"smooth must be 'off', 'low' or 'high', got {mode!r}")
+    def __init__(self, mode: Literal["off", "low", "high", "best"] | str = "low") -> None:
+        self._waiting: deque[_Waiting] = deque()
         self.mode = mode
-        self._held: F32 | None = None
-        self._luma: U8 | None = None
-        self._time = 0.0
-        self._flow = _dense_flow() if mode != "off" and _STRENGTHS[mode].align else None
+
+    @property
+    def mode(self) -> str:
+        """The strength; setting it forgets the film."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        if mode != "off" and mode not in _STRENGTHS:
+            raise ConfigError(f"smooth must be 'off', 'low', 'high' or 'best', got {mode!r}")
+        self._mode = mode
+        self._strength = _STRENGTHS.get(mode, _STRENGTHS["low"])
+        self._linker = Linker(align=self._strength.align)
+        self.reset()
 
     def reset(self) -> None:
-        """Forget the film: the next matte is taken as it is."""
-        self._held = None
-        self._luma = None
+        """Forget the film, mattes that wait included: the next matte is taken as it is."""
+        self._waiting.clear()
+        self._held: F32 | None = None
+        self._look: Look | None = None
+        self._time = 0.0
 
-    def smooth(self, alpha: F32, luma_small: U8, time: float) -> F32:
-        """The steadied matte.
+    def push(self, alpha: F32, luma_small: U8, time: float) -> list[F32]:
+        """Take a matte; give those that are steadied, in order: this one at once, but for ``best``.
 
         Parameters
         ----------
@@ -85,56 +115,67 @@ class Smoother:
 
         Returns
         -------
-        ndarray (h, w) float32 in [0, 1]
+        list of ndarray (h, w) float32 in [0, 1]
         """
-        if self.mode == "off":
-            return alpha
-        strength = _STRENGTHS[self.mode]
-        h, w = alpha.shape
-        luma = luma_small
-        if luma.shape != (h, w):
-            luma = cv2.resize(luma, (w, h), interpolation=cv2.INTER_AREA)
-        held, before, step = self._held, self._luma, time - self._time
-        self._luma, self._time = luma, time
-        if held is None or before is None or held.shape != alpha.shape or step <= 0:
-            self._held = alpha.copy()
-            return self._held
-        difference = cv2.absdiff(luma, before)
-        if cv2.mean(difference)[0] > _CUT:
-            self._held = alpha.copy()
-            return self._held
-        if self._flow is not None and min(h, w) >= _LEAST_ALIGNED:
-            held, before = _carry(self._flow, held, before, luma)
-            difference = cv2.absdiff(luma, before)
-        motion = cv2.blur(difference, (3, 3)).astype(np.float32)
-        change = np.abs(cv2.blur(cv2.subtract(alpha, held), (3, 3)))
-        self._held = blend_towards(
-            np.ascontiguousarray(alpha),
-            held,
-            motion,
-            change,
-            keep=math.exp(-step / strength.time_constant),
-            motion_range=strength.motion,
-            change_range=strength.change,
-        )
-        return self._held
+        if self._mode == "off":
+            return [alpha]
+        look = self._linker.look(luma_small, (alpha.shape[0], alpha.shape[1]))
+        before, step = self._look, time - self._time
+        self._look, self._time = look, time
+        alpha = np.array(alpha, np.float32, order="C")
+        held = self._held
+        done: list[F32] = []
+        if before is None or held is None or step <= 0 or _is_cut(before, look):
+            done = self.drain()
+            self._held = alpha
+            self._waiting.append(_Waiting(alpha, alpha, alpha, np.zeros(alpha.shape, np.uint8), _NOTHING))
+        else:
+            self._follow(alpha, held, before, look, self._shares(step))
+        while len(self._waiting) > self._strength.ahead:
+            done.append(self._release())
+        return done
+
+    def drain(self) -> list[F32]:
+        """The mattes that still wait for what comes after them."""
+        return [self._release() for _ in range(len(self._waiting))]
+
+    def _follow(self, alpha: F32, held: F32, before: Look, look: Look, share: F32) -> None:
+        link = self._linker.link(look, before)
+        past = carry(held, link)
+        if self._waiting:
+            last = self._waiting[-1]
+            last.onward, last.onward_share = self._linker.link(before, look), share
+        self._held = blend_held(alpha, past, link.cost, share)
+        self._waiting.append(_Waiting(alpha, self._held, past, link.cost, share))
+
+    def _release(self) -> F32:
+        """The oldest matte that waits, with the recursion run back to it from the newest."""
+        future: F32 | None = None
+        for waiting in reversed(self._waiting):
+            onward, share = waiting.onward, waiting.onward_share
+            if future is None or onward is None or share is None:
+                future = waiting.alpha
+                continue
+            later = carry(future, onward)
+            if waiting is self._waiting[0]:
+                self._waiting.popleft()
+                return blend_three(
+                    waiting.alpha, waiting.past, waiting.cost, waiting.share, later, onward.cost, share
+                )  # fmt: skip
+            future = blend_held(waiting.alpha, later, onward.cost, share)
+        return self._waiting.popleft().steadied
+
+    def _shares(self, step: float) -> F32:
+        """The share of what was held at every cost, after ``step`` seconds."""
+        kept = min(math.exp(-step / self._strength.time_constant), _MOST_KEPT)
+        shares: F32 = (kept * np.exp(-((_COSTS / self._strength.tolerance) ** 2))).astype(np.float32)
+        return shares
 
 
-def _dense_flow() -> Any:
-    """Dense inverse search at its fastest: a millisecond for 256 x 144."""
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+_COSTS = np.arange(256)
+_NOTHING = np.zeros(256, np.float32)
 
 
-def _carry(flow: Any, held: F32, before: U8, luma: U8) -> tuple[F32, U8]:
-    """The held matte and its luma, moved to where things are now.
-
-    Cubic, because the held matte is moved again with every frame: bilinear interpolation would wash it out.
-    """
-    where = flow.calc(luma, before, None)
-    h, w = luma.shape
-    where[..., 0] += np.arange(w, dtype=np.float32)
-    where[..., 1] += np.arange(h, dtype=np.float32)[:, None]
-    moved, moved_luma = (
-        cv2.remap(layer, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE) for layer in (held, before)
-    )
-    return np.clip(moved, 0, 1, out=moved), moved_luma
+def _is_cut(before: Look, look: Look) -> bool:
+    difference = cv2.absdiff(look.cells, before.cells) if before.cells.shape == look.cells.shape else None
+    return difference is None or float(cv2.mean(difference)[0]) > _CUT

@@ -1,0 +1,119 @@
+"""Where the things of one picture were in another, and how surely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.kernels.temporal import nearer
+
+__all__ = ["Link", "Linker", "Look", "carry"]
+
+U8 = npt.NDArray[np.uint8]
+F32 = npt.NDArray[np.float32]
+
+_WINDOW = (5, 5)
+"""Cells around a pixel that must match. Measured, 5 x 5 lowers dtSSD more than 3 x 3, at equal MAD."""
+
+_FLOW_SIDE = 512
+"""Long side, pixels, at which motion is found; at the matte's own 256 edges fare worse than if they stood still."""
+
+_LEAST_SIDE = 64
+"""Shorter side, pixels, from which dense inverse search finds its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A picture's luma: ``cells`` (h, w) at the matte's size, ``fine`` where motion is found."""
+
+    cells: U8
+    fine: U8
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """For every cell of a picture where it is in another one.
+
+    ``where`` (h, w, 2) float32 holds x and y in cells, None for the very same place; ``cost`` (h, w) uint8 how much the
+    luma around differs there, levels.
+    """
+
+    where: F32 | None
+    cost: U8
+
+
+class Linker:
+    """Matches pictures: each cell along a dense flow or where it stands, whichever matches better.
+
+    Most of a person stands still before a camera that pans, or moves in a room that stands still; at their border a
+    dense flow is a mixture of both and the choice puts it right.
+
+    Parameters
+    ----------
+    align : bool
+        False never looks for motion.
+    """
+
+    def __init__(self, *, align: bool) -> None:
+        # Dense inverse search, Kroeger et al. 2016, at its fastest: 1.6 ms of one core for 512 x 288.
+        self._flow: Any = (
+            cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST) if align else None
+        )  # fmt: skip
+        self._still: F32 | None = None
+
+    def look(self, luma: U8, size: tuple[int, int]) -> Look:
+        """Luma (h', w') uint8 made ready for a matte of ``size`` (height, width)."""
+        cells = luma if luma.shape == size else cv2.resize(luma, size[::-1], interpolation=cv2.INTER_AREA)
+        fine = luma
+        if self._flow is not None and max(luma.shape) > _FLOW_SIDE:
+            scale = _FLOW_SIDE / max(luma.shape)
+            fine = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return Look(cells, fine)
+
+    def link(self, here: Look, there: Look) -> Link:
+        """Where the cells of ``here`` are in ``there``."""
+        still_cost = _cost(here.cells, there.cells)
+        if self._flow is None or min(here.fine.shape) < _LEAST_SIDE:
+            return Link(None, still_cost)
+        still = self._places(here.cells.shape)
+        where = self._motion(here, there)
+        where += still
+        cost = _cost(here.cells, cv2.remap(there.cells, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        nearer(where, still, cost, still_cost)
+        return Link(where, cost)
+
+    def _motion(self, here: Look, there: Look) -> F32:
+        flow: F32 = self._flow.calc(here.fine, there.fine, None)
+        size = here.cells.shape
+        if flow.shape[:2] != size:
+            down, across = size[0] / flow.shape[0], size[1] / flow.shape[1]
+            flow = cv2.resize(flow, size[::-1], interpolation=cv2.INTER_AREA)
+            flow *= np.array((across, down), np.float32)
+        return flow
+
+    def _places(self, size: tuple[int, ...]) -> F32:
+        if self._still is None or self._still.shape[:2] != size:
+            rows, columns = np.indices(size, np.float32)
+            self._still = np.ascontiguousarray(np.stack((columns, rows), axis=-1))
+        return self._still
+
+
+def carry(matte: F32, link: Link) -> F32:
+    """A matte of the other picture, brought to the places of this one.
+
+    Cubic, because a held matte is carried again with every frame: bilinear interpolation would wash it out.
+    """
+    if link.where is None:
+        return matte
+    moved = cv2.remap(matte, link.where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    kept: F32 = np.clip(moved, 0, 1, out=moved)
+    return kept
+
+
+def _cost(here: U8, there: U8) -> U8:
+    cost: U8 = cv2.blur(cv2.absdiff(here, there), _WINDOW)
+    return cost
