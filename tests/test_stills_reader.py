@@ -217,7 +217,7 @@ def test_what_is_no_picture(tmp_path):
 
 def test_heic_without_its_package_says_what_to_install(tmp_path):
     try:
-        import pillow_heif  # noqa: F401
+        import pillow_heif
     except ImportError:
         (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
         with pytest.raises(UnsupportedSourceError, match="pip install pillow-heif"):
