@@ -32,9 +32,9 @@ TICK = 0.02
 """Seconds between two looks of the supervisor: a stall, a key or a signal waits this long at most."""
 STATUS_EVERY = 1.0
 """Seconds between two status reports."""
-STOP_WITHIN = 1.5
+STOP_WITHIN = 1.0
 """Seconds that threads get to end after a stop; with start and end of the process it stays under two."""
-PATIENCE = 0.7
+PATIENCE = 0.5
 """Seconds after a stop in which sinks may still reach a server; then they are told to give up."""
 END_WITHIN = 15.0
 """Seconds that sinks get after the source's own end to write what is queued."""
