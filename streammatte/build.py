@@ -91,14 +91,22 @@ def build_matter(
     info: StreamInfo, options: MatteOptions, *, throughput: bool = True, engine: Engine | None = None
 ) -> NetworkMatter:
     """The matting stage for frames of this description, around an engine of the caller's or a new one."""
+    from streammatte.matting.controls import ControlSettings, MatteControls
     from streammatte.matting.matter import NetworkMatter
     from streammatte.matting.prepare import Preparer
     from streammatte.matting.refine import Refiner
     from streammatte.matting.temporal import Smoother
 
+    controls = ControlSettings.of(options)
+    controls.check(info.width, info.height)
     engine = engine or build_engine(info, options, throughput=throughput)
     return NetworkMatter(
-        engine, Preparer(engine.input_size), Smoother(options.smooth), Refiner(options.refine), batch=options.batch
+        engine,
+        Preparer(engine.input_size),
+        Smoother(options.smooth),
+        Refiner(options.refine),
+        controls=MatteControls(controls),
+        batch=options.batch,
     )
 
 

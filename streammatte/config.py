@@ -24,6 +24,15 @@ _CHOICES = {
     "smooth": ("off", "low", "high", "best"),
     "refine": ("off", "fast", "best"),
     "fit": ("cover", "contain", "stretch"),
+    "despill": ("off", "green", "blue", "auto"),
+}
+_RANGES = {  # what the matte's controls take, and in what
+    "edge": (-5.0, 5.0, "pixels"),
+    "feather": (0.0, 50.0, "pixels"),
+    "gamma": (0.1, 10.0, "(1 changes nothing)"),
+    "black_point": (0.0, 1.0, "of alpha"),
+    "white_point": (0.0, 1.0, "of alpha"),
+    "min_area": (0.0, 100.0, "percent of the picture"),
 }
 
 
@@ -42,6 +51,16 @@ class MatteOptions:
     smooth: str = "low"  # temporal smoothing
     refine: str = "fast"  # how alpha gets from the network's size to the frame's
     estimate_foreground: bool = True  # remove the old background's colour from soft edges
+    edge: float = 0.0  # pixels by which the person grows, or shrinks where negative
+    feather: float = 0.0  # pixels (sigma) by which edges are softened
+    gamma: float = 1.0  # of alpha: above 1 thickens hair, below thins it
+    black_point: float = 0.0  # alpha up to here becomes 0
+    white_point: float = 1.0  # alpha from here on becomes 1
+    min_area: float = 0.03  # islands below this percentage of the picture are dropped, doubtful ones below 100 times it
+    largest_person: bool = False  # keep the largest person only
+    keep_box: tuple[int, int, int, int] | None = None  # x, y, width, height in pixels: nothing outside is kept
+    despill: str = "off"  # take a green or blue screen's light off the person's edges
+    match_light: bool = False  # fit the person's exposure and white balance gently to the new background
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -55,6 +74,16 @@ class MatteOptions:
             raise ConfigError(f"--batch must be 1 or more; got {self.batch}")
         if self.threads < 0:
             raise ConfigError(f"--threads must be 0 (all cores) or more; got {self.threads}")
+        for name, (least, most, unit) in _RANGES.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigError(f"--{name.replace('_', '-')} must be {least:g} to {most:g} {unit}; got {value:g}")
+        if self.black_point >= self.white_point:
+            raise ConfigError(
+                f"--black-point must lie below --white-point; got {self.black_point:g} and {self.white_point:g}"
+            )
+        if self.keep_box is not None and isinstance(self.keep_box, str | list):
+            object.__setattr__(self, "keep_box", parse_box(self.keep_box))
 
 
 @dataclass(frozen=True)
@@ -118,6 +147,18 @@ def parse_size(text: str | list[int]) -> tuple[int, int]:
     except ValueError:
         raise ConfigError(f"a size is written WIDTHxHEIGHT, as in 1280x720; got {text!r}") from None
     return width, height
+
+
+def parse_box(text: str | list[int]) -> tuple[int, int, int, int]:
+    """``"x,y,w,h"`` or ``[x, y, w, h]``, in pixels, as (x, y, width, height). Raises ConfigError."""
+    parts = text.split(",") if isinstance(text, str) else list(text)
+    try:
+        x, y, width, height = (int(part) for part in parts)
+    except (TypeError, ValueError):
+        raise ConfigError(f"a box is written x,y,w,h in pixels, as in 100,0,800,720; got {text!r}") from None
+    if min(x, y) < 0 or min(width, height) < 1:
+        raise ConfigError(f"a box needs a corner of 0,0 or more and sides of 1 or more; got {x},{y},{width},{height}")
+    return x, y, width, height
 
 
 def network_size(

@@ -31,6 +31,7 @@ STAGE_NAMES = {"decode": "decode", "inference": "network", "composite": "prepare
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Also draw the stages to a PNG.")
 @shared.encoding()
 @shared.matting()
+@shared.controls()
 @shared.common()
 def command(
     file: str | None,

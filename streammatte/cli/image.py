@@ -52,6 +52,7 @@ _CLASSIC = "closed-form, knn, learning-based, fast, random-walk"
     default=None,
     help="Leave the old background's colour in soft edges.",
 )
+@shared.controls()
 @shared.common()
 def command(
     files: tuple[str, ...],

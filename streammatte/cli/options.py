@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from streammatte.config import SIZE_RANGE, VideoOptions, load_preset, parse_size
+from streammatte.config import SIZE_RANGE, VideoOptions, load_preset, parse_box, parse_size
 
-__all__ = ["SIZE", "common", "encoding", "fill", "matting", "set_up_logging"]
+__all__ = ["SIZE", "common", "controls", "encoding", "fill", "matting", "set_up_logging"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,6 +24,15 @@ class _SizeType(click.ParamType[tuple[int, int]]):
 
 
 SIZE = _SizeType()
+
+
+class _BoxType(click.ParamType[tuple[int, int, int, int]]):
+    name = "x,y,w,h"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int, int]:
+        return value if isinstance(value, tuple) else parse_box(str(value))
 
 
 def _apply(options: list[Callable[[F], F]]) -> Callable[[F], F]:
@@ -76,6 +85,39 @@ def matting() -> Callable[[F], F]:
             ),
         ]
     )
+
+
+def controls() -> Callable[[F], F]:
+    """Options of how a finished matte is adjusted, and the person's colour with it."""
+    return _apply(
+        [
+            click.option("--edge", type=float, metavar="PX", help="Grow (or shrink, below 0) by -5 to 5 pixels. [0]"),
+            click.option("--feather", type=float, metavar="PX", help="Soften edges, sigma in pixels. [0]"),
+            click.option("--gamma", type=float, help="Above 1 thickens hair and soft edges, below thins them. [1]"),
+            click.option("--black-point", type=float, metavar="A", help="Alpha up to here, 0 to 1, becomes 0. [0]"),
+            click.option("--white-point", type=float, metavar="A", help="Alpha from here on becomes 1. [1]"),
+            click.option(
+                "--min-area", type=float, metavar="PERCENT", help="Drop islands smaller than this; 0 keeps all. [0.03]"
+            ),
+            click.option("--largest-person", is_flag=True, default=None, help="Keep the largest person only."),
+            click.option("--keep-box", type=_BoxType(), help="Keep nothing outside this box, in pixels."),
+            click.option(
+                "--despill",
+                type=click.Choice(["off", "green", "blue", "auto"]),
+                help="Take a screen's light off the person's edges. [off]",
+            ),
+            click.option(
+                "--match-light",
+                type=click.Choice(["off", "on"]),
+                callback=_switch,
+                help="Fit the person's light gently to the background. [off]",
+            ),
+        ]
+    )
+
+
+def _switch(context: click.Context, parameter: click.Parameter, value: str | None) -> bool | None:
+    return None if value is None else value == "on"
 
 
 def encoding() -> Callable[[F], F]:

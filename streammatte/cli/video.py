@@ -30,6 +30,7 @@ SNAPSHOT_SECONDS = 2.0
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for several inputs' outputs.")
 @shared.encoding()
 @shared.matting()
+@shared.controls()
 @click.option("--start", type=float, metavar="SECONDS", help="Begin here.")
 @click.option("--duration", type=float, metavar="SECONDS", help="Stop after this much film.")
 @click.option("--rate", type=float, metavar="FPS", help="Frames a second of an image sequence. [25]")

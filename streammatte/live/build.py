@@ -118,17 +118,22 @@ def build_live(
 
 def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
     """The networks of a session, compiled for latency: one size, or the ladder of sizes."""
+    from streammatte.matting.controls import ControlSettings, MatteControls
     from streammatte.matting.matter import NetworkMatter
     from streammatte.matting.prepare import Preparer
     from streammatte.matting.refine import Refiner
     from streammatte.matting.temporal import Smoother
 
+    settings = ControlSettings.of(options)
+    settings.check(info.width, info.height)
     rungs = []
     longest = options.size or LADDER[0]
     for size in ladder(longest) if options.adaptive else (longest,):
         engine = build_engine(info, replace(options, size=size, batch=1), throughput=False)
         smoother = Smoother(_causal(options.smooth))
-        matter = NetworkMatter(engine, Preparer(engine.input_size), smoother, Refiner(options.refine))
+        matter = NetworkMatter(
+            engine, Preparer(engine.input_size), smoother, Refiner(options.refine), controls=MatteControls(settings)
+        )
         rungs.append(Rung(size, matter, smoother))
     return LiveMatter(rungs, idle_fps=options.idle_fps)
 

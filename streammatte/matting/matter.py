@@ -38,6 +38,16 @@ class Refiner(Protocol):
     def refine(self, small_alpha: F32, frame: Frame, small_planes: tuple[U8, ...]) -> U8: ...
 
 
+class Controls(Protocol):
+    """What users adjust: islands in the small matte, the shape of the refined one."""
+
+    def clean(self, alpha: F32, size: tuple[int, int], time: float) -> F32: ...
+
+    def shape(self, alpha: U8) -> U8: ...
+
+    def reset(self) -> None: ...
+
+
 @dataclass
 class _Batch:
     """Frames that share a submission, and the input they were prepared into."""
@@ -56,6 +66,8 @@ class NetworkMatter:
     engine : Engine
     preparer, smoother, refiner
         As the protocols above; ``preparer`` writes RGB at ``engine.input_size``.
+    controls : Controls, optional
+        Without them the matte stays as it is.
     batch : int
         Frames a submission.
     on_close : callable, optional
@@ -69,6 +81,7 @@ class NetworkMatter:
         smoother: Smoother,
         refiner: Refiner,
         *,
+        controls: Controls | None = None,
         batch: int = 1,
         on_close: Callable[[], None] | None = None,
     ) -> None:
@@ -76,6 +89,7 @@ class NetworkMatter:
         self.preparer = preparer
         self._smoother = smoother
         self._refiner = refiner
+        self._controls = controls
         self._size = batch
         self._free: list[_Batch] = []
         self._filling: _Batch | None = None
@@ -114,6 +128,8 @@ class NetworkMatter:
         self._filling = None
         self._held_back.clear()
         self._smoother.reset()
+        if self._controls is not None:
+            self._controls.reset()
 
     def close(self) -> None:
         """Release the engine."""
@@ -158,8 +174,15 @@ class NetworkMatter:
         mattes = []
         for small in steadied:
             frame, planes = self._held_back.popleft()
-            mattes.append(Matte(frame, self._refiner.refine(small, frame, planes), small, planes))
+            mattes.append(self._finished(small, frame, planes))
         return mattes
+
+    def _finished(self, small: F32, frame: Frame, planes: tuple[U8, ...]) -> Matte:
+        controls = self._controls
+        if controls is not None:
+            small = controls.clean(small, (frame.height, frame.width), frame.time)
+        alpha = self._refiner.refine(small, frame, planes)
+        return Matte(frame, alpha if controls is None else controls.shape(alpha), small, planes)
 
     def _take(self) -> _Batch:
         if self._free:

@@ -10,6 +10,7 @@ import numpy as np
 from streammatte.errors import ConfigError
 from streammatte.frames import F32, U8, Frame, Matte
 from streammatte.matting.classic import BACKGROUND, FOREGROUND, METHODS, auto_trimap, classic_alpha
+from streammatte.matting.controls import ControlSettings, MatteControls
 from streammatte.matting.prepare import resize_plane
 from streammatte.matting.refine import Refiner
 from streammatte.stills.networks import Networks, files_of
@@ -47,6 +48,7 @@ class StillMatter:
         self._trimaps = {} if trimaps is None else trimaps
         self._networks = Networks(options)
         self._refiner = Refiner(options.refine)
+        self._controls = MatteControls(ControlSettings.of(options))
         self._router = Router()
         self._told: set[str] = set()
         self._check()
@@ -55,6 +57,7 @@ class StillMatter:
         """The matte of one picture."""
         seen = item if item.alpha is None else item.like((over_neutral(item.planes[0], item.alpha),))
         small, planes, alpha = self._alpha(seen, self._trimaps.pop(item.index, None))
+        alpha = self._controls.shape(alpha)
         if item.alpha is None:
             return [Matte(item, alpha, small, planes)]
         own = resize_plane(item.alpha, (small.shape[0], small.shape[1]))
@@ -104,6 +107,8 @@ class StillMatter:
 
     def _plain(self, frame: Frame, model: str) -> tuple[F32, tuple[U8, ...], U8]:
         small, planes = self._networks.alpha(model, frame)
+        self._controls.reset()
+        small = self._controls.clean(small, (frame.height, frame.width), 0.0)
         return small, planes, self._enlarge(small, frame, planes)
 
     def _marked(self, frame: Frame, trimap: U8) -> tuple[F32, tuple[U8, ...], U8]:
