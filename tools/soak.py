@@ -26,6 +26,7 @@ ALLOWED = 1.05
 def repeat(clip: Path, target: Path, seconds: float) -> int:
     """Write ``clip``'s video and audio packets over and over until ``seconds``; gives the count of video packets."""
     count, offset = 0, 0.0
+    last: dict[int, int] = {}
     with av.open(str(target), "w") as out:
         streams = {}
         while offset < seconds:
@@ -39,6 +40,9 @@ def repeat(clip: Path, target: Path, seconds: float) -> int:
                         continue
                     shift = round(offset / packet.time_base)
                     packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    if packet.dts <= last.get(packet.stream.index, packet.dts - 1):
+                        continue  # the sound's priming, which would lie before the end of the round before
+                    last[packet.stream.index] = packet.dts
                     count += packet.stream.type == "video"
                     packet.stream = streams[packet.stream.index]
                     out.mux(packet)
