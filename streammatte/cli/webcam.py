@@ -54,6 +54,7 @@ __all__ = ["command"]
 @click.option("--token", help="The token; one is made up and shown where none is given.")
 @click.option("--overwrite", is_flag=True, default=None, help="Replace an existing recording.")
 @shared.matting()
+@shared.controls()
 @shared.common()
 def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> int:
     """Put a new background behind a live camera and offer it as a camera to other programs.
@@ -71,8 +72,9 @@ def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> 
     given["adaptive"] = None if given["adaptive"] is None else given["adaptive"] == "on"
     with _signals() as received:
         code, left_behind = _run(config, given, as_json, received)
-    if left_behind:
-        # A thread hangs in a driver or in a network call; waiting for it would keep the camera open.
+    if left_behind or received.number:
+        # Every sink is closed. A thread may hang in a driver or in a compiler, and taking the libraries down costs half a
+        # second of a busy machine: who ends the session wants the camera back now.
         with suppress(OSError, ValueError):
             sys.stdout.flush()
         with suppress(OSError, ValueError):
