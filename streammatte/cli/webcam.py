@@ -73,7 +73,7 @@ def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> 
     with _signals() as received:
         code, left_behind = _run(config, given, as_json, received)
     if left_behind or received.number:
-        # Every sink is closed. A thread may hang in a driver or in a compiler, and taking the libraries down costs half a
+        # Every sink is closed. A thread may hang in a driver or a compiler, and taking the libraries down costs half a
         # second of a busy machine: who ends the session wants the camera back now.
         with suppress(OSError, ValueError):
             sys.stdout.flush()
