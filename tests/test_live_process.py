@@ -118,6 +118,7 @@ def _control():
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
+@pytest.mark.slow
 def test_keys_of_the_terminal(webcam):
     master, slave = pty.openpty()
     process, folder = webcam(stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=_control)

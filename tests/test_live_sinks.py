@@ -224,6 +224,7 @@ def test_stream_reaches_a_server_and_comes_back_after_a_break(tmp_path):
         assert sum(1 for _ in film.decode(video=0)) > 30
 
 
+@pytest.mark.slow
 def test_stream_without_a_server_only_loses_frames():
     sink = StreamSink("tcp://127.0.0.1:9", timeout=1)
     sink.open(INFO)
@@ -239,6 +240,7 @@ def test_stream_without_a_server_only_loses_frames():
         StreamSink("gopher://x")
 
 
+@pytest.mark.slow
 def test_stream_by_rtmp(tmp_path):
     """FFmpeg itself listens as an RTMP server."""
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -107,9 +107,9 @@ class StreamSink:
         if muxer is not None:
             with suppress(av.error.FFmpegError, OSError):
                 muxer.close()
-        pipe, self._pipe = self._pipe, None
-        if pipe is not None:
-            pipe.finish()
+        if self._pipe is not None:
+            self._pipe.finish()  # ``interrupt`` must still find it
+            self._pipe = None
         return []
 
     def close(self) -> None:
