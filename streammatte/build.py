@@ -136,8 +136,11 @@ def build_compositor(options: VideoOptions, background: str, sample_aspect: Frac
     return StreamCompositor(
         build_background(background, options.fit, sample_aspect),
         foreground=options.estimate_foreground,
+        multilevel=options.refine == "best",
         want_alpha=options.alpha is not None,
         want_foreground=options.foreground is not None,
+        despill=options.despill,
+        match_light=options.match_light,
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.compositing.backgrounds import Background, Original, Transparent
-from streammatte.compositing.foreground import estimate_small
+from streammatte.compositing.backgrounds import Background, FilmBackground, ImageBackground, Original, Transparent
+from streammatte.compositing.despill import Despill
+from streammatte.compositing.foreground import estimate_multilevel, estimate_small
+from streammatte.compositing.light import LightMatch
 from streammatte.compositing.planes import Target, alpha_for_planes, black_planes, small_components
 from streammatte.frames import ColorSpec, Composite, Frame, FramePool, Layout, Matte
 from streammatte.kernels.blend import PlaneEstimate, blend_plane, foreground_plane
@@ -25,8 +27,14 @@ class StreamCompositor:
     background : Background
     foreground : bool
         Estimate the person's own colour at soft edges, so that the old background does not shine through.
+    multilevel : bool
+        Estimate it by the slower multi-level method.
     want_alpha, want_foreground : bool
         Also give the matte (GRAY, full range) and the straight foreground (black where alpha is 0) as frames.
+    despill : {"off", "green", "blue", "auto"}
+        Take a screen's light off the person's edges.
+    match_light : bool
+        Fit the person's light to a background that is a picture or a film.
     """
 
     def __init__(
@@ -34,13 +42,20 @@ class StreamCompositor:
         background: Background,
         *,
         foreground: bool = True,
+        multilevel: bool = False,
         want_alpha: bool = False,
         want_foreground: bool = False,
+        despill: str = "off",
+        match_light: bool = False,
     ) -> None:
         self.background = background
         self._estimate = foreground
+        self._estimator = estimate_multilevel if multilevel else estimate_small
         self._want_alpha = want_alpha
         self._want_foreground = want_foreground
+        self._despill = None if despill == "off" else Despill(despill)
+        scene = isinstance(background, ImageBackground | FilmBackground)
+        self._light = LightMatch() if match_light and scene else None
         self._pool = FramePool()
         self._black: dict[Target, tuple[U8, ...]] = {}
 
@@ -51,16 +66,23 @@ class StreamCompositor:
         transparent = isinstance(self.background, Transparent)
         original = isinstance(self.background, Original)
         estimates: Estimates = (None,) * 3
+        key = None
         if not original or self._want_foreground:
             estimates = self._estimates(item)
+            key = None if self._despill is None else self._despill.key(item)
+        graded = key is not None or self._light is not None
         foreground = None
-        if transparent or self._want_foreground:
+        if transparent or graded or self._want_foreground:
             planes = self._planes(frame, alphas, self._black_for(frame), estimates, straight=True)
+            if self._despill is not None and key is not None:
+                planes = self._despill.apply(planes, alphas, item, key)
             foreground = frame.like(planes)
         if transparent and foreground is not None:
             picture = frame.like(foreground.planes, alpha=item.alpha)
         elif original:
             picture = frame
+        elif graded and foreground is not None:
+            picture = self._graded(foreground, alphas, item)
         else:
             picture = frame.like(self._planes(frame, alphas, self.background.planes(item), estimates, straight=False))
         alpha = None
@@ -76,15 +98,26 @@ class StreamCompositor:
     def reset(self) -> None:
         """Another film: the background starts anew."""
         self.background.reset()
+        for remembering in (self._despill, self._light):
+            if remembering is not None:
+                remembering.reset()
 
     def close(self) -> None:
         """Release the background. Safe to call twice."""
         self.background.close()
 
+    def _graded(self, foreground: Frame, alphas: tuple[U8, ...], matte: Matte) -> Frame:
+        """A foreground whose colours are final, in the new light, over the background."""
+        back = self.background.planes(matte)
+        if self._light is not None:
+            fit = self._light.fit(matte, back)
+            foreground = foreground.like(self._light.apply(foreground.planes, fit, foreground))
+        return foreground.like(self._planes(foreground, alphas, back, (None,) * 3, straight=False))
+
     def _estimates(self, matte: Matte) -> Estimates:
         if not self._estimate:
             return (None,) * 3
-        return estimate_small(small_components(matte), matte.small_alpha)
+        return self._estimator(small_components(matte), matte.small_alpha)
 
     def _black_for(self, frame: Frame) -> tuple[U8, ...]:
         target = Target.of(frame)

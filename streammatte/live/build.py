@@ -153,7 +153,13 @@ def _causal(smooth: str) -> str:
 
 def _scenes(options: LiveOptions) -> Scenes:
     def compositor(spec: str) -> StreamCompositor:
-        return StreamCompositor(build_background(spec, options.fit), foreground=options.estimate_foreground)
+        return StreamCompositor(
+            build_background(spec, options.fit),
+            foreground=options.estimate_foreground,
+            multilevel=options.refine == "best",
+            despill=options.despill,
+            match_light=options.match_light,
+        )
 
     return Scenes(
         [Scene(spec, compositor(spec)) for spec in options.backgrounds],
