@@ -70,3 +70,15 @@ def test_a_batch_of_two_goes_through_the_exported_graph(name, tmp_path):
 
 def test_every_published_network_but_its_twin_is_exported():
     assert set(zoo.names()) - set(NAMES) == {"ppmattingv2-lite", "ppmatting-hrnet_w18-human_1024"}
+
+
+def test_no_pad_carries_a_value_of_the_converters(tmp_path):
+    # paddle2onnx leaves that value uninitialised: garbage from the second export of a process on
+    import onnx
+
+    from streammatte.zoo.export import to_onnx
+
+    path = to_onnx(zn.seeded("human_matting-resnet34_vd"), tmp_path / "network.onnx")
+    pads = [node for node in onnx.load(str(path)).graph.node if node.op_type == "Pad"]
+    assert len(pads) == 2
+    assert all(len(node.input) == 2 for node in pads)

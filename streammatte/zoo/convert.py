@@ -160,7 +160,7 @@ def _onnx(files: ModelFiles, target: Path, size: tuple[int, int] | None) -> Path
     if files.program is None or files.params is None:
         raise ModelError(f"{files.name} is here as {_form(files)}, from which no ONNX can be made; give its weights")
     paddle2onnx = need("paddle2onnx")
-    from streammatte.zoo.export import OPSET
+    from streammatte.zoo.export import OPSET, repair
 
     try:
         with chatter_to_stderr():
@@ -171,6 +171,7 @@ def _onnx(files: ModelFiles, target: Path, size: tuple[int, int] | None) -> Path
         raise ModelError(f"{files.program} cannot be written as ONNX: {told(error)}") from error
     if not target.is_file():
         raise ModelError(f"{files.program} cannot be written as ONNX; paddle2onnx names the operator above")
+    repair(target)
     return target
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from streammatte.errors import ConfigError, EngineUnavailableError, ModelError
 from streammatte.zoo.graph import normalised
 
-__all__ = ["quantise", "save_openvino", "to_onnx", "to_openvino"]
+__all__ = ["quantise", "repair", "save_openvino", "to_onnx", "to_openvino"]
 
 OPSET = 17
 """ONNX operator set: the newest that both paddle2onnx and today's engines know in full."""
@@ -81,18 +81,22 @@ def to_onnx(
             )
         except (RuntimeError, TypeError, ValueError, StopIteration) as error:
             raise ModelError(f"{type(network).__name__} cannot be written as ONNX: {error}") from error
-    _start_single_cells(Path(path))
+    repair(Path(path))
     return Path(path)
 
 
-def _start_single_cells(path: Path) -> None:
-    """Let every resize in an ONNX file take the first pixel where its result is one pixel long, as Paddle does.
+def repair(path: Path) -> None:
+    """Correct what the converter gets wrong in an ONNX file.
 
-    The converter writes ``half_pixel``, which takes the centre there: small pictures come out wrong.
+    Where a resize's result is one pixel long Paddle takes the first pixel; the converter writes ``half_pixel``, which
+    takes the centre. And it leaves the value that a map is padded with uninitialised; the networks pad with zero, which
+    is what the operator takes when told nothing.
     """
     onnx = _need("onnx")
     model = onnx.load(str(path))
     for node in model.graph.node:
+        if node.op_type == "Pad":
+            del node.input[2:]
         for attribute in node.attribute:
             if node.op_type == "Resize" and attribute.s == b"half_pixel":
                 attribute.s = b"pytorch_half_pixel"
