@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +30,10 @@ BLANK_LUMA = 40
 
 MARGINS = (0, 32)
 """Columns between rows of the frames for warming up."""
+
+
+WARM_STEP = Fraction(1, 30)
+"""Seconds between the frames for warming up."""
 
 
 class Switch(Protocol):
@@ -99,8 +104,10 @@ class LiveMatter:
     def warm(self, info: StreamInfo) -> None:
         """Run every size on blank frames, so that the first real one does not wait for a compiler."""
         for rung in self._rungs:
-            for margin in MARGINS:
-                self._run(rung, blank_frame(info, margin))
+            for count, margin in enumerate(2 * MARGINS):
+                # Later and later, since a smoother only works from the second frame on.
+                moment = round(count * WARM_STEP / info.time_base)
+                self._run(rung, replace(blank_frame(info, margin), pts=moment))
             rung.matter.reset()
 
     def process(self, frame: Frame, settings: LiveSettings, drops: int) -> Matte:
