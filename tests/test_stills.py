@@ -221,7 +221,10 @@ def mad(alpha, truth):
 
 @pytest.fixture(scope="module")
 def composite(shared):
-    """A half-size composite with its exact alpha, and its true trimap."""
+    """A half-size composite with its exact alpha, and its true trimap; one where the network errs beyond the band.
+
+    Not every composite is such: where the network is right already, a classic method can be worse.
+    """
     rgb = cv2.imread(str(shared / "eval" / "stills" / "mis_589415b1.jpg"))[..., ::-1]
     truth = cv2.imread(str(shared / "eval" / "stills" / "mis_589415b1_alpha.png"), cv2.IMREAD_GRAYSCALE)
     size = (rgb.shape[1] // 2, rgb.shape[0] // 2)

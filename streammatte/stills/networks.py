@@ -27,8 +27,9 @@ ENGINES_KEPT = 4
 EMBEDDED_SIDES = (384, 512)
 """Shortest and longest long side for the embedded network, which was trained below 512 and loses the person above.
 
-On 63 composites of up to 512 pixels with exact alpha MAD x 1e3 was 12.5 at 512, 14.9 at 576, 18 at 640, 31 at 768, and
-the same for twice enlarged ones; for ones of 256 pixels it was 20.8 at 256, 13.5 at 384, 15.2 at 512."""
+MAD x 1e3 on composites of up to 512 pixels: on 63 of them (bf16) 12.5 at 512, 12.6 at 544, 14.9 at 576;
+on every second one (int8) 12.7 at 512, 19.1 at 640, 31.6 at 768, alike when enlarged twice, and halved to 256 pixels
+20.8 at 256, 13.5 at 384, 15.2 at 512 (where the edges are better)."""
 
 
 @lru_cache(maxsize=16)
