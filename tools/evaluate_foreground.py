@@ -52,6 +52,7 @@ class Case:
 
     @property
     def matte(self) -> Matte:
+        """The case as the compositor takes it."""
         frame = Frame((self.picture,), Layout.RGB, 0, Fraction(1))
         return Matte(frame, self.alpha, self.small)
 
