@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,13 @@ def shared() -> Path:
 def samples() -> Path:
     """The samples that the project ships."""
     return Path(__file__).resolve().parents[1] / "samples"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was():
+    """The command line sets up logging for its process; the next test wants it as it was."""
+    logger = logging.getLogger("streammatte")
+    before = (list(logger.handlers), logger.propagate, logger.level)
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[1]
+    logger.setLevel(before[2])

@@ -181,4 +181,5 @@ def set_up_logging(level: str) -> None:
     handler.setFormatter(_Formatter("%(message)s"))
     root = logging.getLogger("streammatte")
     root.handlers[:] = [handler]
+    root.propagate = False  # other packages add handlers of their own to the root
     root.setLevel(level.upper())
