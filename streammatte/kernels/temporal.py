@@ -8,7 +8,7 @@ from numba import njit, types, void
 
 from streammatte.kernels.rows import BYTES, FLOATS, FLOATS_OUT
 
-__all__ = ["blend_held", "blend_three", "nearer"]
+__all__ = ["blend_held", "blend_three", "mismatch", "nearer"]
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -37,6 +37,15 @@ def _blend_three(alpha, held, cost, share, later, later_cost, later_share, out):
         past = a / (one - a)
         future = b / (one - b)
         out[i] = (alpha[i] + past * held[i] + future * later[i]) / (one + past + future)
+
+
+@njit(void(BYTES, BYTES, _BYTES_IN_AND_OUT), nogil=True, cache=True)
+def _mismatch(here, there, out):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        luma = abs(np.int32(here[3 * i]) - np.int32(there[3 * i]))
+        blue = abs(np.int32(here[3 * i + 1]) - np.int32(there[3 * i + 1]))
+        red = abs(np.int32(here[3 * i + 2]) - np.int32(there[3 * i + 2]))
+        out[i] = min(luma + 4 * (blue + red), 255)
 
 
 @njit(void(FLOATS_OUT, FLOATS, _BYTES_IN_AND_OUT, BYTES), nogil=True, cache=True)
@@ -77,6 +86,17 @@ def blend_three(
         alpha.reshape(-1), held.reshape(-1), cost.reshape(-1), share,
         later.reshape(-1), later_cost.reshape(-1), later_share, out.reshape(-1),
     )  # fmt: skip
+    return out
+
+
+def mismatch(here: U8, there: U8) -> U8:
+    """How much two pictures (h, w, 3) uint8 in Y, U, V differ: dY + 4 (dU + dV), absolute, up to 255; (h, w) uint8.
+
+    Chroma counts more as it spans a smaller range: a hand and a wall of one luma must not be taken for one thing. 4 was
+    better than 2, and 2 better than 1, on films with a known matte: less lag at the same dtSSD.
+    """
+    out = np.empty(here.shape[:2], np.uint8)
+    _mismatch(here.reshape(-1), there.reshape(-1), out.reshape(-1))
     return out
 
 

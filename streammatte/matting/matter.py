@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.frames import F32, U8, Frame, Matte
+from streammatte.frames import F32, U8, Frame, Layout, Matte
 from streammatte.stages import Engine, Pending
 
 __all__ = ["NetworkMatter"]
@@ -25,7 +25,7 @@ class Preparer(Protocol):
 class Smoother(Protocol):
     """Steadies mattes over time: every matte comes back once, in order, at once or a few mattes later."""
 
-    def push(self, alpha: F32, luma_small: U8, time: float) -> list[F32]: ...
+    def push(self, alpha: F32, small_planes: tuple[U8, ...], time: float, *, rgb: bool = False) -> list[F32]: ...
 
     def drain(self) -> list[F32]: ...
 
@@ -165,7 +165,7 @@ class NetworkMatter:
         mattes: list[Matte] = []
         for frame, planes, alpha in zip(batch.frames, batch.planes, alphas, strict=True):
             self._held_back.append((frame, planes))
-            mattes += self._pair(self._smoother.push(alpha, planes[0], frame.time))
+            mattes += self._pair(self._smoother.push(alpha, planes, frame.time, rgb=frame.layout is Layout.RGB))
         self._give_back(batch)
         return mattes
 

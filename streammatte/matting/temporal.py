@@ -31,7 +31,7 @@ _MOST_KEPT = 0.95
 class _Strength:
     """How strongly to smooth.
 
-    ``time_constant`` is in seconds; ``tolerance`` is the luma difference in levels at which the held matte counts 1/e
+    ``time_constant`` is in seconds; ``tolerance`` is the colour difference in levels at which the held matte counts 1/e
     of that; ``align`` carries the held matte along the motion; ``ahead`` is how many frames are looked ahead.
     """
 
@@ -44,9 +44,9 @@ class _Strength:
 # Chosen on four films with a known matte, see docs/quality.md. Longer time constants and more tolerance lower dtSSD
 # further and raise MAD: the matte lags behind whoever moves.
 _STRENGTHS = {
-    "low": _Strength(0.048, 8.0, align=False, ahead=0),
-    "high": _Strength(0.15, 8.0, align=True, ahead=0),
-    "best": _Strength(0.15, 9.0, align=True, ahead=4),
+    "low": _Strength(0.065, 20.0, align=False, ahead=0),
+    "high": _Strength(0.15, 23.0, align=True, ahead=0),
+    "best": _Strength(0.095, 32.0, align=True, ahead=5),
 }
 
 
@@ -101,15 +101,15 @@ class Smoother:
         self._look: Look | None = None
         self._time = 0.0
 
-    def push(self, alpha: F32, luma_small: U8, time: float) -> list[F32]:
+    def push(self, alpha: F32, small_planes: tuple[U8, ...], time: float, *, rgb: bool = False) -> list[F32]:
         """Take a matte; give those that are steadied, in order: this one at once, but for ``best``.
 
         Parameters
         ----------
         alpha : ndarray (h, w) float32 in [0, 1]
             The network's.
-        luma_small : ndarray (h', w') uint8
-            The frame's luma at the network's size.
+        small_planes : tuple of ndarray (h', w') uint8
+            The frame's planes at the network's size: Y, U, V, or luma alone, or with ``rgb`` R, G, B.
         time : float
             Presentation time in seconds; smoothing depends on differences of it, not on the number of frames.
 
@@ -119,7 +119,7 @@ class Smoother:
         """
         if self._mode == "off":
             return [alpha]
-        look = self._linker.look(luma_small, (alpha.shape[0], alpha.shape[1]))
+        look = self._linker.look(small_planes, (alpha.shape[0], alpha.shape[1]), rgb=rgb)
         before, step = self._look, time - self._time
         self._look, self._time = look, time
         alpha = np.array(alpha, np.float32, order="C")
