@@ -7,6 +7,7 @@ import logging
 import cv2
 import numpy as np
 
+from streammatte.config import SIZE_RANGE
 from streammatte.errors import ConfigError
 from streammatte.frames import F32, U8, Frame, Matte
 from streammatte.matting.classic import BACKGROUND, FOREGROUND, METHODS, auto_trimap, classic_alpha
@@ -126,7 +127,7 @@ class StillMatter:
 
     def _classic(self, method: str, frame: Frame, trimap: U8) -> tuple[F32, tuple[U8, ...]]:
         picture = frame.planes[0]
-        scale = self._options.size / max(frame.width, frame.height)
+        scale = (self._options.size or SIZE_RANGE[1]) / max(frame.width, frame.height)
         if scale < 1:
             size = max(1, round(frame.height * scale)), max(1, round(frame.width * scale))
             picture = resize_plane(picture, size)

@@ -9,6 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from streammatte.config import SIZE_RANGE
 from streammatte.engines import open_engine
 from streammatte.frames import F32, U8, Frame
 from streammatte.matting.prepare import Preparer
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 ENGINES_KEPT = 4
 """Upright and lying, for two aspects: a camera's usual output. Each holds its network's activations in memory."""
 
+EMBEDDED_LIMIT = 768
+"""Its card's; an explicit --size may go so far."""
 EMBEDDED_SIDES = (384, 512)
 """Shortest and longest long side for the embedded network, which was trained below 512 and loses the person above.
 
@@ -90,10 +93,15 @@ class Networks:
             self._engines.popitem()[1].close()
 
     def _fit(self, model: str, frame: Frame) -> Fit:
-        longest = max(frame.width, frame.height)
+        longest, asked = max(frame.width, frame.height), self._options.size
+        if model not in EMBEDDED:
+            side = None if asked is None else min(longest, asked)
+            return fit(frame.width, frame.height, files_of(model), asked or SIZE_RANGE[1], side)
         low, high = EMBEDDED_SIDES
-        side = min(max(longest, low), high) if model in EMBEDDED else None
-        return fit(frame.width, frame.height, files_of(model), self._options.size, side)
+        if asked is not None and asked > EMBEDDED_LIMIT:
+            log.warning("%s sees %d pixels at most; --size %d is taken as that", model, EMBEDDED_LIMIT, asked)
+        side = min(max(longest, low), asked or high, EMBEDDED_LIMIT)
+        return fit(frame.width, frame.height, files_of(model), EMBEDDED_LIMIT, side)
 
     def _engine(self, model: str, size: tuple[int, int]) -> Engine:
         key = (model, size)

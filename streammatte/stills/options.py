@@ -18,7 +18,7 @@ class StillOptions(VideoOptions):
     """Everything ``streammatte image`` can be told besides its files; what belongs to films alone is not used."""
 
     model: str = AUTO  # the best network that is here; a zoo name, a file, or a classic method
-    size: int = 2048  # upper limit of the network input's long side; a network's own limit may be lower
+    size: int | None = None  # long side of what the network sees, at most; None is the network's own, at most 2048
     smooth: str = "off"  # stills have no before and after
     trimap: str | None = None  # a trimap, or a folder of trimaps named like the pictures
     auto_trimap: int | None = None  # radius in pixels of a trimap made from a network's matte
