@@ -44,8 +44,8 @@ class _Strength:
 # Chosen on four films with a known matte, see docs/quality.md. Longer time constants and more tolerance lower dtSSD
 # further and raise MAD: the matte lags behind whoever moves.
 _STRENGTHS = {
-    "low": _Strength(0.065, 20.0, align=False, ahead=0),
-    "high": _Strength(0.15, 23.0, align=True, ahead=0),
+    "low": _Strength(0.065, 24.0, align=False, ahead=0),
+    "high": _Strength(0.15, 25.0, align=True, ahead=0),
     "best": _Strength(0.095, 32.0, align=True, ahead=5),
 }
 
