@@ -60,6 +60,7 @@ def command(
     if models:
         _models(models, given, as_json)
         return
+    shared.take_threads()
     from streammatte.bench import compare, measure
 
     options = shared.fill(config, given)

@@ -11,7 +11,7 @@ import click
 
 from streammatte.config import SIZE_RANGE, VideoOptions, load_preset, parse_box, parse_size
 
-__all__ = ["SIZE", "common", "controls", "encoding", "fill", "matting", "set_up_logging"]
+__all__ = ["SIZE", "common", "controls", "encoding", "fill", "matting", "set_up_logging", "take_threads"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -173,6 +173,16 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+
+
+def take_threads() -> None:
+    """One OpenCV thread: the stages have threads of their own, and a pool costs more than it gives on small mattes.
+
+    For the command line's own process only; an embedder's is left as it is.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
 
 
 def set_up_logging(level: str) -> None:

@@ -58,6 +58,7 @@ def command(
     streammatte video *.mp4 --out-dir done/ --bg "#203040"
     """
     shared.set_up_logging(log_level)
+    shared.take_threads()
     options = shared.fill(config, given)
     if snapshot is not None:
         return _snapshot(files, options, snapshot, as_json)

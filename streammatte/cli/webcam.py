@@ -68,6 +68,7 @@ def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> 
     streammatte webcam --camera clip.mp4 --record out.mp4 --bg blur
     """
     shared.set_up_logging(log_level)
+    shared.take_threads()
     given["backgrounds"] = given["backgrounds"] or None
     given["adaptive"] = None if given["adaptive"] is None else given["adaptive"] == "on"
     with _signals() as received:
