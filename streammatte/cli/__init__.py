@@ -70,7 +70,7 @@ def main(args: list[str] | None = None) -> None:
     except StreammatteError as error:
         _explain(str(error))
         code = error.exit_code
-    except Exception as error:  # noqa: BLE001 - the door to the user: whatever comes becomes one line
+    except Exception as error:
         _explain(f"unexpected {type(error).__name__}: {error}; --log-level debug shows where")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
