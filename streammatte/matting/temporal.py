@@ -26,6 +26,12 @@ _CUT = 40.0
 _MOST_KEPT = 0.95
 """Upper end of a share, however short the time between two frames: the weight s / (1 - s) stays finite."""
 
+_COSTS = np.arange(256)
+"""Every mismatch that a pixel can have, levels."""
+
+_NOTHING = np.zeros(256, np.float32)
+"""The shares of a matte that has no past."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Strength:
@@ -163,17 +169,14 @@ class Smoother:
                     waiting.alpha, waiting.past, waiting.cost, waiting.share, later, onward.cost, share
                 )  # fmt: skip
             future = blend_held(waiting.alpha, later, onward.cost, share)
-        return self._waiting.popleft().steadied
+        # A copy: whoever takes it may write to it, and the recursion goes on from here.
+        return self._waiting.popleft().steadied.copy()
 
     def _shares(self, step: float) -> F32:
         """The share of what was held at every cost, after ``step`` seconds."""
         kept = min(math.exp(-step / self._strength.time_constant), _MOST_KEPT)
         shares: F32 = (kept * np.exp(-((_COSTS / self._strength.tolerance) ** 2))).astype(np.float32)
         return shares
-
-
-_COSTS = np.arange(256)
-_NOTHING = np.zeros(256, np.float32)
 
 
 def _is_cut(before: Look, look: Look) -> bool:
