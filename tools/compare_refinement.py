@@ -3,7 +3,7 @@
     python tools/compare_refinement.py FOLDER [--every N] [--sizes 720,1080]
 
 FOLDER has NAME/frames.mp4 and NAME/alpha.mkv. Pictures and truths are scaled to the wanted short side first. Printed
-are MAD x 1000 in the band (7 pixels around 0.02 < alpha < 0.98), Grad / 1000, both with their change against bilinear, and
+are MAD x 1000 in the band (7 pixels around 0.02 < alpha < 0.98), Grad / 1000, their change against bilinear, and
 the median milliseconds of a frame on one core.
 """
 

@@ -12,6 +12,8 @@ runs at the frame's (``kernels.blend``).
 
 from __future__ import annotations
 
+import threading
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +32,10 @@ gave the lowest error (-46 % against none); this one still bridges a soft edge o
 
 _NARROW = 1
 """Radius of the second blur in cells: a larger one loses the hair's own variation (radius 2: -40 %, 3: -34 %)."""
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""PyMatting's kernels are parallel, and numba's simplest thread pool must not be entered from two threads at once."""
 
 
 def estimate_small(planes: tuple[U8, ...], alpha: F32) -> tuple[PlaneEstimate, ...]:
@@ -67,7 +73,8 @@ def estimate_multilevel(planes: tuple[U8, ...], alpha: F32) -> tuple[PlaneEstima
     from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
 
     picture = np.stack(planes, axis=2) * (1 / 255)
-    found = estimate_foreground_ml(picture, np.asarray(alpha, np.float64), return_background=True)
+    with _ONE_AT_A_TIME:
+        found = estimate_foreground_ml(picture, np.asarray(alpha, np.float64), return_background=True)
     fore, back = (np.asarray(layer * 255, np.float32) for layer in found)
     return tuple(
         (np.ascontiguousarray(fore[..., plane]), np.ascontiguousarray(back[..., plane])) for plane in range(len(planes))
