@@ -9,6 +9,8 @@ from films import make_film
 
 import streammatte
 from streammatte.errors import ConfigError
+from streammatte.live.build import _initial
+from streammatte.live.options import LiveOptions
 from streammatte.matting.temporal import Smoother
 
 SIZE = (72, 128)
@@ -231,6 +233,14 @@ def test_a_matte_of_best_lies_on_its_own_frame(tmp_path, batch):
         np.testing.assert_array_equal(a.frame.planes[0], b.frame.planes[0])
         np.testing.assert_array_equal(a.small_planes[0], b.small_planes[0])
     assert np.mean([np.abs(a.small_alpha - b.small_alpha).mean() for a, b in zip(raw, best, strict=True)]) < 0.05
+
+
+def test_a_camera_that_asks_for_best_gets_high_and_is_told(caplog):
+    assert _initial(LiveOptions(smooth="best")).smooth == "high"
+    assert "high" in caplog.text
+    caplog.clear()
+    assert _initial(LiveOptions(smooth="low")).smooth == "low"
+    assert not caplog.text
 
 
 def test_unknown_mode_is_refused():
