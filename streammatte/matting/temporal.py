@@ -51,7 +51,7 @@ class _Strength:
 # further and raise MAD: the matte lags behind whoever moves.
 _STRENGTHS = {
     "low": _Strength(0.065, 24.0, align=False, ahead=0),
-    "high": _Strength(0.15, 25.0, align=True, ahead=0),
+    "high": _Strength(0.15, 22.0, align=True, ahead=0),
     "best": _Strength(0.095, 32.0, align=True, ahead=5),
 }
 
