@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -9,6 +10,10 @@ import pytest
 
 from streammatte.config import VideoOptions
 from streammatte.errors import ConfigError
+from streammatte.frames import Frame, Layout
+from streammatte.live.matting import LiveMatter, Rung
+from streammatte.live.settings import SettingsBoard
+from streammatte.matting import ChromaKey
 from streammatte.matting.controls import ControlSettings, MatteControls
 from streammatte.matting.islands import IslandFilter
 
@@ -202,6 +207,28 @@ def test_wrong_values_are_refused_with_what_is_allowed(given, said):
 def test_a_preset_writes_a_box_as_text_or_as_a_list():
     assert VideoOptions.build({"keep_box": [1, 2, 30, 40]}).keep_box == (1, 2, 30, 40)
     assert VideoOptions.build({"keep_box": "1,2,30,40"}).keep_box == (1, 2, 30, 40)
+
+
+def test_a_live_session_takes_controls_while_it_runs():
+    board = SettingsBoard(["blur"])
+    assert board.apply({"edge": -2, "largest_person": True}).edge == -2.0
+    for patch, said in [
+        ({"edge": 9}, "--edge must be -5 to 5"),
+        ({"black_point": 0.9, "white_point": 0.5}, "must lie below"),
+        ({"gamma": True}, "gamma must be a number"),
+        ({"feather": "wide"}, "feather must be a number"),
+        ({"largest_person": 1}, "largest_person must be true or false"),
+    ]:
+        before = board.current
+        with pytest.raises(ConfigError, match=said):
+            board.apply(patch)
+        assert board.current is before
+    key = ChromaKey()
+    controls = MatteControls(ControlSettings(keep_box=(0, 0, 9, 9)))
+    matter = LiveMatter([Rung(512, key, None, controls)])
+    picture = np.full((90, 160, 3), 200, np.uint8)
+    matter.process(Frame((picture,), Layout.RGB, 0, Fraction(1, 30)), board.current, 0)
+    assert controls.settings == ControlSettings(edge=-2.0, largest_person=True, keep_box=(0, 0, 9, 9))
 
 
 def run(*arguments):

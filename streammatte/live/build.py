@@ -19,7 +19,7 @@ from streammatte.live.options import LiveOptions
 from streammatte.live.pipeline import LivePipeline
 from streammatte.live.scenes import Scene, Scenes
 from streammatte.live.server import LocalServer, parse_address
-from streammatte.live.settings import SMOOTHING, LiveSettings, SettingsBoard, press
+from streammatte.live.settings import CONTROLS, SMOOTHING, LiveSettings, SettingsBoard, press
 from streammatte.live.status import LiveStatus
 from streammatte.sources.live import open_live_source
 from streammatte.stages import Sink, Source
@@ -131,10 +131,11 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
     for size in ladder(longest) if options.adaptive else (longest,):
         engine = build_engine(info, replace(options, size=size, batch=1), throughput=False)
         smoother = Smoother(_causal(options.smooth))
+        controls = MatteControls(settings)
         matter = NetworkMatter(
-            engine, Preparer(engine.input_size), smoother, Refiner(options.refine), controls=MatteControls(settings)
+            engine, Preparer(engine.input_size), smoother, Refiner(options.refine), controls=controls
         )
-        rungs.append(Rung(size, matter, smoother))
+        rungs.append(Rung(size, matter, smoother, controls))
     return LiveMatter(rungs, idle_fps=options.idle_fps)
 
 
@@ -143,7 +144,8 @@ def _initial(options: LiveOptions) -> LiveSettings:
         _log.warning(
             "--smooth %s looks ahead, which a camera cannot; using %s", options.smooth, _causal(options.smooth)
         )
-    return LiveSettings(smooth=_causal(options.smooth), mirror=options.mirror)
+    controls = {name: getattr(options, name) for name in CONTROLS}
+    return LiveSettings(smooth=_causal(options.smooth), mirror=options.mirror, **controls)
 
 
 def _causal(smooth: str) -> str:

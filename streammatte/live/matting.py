@@ -14,7 +14,7 @@ import numpy as np
 from streammatte.errors import ModelError
 from streammatte.frames import Frame, Matte, StreamInfo, plane_shapes
 from streammatte.live.adaptive import AdaptiveController
-from streammatte.live.settings import LiveSettings
+from streammatte.live.settings import CONTROLS, LiveSettings
 from streammatte.live.stillness import Stillness
 from streammatte.stages import Matter
 
@@ -44,13 +44,20 @@ class Switch(Protocol):
     def reset(self) -> None: ...
 
 
+class Adjustable(Protocol):
+    """Controls of the matte's shape, whose settings (a dataclass) can be replaced."""
+
+    settings: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A matter compiled for one size, and its smoother."""
+    """A matter compiled for one size, its smoother and its controls."""
 
     size: int
     matter: Matter
     smoother: Switch | None = None
+    controls: Adjustable | None = None
 
 
 def blank_frame(info: StreamInfo, margin: int = 0) -> Frame:
@@ -127,6 +134,9 @@ class LiveMatter:
         if rung.smoother is not None and rung.smoother.mode != settings.smooth:
             rung.smoother.mode = settings.smooth
             rung.smoother.reset()
+        if rung.controls is not None:
+            wanted = {name: getattr(settings, name) for name in CONTROLS}
+            rung.controls.settings = replace(rung.controls.settings, **wanted)
         matte = self._run(rung, frame)
         self._last_run = now
         spent = self._clock() - now

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from streammatte.config import MatteOptions
 from streammatte.errors import ConfigError
 
-__all__ = ["KEYS", "SMOOTHING", "LiveSettings", "SettingsBoard", "press"]
+__all__ = ["CONTROLS", "KEYS", "SMOOTHING", "LiveSettings", "SettingsBoard", "press"]
 
 SMOOTHING = ("off", "low", "high")
 """Values of ``smooth``, in the order in which the key ``s`` walks through them."""
+
+CONTROLS = ("edge", "feather", "gamma", "black_point", "white_point", "min_area", "largest_person")
+"""Settings of the matte's shape: named, meant and limited as the options."""
 
 KEYS = {
     "b": "next background",
@@ -37,6 +41,13 @@ class LiveSettings:
     mirror: bool = False  # left and right changed over, the background excepted
     hold: bool = False  # the hold picture instead of the camera
     quit: bool = False  # end the session
+    edge: float = 0.0
+    feather: float = 0.0
+    gamma: float = 1.0
+    black_point: float = 0.0
+    white_point: float = 1.0
+    min_area: float = 0.03
+    largest_person: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -81,8 +92,10 @@ class SettingsBoard:
         """
         checked = {name: self._check(name, value) for name, value in patch.items()}
         with self._lock:
-            self._current = replace(self._current, **checked)
-            return self._current
+            changed = replace(self._current, **checked)
+            MatteOptions(**{name: getattr(changed, name) for name in CONTROLS})
+            self._current = changed
+            return changed
 
     def _check(self, name: str, value: Any) -> Any:
         if name == "background":
@@ -94,6 +107,10 @@ class SettingsBoard:
         if name not in {field.name for field in fields(LiveSettings)}:
             known = ", ".join(field.name for field in fields(LiveSettings))
             raise ConfigError(f"unknown setting {_short(name)}; known are {known}")
+        if name in CONTROLS and name != "largest_person":
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ConfigError(f"{name} must be a number; got {_short(value)}")
+            return float(value)
         if not isinstance(value, bool):
             raise ConfigError(f"{name} must be true or false; got {_short(value)}")
         return value
