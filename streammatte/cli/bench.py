@@ -58,7 +58,7 @@ def command(
     """
     shared.set_up_logging(log_level)
     if models:
-        _models(models, given, as_json)
+        _models(models, given, as_json, rounds)
         return
     shared.take_threads()
     from streammatte.bench import compare, measure
@@ -144,7 +144,7 @@ def _draw(results: list[BenchResult], path: Path) -> None:
     click.echo(f"wrote {path}", err=True)
 
 
-def _models(names: str, given: dict[str, Any], as_json: bool) -> None:
+def _models(names: str, given: dict[str, Any], as_json: bool, repeats: int) -> None:
     from streammatte.bench_models import model_table, print_table
 
     engine = given.get("engine") or "auto"
@@ -155,6 +155,7 @@ def _models(names: str, given: dict[str, Any], as_json: bool) -> None:
         precision=given.get("precision") or "auto",
         device=given.get("device") or "auto",
         threads=given.get("threads") or 0,
+        repeats=repeats,
     )
     if as_json:
         click.echo(json.dumps(rows))
