@@ -245,11 +245,17 @@ def _operations(network: Any, inputs: tuple[Any, ...]) -> int:
     import paddle
     from paddle import nn
 
+    from streammatte.zoo.spectral import SpectralConv
+
     counted = [0]
 
     def convolution(layer: Any, _: Any, out: Any) -> None:
         taps = int(np.prod(layer.weight.shape[1:])) if isinstance(layer, nn.Conv2D) else _transposed_taps(layer)
         counted[0] += int(np.prod(out.shape)) * (taps + (layer.bias is not None))
+
+    def spectral(layer: Any, _: Any, out: Any) -> None:
+        taken = layer.weight_orig.shape[0 if layer.transposed else 1]
+        counted[0] += int(np.prod(out.shape)) * int(taken) * int(np.prod(layer.weight_orig.shape[2:]))
 
     def normalisation(_: Any, given: Any, __: Any) -> None:
         counted[0] += 2 * int(np.prod(given[0].shape))
@@ -266,6 +272,7 @@ def _operations(network: Any, inputs: tuple[Any, ...]) -> int:
 
     rules = (
         ((nn.Conv2D, nn.Conv2DTranspose), convolution),
+        ((SpectralConv,), spectral),
         ((nn.BatchNorm2D, nn.BatchNorm), normalisation),
         ((nn.Linear,), linear),
         ((nn.AvgPool2D,), pooling),

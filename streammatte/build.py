@@ -9,11 +9,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streammatte.config import SIZE_RANGE, MatteOptions, VideoOptions, network_size
+from streammatte.config import SIZE_RANGE, MatteOptions, VideoOptions
 from streammatte.errors import ConfigError
 from streammatte.frames import StreamInfo
 from streammatte.outputs import Outputs
 from streammatte.pipeline import Pipeline
+from streammatte.sizes import Fit, fit_to
 from streammatte.stages import Engine, Matter, Sink, Source
 from streammatte.stats import Progress
 
@@ -29,7 +30,7 @@ __all__ = [
     "build_outputs",
     "build_pipeline",
     "build_source",
-    "input_size",
+    "input_fit",
     "resolve_background",
 ]
 
@@ -53,15 +54,18 @@ def build_source(spec: str | Path, options: VideoOptions) -> Source:
     )
 
 
-def input_size(info: StreamInfo, options: MatteOptions) -> tuple[int, int]:
-    """(height, width) of the network's input for frames of this description. Raises ModelError, ConfigError."""
+def input_fit(info: StreamInfo, options: MatteOptions) -> Fit:
+    """At which size the network sees frames of this description. Raises ModelError, ConfigError."""
     from streammatte.zoo.resolve import resolve
 
     files = resolve(options.model)
     if files.rule.trimap:
         raise ConfigError(f"{options.model} needs a trimap with every picture; for films take a network without one")
+    if files.rule.fixed is not None:
+        return Fit(files.rule.fixed, files.rule.fixed)
     side = options.size or min(max(files.rule.size), SIZE_RANGE[1])
-    return network_size(info.width, info.height, side, float(info.sample_aspect_ratio), files.multiple)
+    aspect = float(info.sample_aspect_ratio)
+    return fit_to(info.width, info.height, side, pixel_aspect=aspect, multiple=files.multiple)
 
 
 def build_engine(info: StreamInfo, options: MatteOptions, *, throughput: bool = True) -> Engine:
@@ -71,7 +75,7 @@ def build_engine(info: StreamInfo, options: MatteOptions, *, throughput: bool = 
     """
     from streammatte.engines import open_engine
 
-    height, width = input_size(info, options)
+    height, width = input_fit(info, options).padded
     engine = open_engine(
         options.model,
         engine=options.engine,
@@ -99,10 +103,10 @@ def build_matter(
 
     controls = ControlSettings.of(options)
     controls.check(info.width, info.height)
-    engine = engine or build_engine(info, options, throughput=throughput)
+    size = input_fit(info, options)
     return NetworkMatter(
-        engine,
-        Preparer(engine.input_size),
+        engine or build_engine(info, options, throughput=throughput),
+        Preparer(size.content, size.padded),
         Smoother(options.smooth),
         Refiner(options.refine),
         controls=MatteControls(controls),

@@ -11,12 +11,8 @@ from typing import Any, Self
 
 from streammatte.errors import ConfigError
 
-__all__ = ["MatteOptions", "VideoOptions", "list_presets", "load_preset", "network_size"]
+__all__ = ["MatteOptions", "VideoOptions", "list_presets", "load_preset"]
 
-SIDE_MULTIPLE = 32
-"""Sides of the network's input are multiples of this (its deepest features are 32 times smaller)."""
-MIN_SHORT_SIDE = 64
-"""Shortest side the pyramid pooling still has a cell for."""
 SIZE_RANGE = (192, 2048)
 """Long sides that --size takes."""
 
@@ -159,32 +155,6 @@ def parse_box(text: str | list[int]) -> tuple[int, int, int, int]:
     if min(x, y) < 0 or min(width, height) < 1:
         raise ConfigError(f"a box needs a corner of 0,0 or more and sides of 1 or more; got {x},{y},{width},{height}")
     return x, y, width, height
-
-
-def network_size(
-    width: int, height: int, long_side: int, pixel_aspect: float = 1.0, multiple: int = SIDE_MULTIPLE
-) -> tuple[int, int]:
-    """(height, width) of the network's input for a picture: its displayed aspect kept, both sides multiples of 32.
-
-    Parameters
-    ----------
-    width, height : int
-        Of the picture, in stored pixels.
-    long_side : int
-        Wanted long side.
-    pixel_aspect : float
-        Width of a pixel by its height.
-    multiple : int
-        Of another network.
-    """
-    shown = width * pixel_aspect
-    scale = long_side / max(shown, height)
-
-    def fit(side: float) -> int:
-        rounded = round(side * scale / multiple) * multiple
-        return max(MIN_SHORT_SIDE, multiple, rounded)
-
-    return fit(height), fit(shown)
 
 
 def list_presets() -> list[str]:

@@ -1,26 +1,9 @@
-"""Options, presets and the network's size."""
+"""Options and presets."""
 
 import pytest
 
-from streammatte.config import VideoOptions, list_presets, load_preset, network_size
+from streammatte.config import VideoOptions, list_presets, load_preset
 from streammatte.errors import ConfigError
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "aspect", "long_side", "expected"),
-    [
-        (1280, 720, 1.0, 512, (288, 512)),
-        (1920, 1080, 1.0, 512, (288, 512)),
-        (1080, 1920, 1.0, 512, (512, 288)),
-        (640, 480, 1.0, 512, (384, 512)),
-        (700, 700, 1.0, 512, (512, 512)),
-        (720, 576, 64 / 45, 512, (288, 512)),
-        (3000, 100, 1.0, 512, (64, 512)),
-        (1280, 720, 1.0, 200, (128, 192)),
-    ],
-)
-def test_network_size_keeps_the_displayed_aspect(width, height, aspect, long_side, expected):
-    assert network_size(width, height, long_side, aspect) == expected
 
 
 def test_command_line_beats_preset_beats_default():

@@ -59,8 +59,8 @@ def store(tmp_path, monkeypatch):
 # Sizes
 
 
-def files(multiple=32, *steps):
-    return ModelFiles("net", multiple=multiple, rule=InputRule(steps=tuple(SizeStep(*step) for step in steps)))
+def files(*steps):
+    return ModelFiles("net", rule=InputRule(steps=tuple(SizeStep(*step) for step in steps)))
 
 
 def test_sizes_follow_the_rule_and_the_limit():
@@ -68,14 +68,14 @@ def test_sizes_follow_the_rule_and_the_limit():
     assert fit(6000, 4000, human, 2048).padded == (1408, 2048)
     assert fit(6000, 4000, human, 1024).padded == (768, 1024)
     assert fit(600, 400, human, 2048).padded == (512, 640), "small pictures are not enlarged"
-    limited = files(32, ("limit_short", (None, 512)), ("multiple", (32,)))
+    limited = files(("limit_short", (None, 512)), ("multiple", (32,)))
     assert fit(3000, 2000, limited, 2048).padded == (512, 768)
-    assert fit(3000, 2000, files(32, ("fixed", (512, 640))), 2048).content == (512, 640)
+    assert fit(3000, 2000, files(("fixed", (512, 640))), 2048).content == (512, 640)
 
 
 @pytest.mark.parametrize("width,height", [(1, 1), (3, 5), (4000, 7), (7, 4000), (333, 517), (2049, 1001)])
 def test_sizes_hold_the_multiple_and_the_aspect(width, height):
-    found = fit(width, height, files(64, ("limit_long", (None, 640)), ("multiple", (96,))), 2048)
+    found = fit(width, height, files(("limit_long", (None, 640)), ("multiple", (192,))), 2048)
     assert all(side % 192 == 0 for side in found.padded)
     assert all(inner <= outer for inner, outer in zip(found.content, found.padded, strict=True))
     assert min(found.content) >= 64

@@ -39,6 +39,45 @@ def test_exif_orientation_in_every_format(tmp_path, suffix, orientation):
     assert np.abs(rgb.astype(int) - UPRIGHT).max() <= (12 if suffix == "jpg" else 0)
 
 
+def heic(path, rgb, **options):
+    """A photograph as telephones store it; chroma at half size, so colours at hard edges are not exact."""
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    Image.fromarray(rgb).save(path, quality=95, **options)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_heic_is_turned_once(tmp_path, orientation):
+    # the file says it twice: in its own boxes, which the decoder obeys, and in EXIF
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    rgb, alpha = read_still(heic(tmp_path / "a.heic", turned_for(orientation), exif=exif.tobytes()))
+    assert alpha is None
+    assert rgb.shape == UPRIGHT.shape
+    assert np.abs(rgb.astype(int) - UPRIGHT).mean() < 6
+
+
+def test_heic_with_alpha_and_with_more_than_8_bits(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    see_through = np.dstack([UPRIGHT, np.full(UPRIGHT.shape[:2], 255, np.uint8)])
+    see_through[:16, :, 3] = 0
+    _, alpha = read_still(heic(tmp_path / "a.heic", see_through))
+    assert alpha is not None
+    assert (alpha[:12].max(), alpha[-12:].min()) == (0, 255)
+    deep = UPRIGHT.astype(np.uint16) * 257
+    heif.from_bytes("RGB;16", UPRIGHT.shape[1::-1], deep.tobytes()).save(tmp_path / "deep.heic", quality=95)
+    rgb, _ = read_still(tmp_path / "deep.heic")
+    assert np.abs(rgb.astype(int) - UPRIGHT).mean() < 6
+
+
+def test_a_heic_that_breaks_off_is_refused(tmp_path):
+    path = heic(tmp_path / "a.heic", UPRIGHT)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnsupportedSourceError, match="damaged"):
+        read_still(path)
+
+
 def test_orientation_of_16_bit_pictures(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -19,7 +19,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streammatte.config import network_size
 from streammatte.engines import open_engine
 from streammatte.evaluation import grad
 from streammatte.frames import F32, U8, Frame, Layout
@@ -27,6 +26,7 @@ from streammatte.kernels.refine import apply_models, mean_models, solve_models
 from streammatte.kernels.rows import frame_taps
 from streammatte.matting.prepare import Preparer, resize_plane
 from streammatte.matting.refine import Refiner, enlarge
+from streammatte.sizes import fit_to
 from streammatte.sources import open_source
 
 Way = Callable[["Case"], U8]
@@ -68,15 +68,15 @@ def cases(folder: Path, every: int, short: int) -> Iterator[Case]:
     """Every so many frames of every film."""
     for film in sorted(path for path in folder.iterdir() if (path / "alpha.mkv").is_file()):
         pictures, truths = (open_source(film / name, tracks=False) for name in ("frames.mp4", "alpha.mkv"))
-        size = network_size(pictures.info.width, pictures.info.height, 512)
-        engine, preparer = open_engine(size=size, throughput=False), Preparer(size)
+        size = fit_to(pictures.info.width, pictures.info.height, 512)
+        engine, preparer = open_engine(size=size.padded, throughput=False), Preparer(size.content, size.padded)
         for number, (picture, truth) in enumerate(zip(pictures.frames(), truths.frames(), strict=True)):
             if number % every:
                 continue
             frame = _scaled(picture, short)
-            image = np.empty((1, *size, 3), np.uint8)
+            image = np.empty((1, *size.padded, 3), np.uint8)
             planes = preparer.prepare(frame, image[0])
-            small = engine.submit(image).result()[0].copy()
+            small = preparer.crop(engine.submit(image).result()[0]).copy()
             alpha = resize_plane(np.ascontiguousarray(truth.planes[0]), (frame.height, frame.width))
             yield Case(film.name, frame, planes, small, alpha)
         for opened in (engine, pictures, truths):

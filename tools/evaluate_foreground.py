@@ -25,13 +25,13 @@ from streammatte.compositing.backgrounds import Original
 from streammatte.compositing.compositor import StreamCompositor
 from streammatte.compositing.despill import SCREENS, edge_weights
 from streammatte.compositing.foreground import estimate_multilevel, estimate_small
-from streammatte.config import network_size
 from streammatte.engines import open_engine
 from streammatte.frames import F32, U8, Frame, Layout, Matte
 from streammatte.kernels.blend import PlaneEstimate, foreground_plane
 from streammatte.kernels.fusion import fuse, premultiply
 from streammatte.matting.prepare import Preparer, resize_plane
 from streammatte.matting.refine import Refiner
+from streammatte.sizes import fit_to
 
 Estimator = Callable[[tuple[U8, ...], F32], tuple[PlaneEstimate, ...]]
 
@@ -69,13 +69,14 @@ class Network:
 
     def __call__(self, picture: U8) -> tuple[U8, F32]:
         """The matte at the picture's size and at the network's."""
-        size = network_size(picture.shape[1], picture.shape[0], 512)
-        if size not in self._engines:
-            self._engines[size] = open_engine(size=size, throughput=False)
-        image = np.empty((1, *size, 3), np.uint8)
+        size = fit_to(picture.shape[1], picture.shape[0], 512)
+        if size.padded not in self._engines:
+            self._engines[size.padded] = open_engine(size=size.padded, throughput=False)
+        image = np.empty((1, *size.padded, 3), np.uint8)
         frame = Frame((picture,), Layout.RGB, 0, Fraction(1))
-        planes = Preparer(size).prepare(frame, image[0])
-        small: F32 = self._engines[size].submit(image).result()[0].copy()  # type: ignore[attr-defined]
+        preparer = Preparer(size.content, size.padded)
+        planes = preparer.prepare(frame, image[0])
+        small = preparer.crop(self._engines[size.padded].submit(image).result()[0]).copy()  # type: ignore[attr-defined]
         return Refiner("fast").refine(small, frame, planes), small
 
 
@@ -95,7 +96,7 @@ def cases(folder: Path, limit: int, network: Network | None, screen: str | None)
 
 
 def _shrunk(truth: U8) -> F32:
-    height, width = network_size(truth.shape[1], truth.shape[0], 512)
+    height, width = fit_to(truth.shape[1], truth.shape[0], 512).content
     small = cv2.resize(truth, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) / np.float32(255)
 

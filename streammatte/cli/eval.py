@@ -16,6 +16,7 @@ from streammatte.cli import options as shared
 from streammatte.config import VideoOptions
 from streammatte.errors import ConfigError, SinkError, UnsupportedSourceError
 from streammatte.frames import U8, Frame, Matte, StreamInfo
+from streammatte.sizes import Fit
 
 __all__ = ["command"]
 
@@ -136,7 +137,7 @@ class _Maker:
     def __init__(self, options: VideoOptions) -> None:
         self._options = options
         self._stills = replace(options, smooth="off")
-        self._matters: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._matters: OrderedDict[Fit, Any] = OrderedDict()
         self._compositor: Any = None
         self.ran: dict[str, str] = {}
 
@@ -193,10 +194,10 @@ class _Maker:
         return matter
 
     def _matter(self, frame: Frame) -> Any:
-        from streammatte.build import build_matter, input_size
+        from streammatte.build import build_matter, input_fit
 
         info = StreamInfo(frame.width, frame.height, frame.layout, frame.time_base, color=frame.color)
-        size = input_size(info, self._stills)
+        size = input_fit(info, self._stills)
         if size not in self._matters:
             if len(self._matters) == KEPT_NETWORKS:
                 _close(self._matters.popitem(last=False)[1])

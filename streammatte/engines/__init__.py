@@ -71,7 +71,9 @@ def open_engine(
     if batch < 1 or threads < 0:
         raise ConfigError(f"batch must be 1 or more and threads 0 or more; got batch {batch}, threads {threads}")
     files = resolve(model)
-    if any(side < files.multiple or side % files.multiple for side in size):
+    if files.rule.fixed not in (None, size):
+        raise ConfigError(f"{files.name} takes {files.rule.fixed} (height, width) only; got {size}")
+    if files.rule.fixed is None and any(side < files.multiple or side % files.multiple for side in size):
         raise ConfigError(f"{files.name} takes heights and widths in multiples of {files.multiple}; got {size}")
     if trt and engine == "auto":
         engine = "paddle"

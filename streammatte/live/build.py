@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from streammatte.build import build_background, build_engine
+from streammatte.build import build_background, build_engine, input_fit
 from streammatte.compositing import StreamCompositor
 from streammatte.frames import StreamInfo
 from streammatte.live.adaptive import LADDER, ladder
@@ -21,6 +21,7 @@ from streammatte.live.scenes import Scene, Scenes
 from streammatte.live.server import LocalServer, parse_address
 from streammatte.live.settings import CONTROLS, SMOOTHING, LiveSettings, SettingsBoard, press
 from streammatte.live.status import LiveStatus
+from streammatte.sizes import Fit
 from streammatte.sources.live import open_live_source
 from streammatte.stages import Sink, Source
 
@@ -128,13 +129,17 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
     settings.check(info.width, info.height)
     rungs = []
     longest = options.size or LADDER[0]
+    seen: set[Fit] = set()
     for size in ladder(longest) if options.adaptive else (longest,):
-        engine = build_engine(info, replace(options, size=size, batch=1), throughput=False)
-        smoother = Smoother(_causal(options.smooth))
-        controls = MatteControls(settings)
-        matter = NetworkMatter(
-            engine, Preparer(engine.input_size), smoother, Refiner(options.refine), controls=controls
-        )
+        sized = replace(options, size=size, batch=1)
+        fit = input_fit(info, sized)
+        if fit in seen:
+            continue  # a network of one size
+        seen.add(fit)
+        engine = build_engine(info, sized, throughput=False)
+        smoother, controls = Smoother(_causal(options.smooth)), MatteControls(settings)
+        preparer = Preparer(fit.content, fit.padded)
+        matter = NetworkMatter(engine, preparer, smoother, Refiner(options.refine), controls=controls)
         rungs.append(Rung(size, matter, smoother, controls))
     return LiveMatter(rungs, idle_fps=options.idle_fps)
 

@@ -17,9 +17,11 @@ __all__ = ["NetworkMatter"]
 
 
 class Preparer(Protocol):
-    """Scales a frame to the network's input."""
+    """Scales a frame to the network's input, and finds its part of the network's matte."""
 
     def prepare(self, frame: Frame, out: U8) -> tuple[U8, ...]: ...
+
+    def crop(self, alpha: F32) -> F32: ...
 
 
 class Smoother(Protocol):
@@ -165,7 +167,8 @@ class NetworkMatter:
         mattes: list[Matte] = []
         for frame, planes, alpha in zip(batch.frames, batch.planes, alphas, strict=True):
             self._held_back.append((frame, planes))
-            mattes += self._pair(self._smoother.push(alpha, planes, frame.time, rgb=frame.layout is Layout.RGB))
+            own = self.preparer.crop(alpha)
+            mattes += self._pair(self._smoother.push(own, planes, frame.time, rgb=frame.layout is Layout.RGB))
         self._give_back(batch)
         return mattes
 

@@ -11,9 +11,10 @@ from streammatte.frames import ColorSpec, Frame, Layout
 from streammatte.kernels.color import rgb_matrix, yuv_to_rgb
 from streammatte.kernels.scale import shrink_by_area
 
-__all__ = ["Preparer", "resize_plane"]
+__all__ = ["Preparer", "extend", "resize_plane"]
 
 U8 = npt.NDArray[np.uint8]
+F32 = npt.NDArray[np.float32]
 
 _LINEAR_UP_TO = 1.34
 """Shrinking by at most this much is left to bilinear interpolation: its two taps a side still see every pixel."""
@@ -40,19 +41,33 @@ def resize_plane(plane: U8, size: tuple[int, int]) -> U8:
     return resized
 
 
+def extend(image: U8, size: tuple[int, int], out: U8 | None = None) -> U8:
+    """An image (H, W) or (H, W, C) uint8 in a larger (height, width), its last row and column repeated."""
+    bottom, right = size[0] - image.shape[0], size[1] - image.shape[1]
+    padded: U8 = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE, dst=out)
+    return padded
+
+
 class Preparer:
     """Scales frames to the network's input and turns them to RGB there; full-size RGB is never made.
 
     Parameters
     ----------
     size : (int, int)
-        Height and width of the network's input.
+        Height and width at which the network sees the frame.
+    padded : (int, int), optional
+        Height and width of the network's input where that is larger: the frame stands at its top left, its last column
+        and row are repeated beyond.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], padded: tuple[int, int] | None = None) -> None:
         if min(size) < 1:
             raise ConfigError(f"the network's size must be positive, got {size[1]}x{size[0]}; choose 192 to 2048")
         self.size = (int(size[0]), int(size[1]))
+        self.padded = padded or self.size
+        if self.padded[0] < self.size[0] or self.padded[1] < self.size[1]:
+            raise ConfigError(f"the network's input {self.padded} must hold the picture's {self.size}")
+        self._content = np.empty((*self.size, 3), np.uint8) if self.padded != self.size else None
         self._matrices: dict[tuple[ColorSpec, int], npt.NDArray[np.float64]] = {}
 
     def prepare(self, frame: Frame, out: U8) -> tuple[U8, ...]:
@@ -61,16 +76,34 @@ class Preparer:
         Parameters
         ----------
         frame : Frame
-        out : ndarray (h, w, 3) uint8, C-contiguous
-            Becomes RGB at the network's size.
+        out : ndarray (h, w, 3) uint8, C-contiguous, of the padded size
+            Becomes the network's input, RGB.
 
         Returns
         -------
-        tuple of ndarray (h, w) uint8
-            Y, U, V (R, G, B of RGB frames; one plane of GRAY ones) at the network's size.
+        tuple of ndarray (h', w') uint8
+            Y, U, V (R, G, B of RGB frames; one plane of GRAY ones) as the network sees the frame, without padding.
         """
-        if out.shape != (*self.size, 3) or out.dtype != np.uint8 or not out.flags.c_contiguous:
-            raise ValueError(f"out must be C-contiguous uint8 {(*self.size, 3)}, got {out.dtype} {out.shape}")
+        if out.shape != (*self.padded, 3) or out.dtype != np.uint8 or not out.flags.c_contiguous:
+            raise ValueError(f"out must be C-contiguous uint8 {(*self.padded, 3)}, got {out.dtype} {out.shape}")
+        if self._content is None:
+            return self._fill(frame, out)
+        planes = self._fill(frame, self._content)
+        extend(self._content, self.padded, out)
+        return planes
+
+    def crop(self, alpha: F32) -> F32:
+        """The part of the network's alpha (h, w) that belongs to the frame, C-contiguous; alpha may be smaller than
+        the input, by the same factor both ways.
+        """
+        if self._content is None:
+            return alpha
+        rows, columns = (
+            -(-side * given // padded) for side, given, padded in zip(self.size, alpha.shape, self.padded, strict=True)
+        )
+        return np.ascontiguousarray(alpha[:rows, :columns])
+
+    def _fill(self, frame: Frame, out: U8) -> tuple[U8, ...]:
         small = tuple(resize_plane(plane, self.size) for plane in frame.planes)
         if frame.layout is Layout.RGB:
             out[:] = small[0]

@@ -83,7 +83,7 @@ class StillMatter:
             return
         if (model in METHODS or files_of(model).rule.trimap) and not given:
             raise ConfigError(f"{model} needs a trimap: give --trimap FILE, or --auto-trimap R to have one made")
-        if given and model not in METHODS and not files_of(model).rule.trimap and not model.endswith((".onnx", ".xml")):
+        if given and model not in METHODS and not files_of(model).rule.trimap:
             raise ConfigError(
                 f"{model} takes no trimap; leave it out, or take --model {', '.join(METHODS)} or dim-vgg16"
             )

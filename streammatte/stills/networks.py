@@ -12,10 +12,11 @@ import numpy as np
 from streammatte.config import SIZE_RANGE
 from streammatte.engines import open_engine
 from streammatte.frames import F32, U8, Frame
-from streammatte.matting.prepare import Preparer
+from streammatte.matting.prepare import Preparer, extend
+from streammatte.sizes import Fit
 from streammatte.stages import Engine
 from streammatte.stills.options import StillOptions
-from streammatte.stills.sizes import Fit, fit
+from streammatte.stills.sizes import fit
 from streammatte.zoo.resolve import EMBEDDED, ModelFiles, resolve
 
 __all__ = ["ENGINES_KEPT", "Networks", "files_of"]
@@ -73,19 +74,15 @@ class Networks:
         """
         size = self._fit(model, frame)
         engine = self._engine(model, size.padded)
-        height, width = size.content
-        seen = np.empty((height, width, 3), np.uint8)
-        planes = Preparer(size.content).prepare(frame, seen)
-        images = _padded(seen, size)[None]
+        preparer = Preparer(size.content, size.padded)
+        images = np.empty((1, *size.padded, 3), np.uint8)
+        planes = preparer.prepare(frame, images[0])
         if trimap is None:
             pending = engine.submit(images)
         else:
-            small = cv2.resize(trimap, (width, height), interpolation=cv2.INTER_NEAREST)
-            pending = engine.submit(images, _padded(small, size)[None])
-        whole = pending.result()[0]
-        rows = -(-height * whole.shape[0] // size.padded[0])
-        columns = -(-width * whole.shape[1] // size.padded[1])
-        return np.ascontiguousarray(whole[:rows, :columns]), planes
+            small = cv2.resize(trimap, size.content[::-1], interpolation=cv2.INTER_NEAREST)
+            pending = engine.submit(images, extend(small, size.padded)[None])
+        return preparer.crop(pending.result()[0]), planes
 
     def close(self) -> None:
         """Release the engines."""
@@ -121,11 +118,3 @@ class Networks:
             log.info("%s: input %dx%d", model, size[1], size[0])
         self._engines.move_to_end(key)
         return self._engines[key]
-
-
-def _padded(image: U8, size: Fit) -> U8:
-    bottom, right = size.padded[0] - size.content[0], size.padded[1] - size.content[1]
-    if not bottom and not right:
-        return image
-    padded: U8 = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-    return padded

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["TRIMAP", "is_normalised", "needs_trimap", "normalised", "static"]
+from streammatte.zoo.rules import InputRule, SizeStep
+
+__all__ = ["TRIMAP", "is_normalised", "needs_trimap", "normalised", "read_rule", "static"]
 
 TRIMAP = "trimap"
 """Name of the second input of networks that need one."""
@@ -21,6 +25,31 @@ def is_normalised(model: Any) -> bool:
 def needs_trimap(model: Any) -> bool:
     """True where the graph (or compiled model) has a second input of that name."""
     return any(TRIMAP in port.names for port in model.inputs)
+
+
+@lru_cache(maxsize=32)
+def read_rule(path: Path, version: int) -> InputRule:
+    """What a graph's own inputs say: whether it needs a trimap, and its size where it takes one only.
+
+    ``version`` tells a file from one that stood there before. A graph that cannot be read says nothing here; who runs
+    it says why.
+    """
+    import openvino as ov
+
+    try:
+        model = ov.Core().read_model(str(path))
+    except RuntimeError:
+        return InputRule()
+    trimap = needs_trimap(model)
+    pictures = [port for port in model.inputs if TRIMAP not in port.names]
+    shape = pictures[0].get_partial_shape() if pictures else None
+    if shape is None or shape.rank.is_dynamic or shape.rank.get_length() != 4:
+        return InputRule(trimap=trimap)
+    sides = [shape[axis] for axis in ((1, 2) if is_normalised(model) else (2, 3))]
+    if any(side.is_dynamic for side in sides):
+        return InputRule(trimap=trimap)
+    height, width = (side.get_length() for side in sides)
+    return InputRule(size=(height, width), trimap=trimap, steps=(SizeStep("fixed", (height, width)),))
 
 
 def static(model: Any, shape: Sequence[int]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import streammatte
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
+from streammatte.sizes import SIDE_MULTIPLE
 from streammatte.zoo.rules import InputRule, read_deploy
 
 __all__ = ["EMBEDDED", "ModelFiles", "match_name", "resolve"]
@@ -33,8 +35,6 @@ class ModelFiles:
     name : str
     graphs : mapping
         ``float`` and, where there is one, ``int8``: what OpenVINO reads, an ``.xml``, ``.onnx`` or ``.pdmodel``.
-    multiple : int
-        What the sides of its input must be multiples of.
     mean, std : three floats
         Of RGB in [0, 1]; used where the graph does not normalise by itself.
     program, params : Path, optional
@@ -49,7 +49,6 @@ class ModelFiles:
 
     name: str
     graphs: Mapping[str, Path] = field(default_factory=dict)
-    multiple: int = 32
     mean: tuple[float, ...] = _HALF
     std: tuple[float, ...] = _HALF
     program: Path | None = None
@@ -57,6 +56,11 @@ class ModelFiles:
     weights: Path | None = None
     architecture: str | None = None
     rule: InputRule = field(default_factory=InputRule)
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of its input must be multiples of."""
+        return math.lcm(SIDE_MULTIPLE, self.rule.multiple)
 
 
 def resolve(model: str) -> ModelFiles:
@@ -94,11 +98,12 @@ def resolve(model: str) -> ModelFiles:
     if path.suffix in WEIGHT_SUFFIXES:
         return _weights(path, network if given else None)
     if path.suffix in PROGRAM_SUFFIXES:
-        return _program(path, path.with_suffix(".pdiparams"), path.stem, InputRule())
+        files = _program(path, path.with_suffix(".pdiparams"), path.stem, InputRule())
+        return replace(files, rule=_told_by(path)) if files.graphs else files
     if path.suffix not in GRAPH_SUFFIXES:
         known = ", ".join((*GRAPH_SUFFIXES, *PROGRAM_SUFFIXES, *WEIGHT_SUFFIXES))
         raise ModelError(f"a model file must be one of {known}, or a folder with an exported model; got {model}")
-    return ModelFiles(path.stem, {"float": path})
+    return _graph(path)
 
 
 def match_name(path: Path) -> str | None:
@@ -108,6 +113,17 @@ def match_name(path: Path) -> str | None:
     stem = path.stem.replace("_", "-").lower()
     fitting = [name for name in names() if stem.startswith(name.replace("_", "-").lower())]
     return max(fitting, key=len, default=None)
+
+
+def _graph(path: Path) -> ModelFiles:
+    return ModelFiles(path.stem, {"float": path}, rule=_told_by(path))
+
+
+def _told_by(path: Path) -> InputRule:
+    """The rule of a graph that comes with no other word than itself."""
+    from streammatte.zoo.graph import read_rule
+
+    return read_rule(path, path.stat().st_mtime_ns)
 
 
 def _embedded(name: str) -> ModelFiles:

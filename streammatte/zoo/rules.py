@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,27 @@ class InputRule:
     trimap: bool = False
     steps: tuple[SizeStep, ...] = (SizeStep("limit_short", (None, 512)), SizeStep("multiple", (32,)))
 
+    @property
+    def fixed(self) -> tuple[int, int] | None:
+        """(height, width) where the network takes no other."""
+        return next((step.apply(1, 1) for step in self.steps if step.kind == "fixed"), None)
+
+    @property
+    def multiple(self) -> int:
+        """What both sides must be multiples of."""
+        return math.lcm(*(int(step.values[0] or 1) for step in self.steps if step.kind == "multiple"))
+
     def size_for(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the network's input for a picture of these sides."""
+        """(height, width) of the network's input for a picture of these sides, made by resizing alone."""
         for step in self.steps:
             height, width = step.apply(height, width)
         return height, width
+
+    def sides_for(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the picture as the network should see it, before its sides become multiples."""
+        return replace(self, steps=tuple(step for step in self.steps if step.kind != "multiple")).size_for(
+            height, width
+        )
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], where: str) -> InputRule:
