@@ -10,7 +10,7 @@ import openvino as ov
 
 from streammatte.cache import user_cache_dir
 from streammatte.errors import ModelError
-from streammatte.zoo.graph import TRIMAP, is_normalised, normalised, static
+from streammatte.zoo.graph import TRIMAP, check_alpha, is_normalised, normalised, static
 from streammatte.zoo.resolve import ModelFiles
 
 __all__ = ["compile_cached", "first_line", "read_static"]
@@ -39,6 +39,10 @@ def read_static(core: ov.Core, files: ModelFiles, graph: Path, shape: tuple[int,
         static(model, shape)
     except RuntimeError as error:
         raise ModelError(f"{graph.name} cannot take pictures of {shape[1]}x{shape[2]}: {first_line(error)}") from error
+    try:
+        check_alpha(model)
+    except ModelError as error:
+        raise ModelError(f"{graph}: {error}") from error
     return model
 
 

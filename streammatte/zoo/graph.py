@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from streammatte.errors import ModelError
 from streammatte.zoo.rules import InputRule, SizeStep
 
-__all__ = ["TRIMAP", "is_normalised", "needs_trimap", "normalised", "read_rule", "static"]
+__all__ = ["TRIMAP", "check_alpha", "is_normalised", "needs_trimap", "normalised", "read_rule", "static"]
 
 TRIMAP = "trimap"
 """Name of the second input of networks that need one."""
+ALPHA_NAMES = ("alpha", "pha", "matte")
+"""What networks with several outputs call the one that is meant."""
 
 
 def is_normalised(model: Any) -> bool:
@@ -41,7 +44,7 @@ def read_rule(path: Path, version: int) -> InputRule:
     except RuntimeError:
         return InputRule()
     trimap = needs_trimap(model)
-    pictures = [port for port in model.inputs if TRIMAP not in port.names]
+    pictures = _pictures(model)
     shape = pictures[0].get_partial_shape() if pictures else None
     if shape is None or shape.rank.is_dynamic or shape.rank.get_length() != 4:
         return InputRule(trimap=trimap)
@@ -63,8 +66,8 @@ def normalised(model: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
     Parameters
     ----------
     model : openvino.Model
-        One input (N, 3, H, W) float32 and, maybe, ``trimap`` (N, 1, H, W) float32; the first output (N, 1, h, w) or
-        (N, h, w) float32.
+        One input (N, 3, H, W) float32 and, maybe, ``trimap`` (N, 1, H, W) float32; an output (N, 1, h, w) or (N, h, w)
+        of floats: where there are several, the one with a name of ``ALPHA_NAMES``, else the first of that form.
     mean, std : three floats
         Of RGB in [0, 1].
 
@@ -72,12 +75,18 @@ def normalised(model: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
     -------
     openvino.Model
         Takes ``image`` (N, H, W, 3) uint8 RGB (and ``trimap`` (N, H, W, 1) uint8), gives ``alpha`` (N, h, w) float32.
+
+    Raises
+    ------
+    ModelError
+        It has other inputs, or no such output.
     """
     import openvino as ov
     from openvino import opset15 as ops
     from openvino.preprocess import PrePostProcessor
 
-    alpha = model.get_results()[0].input_value(0)
+    _check_inputs(model)
+    alpha = _alpha_of(model)
     if alpha.get_partial_shape().rank.get_length() == 4:
         alpha = ops.squeeze(alpha, ops.constant(np.array([1], np.int64)), name="alpha").output(0)
     marked = [TRIMAP in port.names for port in model.inputs]
@@ -94,3 +103,48 @@ def normalised(model: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
         port.set_names({TRIMAP if is_trimap else "image"})
     model.output(0).set_names({"alpha"})
     return model
+
+
+def check_alpha(model: Any) -> None:
+    """Refuse a graph of static shape whose output is no alpha of its input's aspect. Raises ModelError."""
+    picture, alpha = list(_pictures(model)[0].shape), list(model.output(0).shape)
+    if len(alpha) != 3 or alpha[0] != picture[0] or alpha[1] * picture[2] != alpha[2] * picture[1]:
+        raise ModelError(f"for pictures {picture} it gives {alpha}, no alpha (N, h, w); it is no matting network")
+
+
+def _pictures(model: Any) -> list[Any]:
+    return [port for port in model.inputs if TRIMAP not in port.names]
+
+
+def _check_inputs(model: Any) -> None:
+    pictures = _pictures(model)
+    planar = [port for port in pictures if _has_shape(port, 4, 3)]
+    if len(pictures) != 1 or len(planar) != 1 or len(model.inputs) > 2:
+        told = ", ".join(_told(port) for port in model.inputs) or "none"
+        raise ModelError(f"its inputs are {told}; a matting network takes one picture (N, 3, H, W), and maybe a trimap")
+
+
+def _alpha_of(model: Any) -> Any:
+    """The output that holds alpha, before its Result."""
+    fitting = [port for port in model.outputs if _has_shape(port, 4, 1) or _has_shape(port, 3, None)]
+    fitting = [port for port in fitting if port.get_element_type().is_real()]
+    if not fitting:
+        told = ", ".join(_told(port) for port in model.outputs)
+        raise ModelError(f"it gives {told}, no alpha (N, 1, h, w) of floats; it is no matting network")
+    chosen = next((port for port in fitting if port.names & set(ALPHA_NAMES)), fitting[0])
+    return chosen.node.input_value(0)
+
+
+def _has_shape(port: Any, rank: int, channels: int | None) -> bool:
+    """Whether a port has so many dimensions and may have so many channels; an open rank may be anything."""
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return rank == 4
+    if shape.rank.get_length() != rank:
+        return False
+    return channels is None or shape[1].is_dynamic or shape[1].get_length() == channels
+
+
+def _told(port: Any) -> str:
+    kind = port.get_element_type().get_type_name()
+    return f"{min(port.names, default='unnamed')} {port.get_partial_shape()} {kind}"
