@@ -480,6 +480,41 @@ def test_checkpoints_are_read_without_paddle(tmp_path, protocol):
         assert np.array_equal(read_state(tmp_path / "old.pdparams")["weight"], state["weight"])
 
 
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_checkpoints_with_changed_bytes_never_end_the_process(tmp_path, protocol):
+    # an array's own type and state are NumPy's word; a wrong one made NumPy itself crash
+    state = {
+        "weight": np.arange(6.0, dtype=np.float32).reshape(2, 3),
+        "order": np.asfortranarray(np.eye(3)),
+        "no": np.zeros((0, 3)),
+    }
+    whole = pickle.dumps(state, protocol)
+    assert np.array_equal(read_state(pickled(tmp_path / "net.pdparams", state, protocol))["order"], state["order"])
+    rng = np.random.default_rng(protocol)
+    read = 0
+    for _ in range(1500):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(content), rng.integers(1, 4)):
+            content[place] = rng.integers(0, 256)
+        (tmp_path / "net.pdparams").write_bytes(content)
+        try:
+            read_state(tmp_path / "net.pdparams")
+            read += 1
+        except ModelError:
+            continue
+    assert 0 < read < 1500
+
+
+class Text:
+    def __reduce__(self):
+        return (np.dtype, ("S4",))
+
+
+def test_types_that_no_weight_has_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="S4"):
+        read_state(pickled(tmp_path / "net.pdparams", {"weight": Text()}))
+
+
 class Evil:
     def __init__(self, path):
         self.path = path

@@ -1,13 +1,15 @@
 """Reading ``.pdparams`` without running what it holds.
 
-Paddle's checkpoints are pickles, and unpickling calls whatever a file names. Weights need a handful of NumPy's builders
-and nothing else, so nothing else is called; Paddle itself is not needed.
+Paddle's checkpoints are pickles, and unpickling calls whatever a file names. Weights name a handful of NumPy's
+builders; these are stood in for by the classes below, which look at what they are given before an array is made of it
+(NumPy's own trust it: a file of a few changed bytes ends the process). Nothing else is called, and Paddle is not needed.
 """
 
 from __future__ import annotations
 
-import importlib
 import pickle
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +22,94 @@ __all__ = ["read_pdparams"]
 
 NAMES_TABLE = "StructuredToParameterName@@"
 """Entry that Paddle adds: its own names of the parameters; not a weight."""
+KINDS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
+"""Types that weights have, as NumPy writes them."""
 
-_BUILDERS = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("collections", "OrderedDict"),
-    ("_codecs", "encode"),
+
+class _Kind:
+    """What a file says of a type: NumPy's code and the order of bytes."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        if code not in KINDS:
+            raise ValueError(f"it holds values of type {code!r}, which weights have no use for")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1]
+        if order not in ("<", ">", "=", "|"):
+            raise ValueError(f"it names an order of bytes {order!r}")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array:
+    """An array under way."""
+
+    value: npt.NDArray[Any]
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, columns_first, content = state
+        self.value = _array(content, kind, shape, "F" if columns_first else "C")
+
+
+def _array(content: Any, kind: Any, shape: Any, order: str) -> npt.NDArray[Any]:
+    """The array of these bytes. Raises TypeError or ValueError where they are not one of that shape."""
+    if not isinstance(kind, _Kind):
+        raise TypeError("an array without a type")
+    if order not in ("C", "F"):
+        raise ValueError(f"it names an order of axes {order!r}")
+    if not isinstance(content, bytes | bytearray):
+        raise TypeError(f"an array made of a {type(content).__name__}")
+    flat: npt.NDArray[Any] = np.frombuffer(content, kind.dtype)
+    return flat.reshape(tuple(int(side) for side in shape), order=order).copy()  # type: ignore[call-overload,no-any-return]
+
+
+def _from_buffer(content: Any, kind: Any, shape: Any, order: Any) -> _Array:
+    built = _Array()
+    built.value = _array(content, kind, shape, order)
+    return built
+
+
+def _scalar(kind: Any, content: Any) -> _Array:
+    return _from_buffer(content, kind, (), "C")
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    """Bytes as pickles up to protocol 2 hold them."""
+    if encoding != "latin1" or not isinstance(text, str):
+        raise ValueError(f"it holds text in {encoding!r}")
+    return text.encode("latin1")
+
+
+def _started(*_: Any) -> _Array:
+    return _Array()
+
+
+def _no_bytes() -> bytes:
+    return b""
+
+
+_BUILDERS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy.core.multiarray", "_reconstruct"): _started,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Kind,
+    ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
 }
+"""What a file may name, under the names of NumPy 1, and what stands in for it."""
 
 
 class _Weights(pickle.Unpickler):
-    """Knows NumPy's builders, under the names of NumPy 1 and 2 alike."""
+    """Knows the builders above and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         """As the base class asks it; refuses what weights do not need."""
-        older = module.replace("numpy._core", "numpy.core")
-        if (older, name) not in _BUILDERS:
+        builder = _BUILDERS.get((module.replace("numpy._core", "numpy.core"), name))
+        if builder is None:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which weights have no use for")
-        return getattr(importlib.import_module(older.replace("numpy.core", "numpy._core")), name)
+        return builder
 
 
 def read_pdparams(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -54,26 +123,19 @@ def read_pdparams(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with path.open("rb") as file:
             state = _Weights(file, encoding="latin1").load()
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        ImportError,
-        OverflowError,
-        MemoryError,
-    ) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle may raise anything at all
         told = str(error) or type(error).__name__
         raise ModelError(f"{path} cannot be read as weights ({told}); fetch it again, from who you trust") from error
     if not isinstance(state, dict):
-        raise ModelError(f"{path} holds a {type(state).__name__}, not a dictionary of arrays")
+        kind = "array" if isinstance(state, _Array) else type(state).__name__
+        raise ModelError(f"{path} holds one {kind}, not a dictionary of arrays; it is no checkpoint of a network")
     arrays = {str(name): value for name, value in state.items() if name != NAMES_TABLE}
-    foreign = [name for name, value in arrays.items() if not isinstance(value, np.ndarray | np.generic)]
+    foreign = [name for name, value in arrays.items() if not hasattr(value, "value")]
     if foreign:
         raise ModelError(
-            f"{path} holds other things than arrays ({', '.join(foreign[:5])}); is it an optimiser's state?"
+            f"{path} holds other things than arrays ({', '.join(foreign[:5])}); is it an optimiser's state? "
+            "Give the .pdparams that lies beside it"
         )
-    return {name: np.asarray(value) for name, value in arrays.items()}
+    return {name: entry.value for name, entry in arrays.items()}
