@@ -2,16 +2,18 @@
 
 Paddle's checkpoints are pickles, and unpickling calls whatever a file names. Weights name a handful of NumPy's
 builders; these are stood in for by the classes below, which look at what they are given before an array is made of it
-(NumPy's own trust it: a file of a few changed bytes ends the process). Nothing else is called, and Paddle is not needed.
+(NumPy's own trust it: a few changed bytes end the process). Nothing else is called, and Paddle is not needed.
 """
 
 from __future__ import annotations
 
+import mmap
 import pickle
+import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -101,8 +103,22 @@ _BUILDERS: dict[tuple[str, str], Callable[..., Any]] = {
 """What a file may name, under the names of NumPy 1, and what stands in for it."""
 
 
-class _Weights(pickle.Unpickler):
-    """Knows the builders above and nothing else."""
+class _Weights(pickle._Unpickler):  # type: ignore[name-defined,misc]
+    """Knows the builders above and nothing else.
+
+    Python's own implementation: the one in C makes room for whatever number a file names, which may be all there is.
+    """
+
+    read: Any
+    append: Any
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+
+    def load_bytearray8(self) -> None:
+        """As the base class, without making room for more than the file holds."""
+        (length,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(length)))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
     def find_class(self, module: str, name: str) -> Any:
         """As the base class asks it; refuses what weights do not need."""
@@ -121,8 +137,8 @@ def read_pdparams(path: Path) -> dict[str, npt.NDArray[Any]]:
         It is no pickle, damaged, holds something other than arrays under names, or names code.
     """
     try:
-        with path.open("rb") as file:
-            state = _Weights(file, encoding="latin1").load()
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            state = _Weights(content, encoding="latin1").load()
     except OSError:
         raise
     except Exception as error:  # a damaged pickle may raise anything at all
