@@ -23,7 +23,7 @@ from streammatte.zoo import cards, store
 from streammatte.zoo.checkpoints import read_state
 from streammatte.zoo.pull import Retry
 from streammatte.zoo.quantize import quantise_measured
-from streammatte.zoo.resolve import match_name, resolve
+from streammatte.zoo.resolve import match_name, resolve, split_name
 from streammatte.zoo.rules import InputRule, SizeStep, read_deploy
 
 OLD = Path(__file__).parent / "golden" / "exported26"
@@ -244,6 +244,31 @@ def test_weights_are_told_by_their_name_or_by_the_user(tmp_path):
     assert (files.architecture, files.weights) == (NET, other)
     assert match_name(Path("ppmatting-hrnet_w18-human_1024.pdparams")) == "ppmatting-hrnet_w18-human_1024"
     assert match_name(Path("something.pdparams")) is None
+
+
+def test_a_network_in_front_of_a_file_and_equals_signs_in_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr=0.1").mkdir()
+    for name in ("modnet-mobilenetv2", "lr=0.1/best"):
+        np.savez(tmp_path / f"{name}.npz", a=np.zeros(1))
+    assert split_name("modnet-mobilenetv2=x.npz") == ("modnet-mobilenetv2", Path("x.npz"))
+    assert split_name("nothing=x.npz") == (None, Path("nothing=x.npz"))
+    assert resolve("modnet-hrnet_w18=lr=0.1/best.npz").architecture == "modnet-hrnet_w18"
+    with pytest.raises(ConfigError, match="which network"):
+        resolve("lr=0.1/best.npz")
+    with pytest.raises(ConfigError, match="whose weights"):
+        resolve(f"modnet-hrnet_w18={OLD}")
+    with pytest.raises(ModelNotFoundError, match="no model is named ''"):
+        resolve("")
+
+
+def test_a_folder_of_several_models_is_not_guessed_at(tmp_path):
+    for name in ("a", "b"):
+        shutil.copytree(OLD, tmp_path / name)
+    with pytest.raises(ModelError, match=r"2 models; give one of .*a, .*b"):
+        resolve(str(tmp_path))
+    shutil.rmtree(tmp_path / "b")
+    assert resolve(str(tmp_path)).program == tmp_path / "a" / "model.pdmodel"
 
 
 @pytest.mark.parametrize(

@@ -106,9 +106,13 @@ def normalised(model: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
 
 
 def check_alpha(model: Any) -> None:
-    """Refuse a graph of static shape whose output is no alpha of its input's aspect. Raises ModelError."""
-    picture, alpha = list(_pictures(model)[0].shape), list(model.output(0).shape)
-    if len(alpha) != 3 or alpha[0] != picture[0] or alpha[1] * picture[2] != alpha[2] * picture[1]:
+    """Refuse a graph of static shape whose output is no alpha of its input's aspect. Raises ModelError.
+
+    Sides that the graph works out while it runs are not known here and pass.
+    """
+    picture, alpha = list(_pictures(model)[0].shape), model.output(0).get_partial_shape()
+    known = alpha.is_static
+    if len(alpha) != 3 or (known and alpha[1].get_length() * picture[2] != alpha[2].get_length() * picture[1]):
         raise ModelError(f"for pictures {picture} it gives {alpha}, no alpha (N, h, w); it is no matting network")
 
 

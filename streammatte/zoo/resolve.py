@@ -12,7 +12,7 @@ from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
 from streammatte.sizes import SIDE_MULTIPLE
 from streammatte.zoo.rules import InputRule, read_deploy
 
-__all__ = ["EMBEDDED", "ModelFiles", "match_name", "resolve"]
+__all__ = ["EMBEDDED", "ModelFiles", "match_name", "resolve", "split_name"]
 
 EMBEDDED = ("ppmattingv2-lite",)
 """Networks whose files come with the package, in ``assets/``."""
@@ -22,8 +22,6 @@ PROGRAM_SUFFIXES = (".pdmodel", ".json")
 """A Paddle program: up to 2.6 and official zips, and from 3.0 on."""
 WEIGHT_SUFFIXES = (".pdparams", ".npz")
 GRAPH_SUFFIXES = (".xml", ".onnx")
-
-_HALF = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +33,6 @@ class ModelFiles:
     name : str
     graphs : mapping
         ``float`` and, where there is one, ``int8``: what OpenVINO reads, an ``.xml``, ``.onnx`` or ``.pdmodel``.
-    mean, std : three floats
-        Of RGB in [0, 1]; used where the graph does not normalise by itself.
     program, params : Path, optional
         What Paddle Inference reads: ``.pdmodel`` or ``.json``, and ``.pdiparams``.
     weights : Path, optional
@@ -44,13 +40,11 @@ class ModelFiles:
     architecture : str, optional
         A name of :func:`streammatte.zoo.names`.
     rule : InputRule
-        Its input as card or ``deploy.yaml`` say it.
+        Its input as card, ``deploy.yaml`` or the graph itself say it.
     """
 
     name: str
     graphs: Mapping[str, Path] = field(default_factory=dict)
-    mean: tuple[float, ...] = _HALF
-    std: tuple[float, ...] = _HALF
     program: Path | None = None
     params: Path | None = None
     weights: Path | None = None
@@ -61,6 +55,16 @@ class ModelFiles:
     def multiple(self) -> int:
         """What the sides of its input must be multiples of."""
         return math.lcm(SIDE_MULTIPLE, self.rule.multiple)
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of RGB in [0, 1]; used where the graph does not normalise by itself."""
+        return self.rule.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """As ``mean``."""
+        return self.rule.std
 
 
 def resolve(model: str) -> ModelFiles:
@@ -86,24 +90,40 @@ def resolve(model: str) -> ModelFiles:
         return _embedded(model)
     if model in card_names():
         return _from_store(model)
-    network, given, file = model.partition("=")
-    path = Path(file if given else model).expanduser()
-    if not path.exists():
+    network, path = split_name(model)
+    if not model or not path.exists():
         raise ModelNotFoundError(
             f"no model is named {model!r} and no such file exists; "
             f"known: {', '.join(dict.fromkeys((*EMBEDDED, *card_names())))}, or give a path"
         )
+    suffix = path.suffix.lower()
+    if suffix in WEIGHT_SUFFIXES:
+        return _weights(path, network)
+    if network is not None:
+        raise ConfigError(f"NETWORK=FILE tells whose weights FILE holds ({', '.join(WEIGHT_SUFFIXES)}); got {model}")
     if path.is_dir():
         return _folder(path)
-    if path.suffix in WEIGHT_SUFFIXES:
-        return _weights(path, network if given else None)
-    if path.suffix in PROGRAM_SUFFIXES:
+    if suffix in PROGRAM_SUFFIXES:
         files = _program(path, path.with_suffix(".pdiparams"), path.stem, InputRule())
         return replace(files, rule=_told_by(path)) if files.graphs else files
-    if path.suffix not in GRAPH_SUFFIXES:
+    if suffix not in GRAPH_SUFFIXES:
         known = ", ".join((*GRAPH_SUFFIXES, *PROGRAM_SUFFIXES, *WEIGHT_SUFFIXES))
         raise ModelError(f"a model file must be one of {known}, or a folder with an exported model; got {model}")
     return _graph(path)
+
+
+def split_name(model: str) -> tuple[str | None, Path]:
+    """A path as a user writes it, and the network in front of it (``NETWORK=FILE``), if any.
+
+    What exists under the whole text is that: folders may well be named ``lr=0.1``.
+    """
+    from streammatte.zoo.registry import names
+
+    network, given, file = model.partition("=")
+    whole = Path(model).expanduser()
+    if given and network in names() and not whole.exists():
+        return network, Path(file).expanduser()
+    return None, whole
 
 
 def match_name(path: Path) -> str | None:
@@ -127,12 +147,15 @@ def _told_by(path: Path) -> InputRule:
 
 
 def _embedded(name: str) -> ModelFiles:
+    from streammatte.zoo.cards import load_card
+
+    card = load_card(name)
     folder = Path(streammatte.__file__).parent / "assets"
-    found = {kind: folder / f"{name}.{tag}.xml" for kind, tag in (("float", "f16"), ("int8", "int8"))}
+    found = {kind: folder / file for kind, file in card.assets.items()}
     missing = [path.name for path in found.values() if not path.is_file()]
     if missing:
         raise ModelError(f"the installation lacks {', '.join(missing)} in {folder}; install streammatte again")
-    return ModelFiles(name, found)
+    return ModelFiles(name, found, rule=card.input)
 
 
 def _from_store(name: str) -> ModelFiles:
@@ -144,16 +167,20 @@ def _from_store(name: str) -> ModelFiles:
     if kept.folder is not None:
         return _folder(kept.folder, name)
     if kept.checkpoint is not None:
-        return ModelFiles(name, mean=rule.mean, std=rule.std, weights=kept.checkpoint, architecture=name, rule=rule)
+        return ModelFiles(name, weights=kept.checkpoint, architecture=name, rule=rule)
     raise ModelNotFoundError(f"{name} is not here yet; run: streammatte models pull {name}")
 
 
 def _folder(folder: Path, name: str | None = None) -> ModelFiles:
     """A folder as PaddleSeg's export leaves it, or one level above it, as its zips unpack."""
-    found = [path for depth in ("", "*/") for file in DEPLOY_NAMES for path in sorted(folder.glob(depth + file))]
+    here = [[path for file in DEPLOY_NAMES for path in sorted(folder.glob(depth + file))] for depth in ("", "*/")]
+    found = here[0] or here[1]
     if not found:
         raise ModelNotFoundError(f"{folder} holds no {' or '.join(DEPLOY_NAMES)}; give the folder of an exported model")
-    deploy, home = read_deploy(found[0]), found[0].parent
+    homes = sorted({path.parent for path in found})
+    if len(homes) > 1:
+        raise ModelError(f"{folder} holds {len(homes)} models; give one of {', '.join(map(str, homes))}")
+    deploy, home = read_deploy(found[0]), homes[0]
     given = Path(deploy.model)
     programs = [home / given.name] + [home / f"{given.stem}{suffix}" for suffix in PROGRAM_SUFFIXES]
     program = next((path for path in programs if path.is_file()), programs[0])
@@ -165,7 +192,7 @@ def _program(program: Path, params: Path, name: str, rule: InputRule) -> ModelFi
         if not path.is_file():
             raise ModelNotFoundError(f"no file at {path}; an exported Paddle model is a program and its .pdiparams")
     graphs = {"float": program} if program.suffix == ".pdmodel" else {}
-    return ModelFiles(name, graphs, mean=rule.mean, std=rule.std, program=program, params=params, rule=rule)
+    return ModelFiles(name, graphs, program=program, params=params, rule=rule)
 
 
 def _weights(path: Path, network: str | None) -> ModelFiles:
@@ -179,4 +206,4 @@ def _weights(path: Path, network: str | None) -> ModelFiles:
             f"NETWORK one of {', '.join(names())}"
         )
     rule = load_card(found).input if found in card_names() else InputRule()
-    return ModelFiles(path.stem, mean=rule.mean, std=rule.std, weights=path, architecture=found, rule=rule)
+    return ModelFiles(path.stem, weights=path, architecture=found, rule=rule)
