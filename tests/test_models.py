@@ -22,7 +22,6 @@ from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
 from streammatte.zoo import cards, store
 from streammatte.zoo.checkpoints import read_state
 from streammatte.zoo.pull import Retry
-from streammatte.zoo.quantize import quantise_measured
 from streammatte.zoo.resolve import match_name, resolve, split_name
 from streammatte.zoo.rules import InputRule, SizeStep, read_deploy
 
@@ -452,28 +451,6 @@ def test_exports_that_do_not_exist_are_told(args, capsys, tmp_path, monkeypatch)
 def test_an_exported_paddle_model_is_copied(tmp_path):
     assert command("export", OLD, "--to", "paddle", "-o", tmp_path / "copy") == 0
     assert resolve(str(tmp_path / "copy")).program == tmp_path / "copy" / "model.pdmodel"
-
-
-def test_int8_needs_enough_pictures():
-    with pytest.raises(ConfigError, match="10 pictures"):
-        quantise_measured(None, [np.zeros((*SIZE, 3), np.uint8)] * 9)
-
-
-@pytest.mark.paddle
-@pytest.mark.skipif(not find_spec("nncf"), reason="the export extra is not installed")
-def test_int8_is_calibrated_on_a_film_and_tells_its_loss(tmp_path, capsys):
-    import cv2
-
-    rng = np.random.default_rng(0)
-    (tmp_path / "film").mkdir()
-    for i in range(12):
-        picture = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(tmp_path / "film" / f"{i:03}.png"), picture)
-    out = tmp_path / "small.xml"
-    args = ("export", OLD, "--precision", "int8", "--calibrate", tmp_path / "film", "--size", "64x96", "-o", out)
-    assert command(*args) == 0
-    assert "int8 against fp32: MAD" in capsys.readouterr().err
-    assert "FakeQuantize" in out.read_text()
 
 
 @pytest.mark.paddle

@@ -48,7 +48,7 @@ def main() -> None:
         onnx = export.to_onnx(network, Path(folder) / f"{MODEL}.onnx", network.alpha_half)
         model = export.to_openvino(onnx, MEAN, STD)
     total = export.save_openvino(model, options.out / f"{MODEL}.f16.xml")
-    small = export.quantise(model, pictures(options.calibration, options.without), PICTURES)
+    small = export.quantise(model, ((picture,) for picture in pictures(options.calibration, options.without)), PICTURES)
     total += export.save_openvino(small, options.out / f"{MODEL}.int8.xml")
     logging.info("assets in %s: %.1f MB", options.out, total / 1e6)
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-CALIBRATION = 150
-"""Pictures taken evenly from the film for int8; from 100 on, their choice matters more than their number."""
-
 
 @click.group(short_help="List, fetch, export, convert and verify networks.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning")
@@ -207,7 +204,9 @@ def _write(
         raise ConfigError(f"int8 is made for openvino; got --to {to}")
     if calibrate is None:
         raise ConfigError("int8 needs pictures of what it will see: give --calibrate FILM or a folder of pictures")
-    pictures = _pictures(calibrate, size or files.rule.size)
+    from streammatte.calibration import samples
+
+    pictures = samples(calibrate, files, size or files.rule.size)
 
     def quantise(network: Any) -> Any:
         small, loss = quantise_measured(network, pictures)
@@ -215,30 +214,6 @@ def _write(
         return small
 
     click.echo(save_as(files, target, to, size=size, precision="fp16", change=quantise))
-
-
-def _pictures(path: Path, size: tuple[int, int]) -> list[Any]:
-    """Frames taken evenly from a film or a folder, as the network would see them."""
-    import numpy as np
-
-    from streammatte.matting.prepare import Preparer
-    from streammatte.sources import open_source
-
-    source = open_source(path, tracks=False)
-    try:
-        count = source.info.frame_count or CALIBRATION
-        every = max(1, count // CALIBRATION)
-        preparer, taken = Preparer(size), []
-        for frame in source.frames():
-            if frame.index % every == 0:
-                picture = np.empty((*size, 3), np.uint8)
-                preparer.prepare(frame, picture)
-                taken.append(picture)
-            if len(taken) == CALIBRATION:
-                break
-    finally:
-        source.close()
-    return taken
 
 
 def _save_weights(state: dict[str, Any], output: Path) -> None:

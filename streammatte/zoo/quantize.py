@@ -12,9 +12,11 @@ import numpy.typing as npt
 from streammatte.errors import ConfigError
 from streammatte.zoo.program import chatter_to_stderr
 
-__all__ = ["Loss", "quantise_measured"]
+__all__ = ["Loss", "Sample", "quantise_measured"]
 
 U8 = npt.NDArray[np.uint8]
+Sample = tuple[U8, ...]
+"""A picture (H, W, 3) RGB and, for a network that needs one, its trimap (H, W, 1)."""
 
 HELD_OUT = 5
 """Every fifth picture is kept from the calibration and measures the loss."""
@@ -42,14 +44,14 @@ class Loss:
         )
 
 
-def quantise_measured(model: Any, images: Sequence[U8]) -> tuple[Any, Loss]:
+def quantise_measured(model: Any, samples: Sequence[Sample]) -> tuple[Any, Loss]:
     """Quantise a network and measure the loss on pictures that it was not calibrated on.
 
     Parameters
     ----------
     model : openvino.Model
-        Takes (N, H, W, 3) uint8, gives alpha (N, h, w).
-    images : sequence of (H, W, 3) uint8 RGB
+        Takes (N, H, W, 3) uint8 (and a trimap (N, H, W, 1) uint8), gives alpha (N, h, w).
+    samples : sequence of Sample
         At the size the network will run at; varied.
 
     Raises
@@ -59,12 +61,12 @@ def quantise_measured(model: Any, images: Sequence[U8]) -> tuple[Any, Loss]:
     EngineUnavailableError
         NNCF is not installed.
     """
-    if len(images) < FEWEST:
-        raise ConfigError(f"int8 is calibrated on {FEWEST} pictures or more, got {len(images)}; give a longer film")
+    if len(samples) < FEWEST:
+        raise ConfigError(f"int8 is calibrated on {FEWEST} pictures or more, got {len(samples)}; give a longer film")
     from streammatte.zoo.export import quantise
 
-    shown = [image for index, image in enumerate(images) if index % HELD_OUT]
-    hidden = images[::HELD_OUT]
+    shown = [sample for index, sample in enumerate(samples) if index % HELD_OUT]
+    hidden = samples[::HELD_OUT]
     before = _alphas(model, hidden)
     with chatter_to_stderr():
         small = quantise(model, shown, len(shown))
@@ -72,8 +74,8 @@ def quantise_measured(model: Any, images: Sequence[U8]) -> tuple[Any, Loss]:
     return small, Loss(float(np.mean(losses)), max(losses), len(hidden), len(shown))
 
 
-def _alphas(model: Any, images: Sequence[U8]) -> list[npt.NDArray[np.float32]]:
+def _alphas(model: Any, samples: Sequence[Sample]) -> list[npt.NDArray[np.float32]]:
     import openvino as ov
 
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return [np.array(compiled([image[None]])[0], np.float32) for image in images]
+    return [np.array(compiled([part[None] for part in sample])[0], np.float32) for sample in samples]
