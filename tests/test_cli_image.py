@@ -266,6 +266,21 @@ def test_trimaps_of_a_folder_go_by_name(photos, tmp_path):
         run(photos, "--out-dir", tmp_path / "o3", "--model", "closed-form", "--trimap", marks)
 
 
+def test_a_trimap_that_says_too_little_is_passed_over(photos, tmp_path, capsys):
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    for number, (width, height) in enumerate([(96, 64), (64, 96), (80, 80)]):
+        trimap = np.full((height, width), 128, np.uint8)
+        trimap[:, :10] = 0
+        trimap[:, -10:] = 128 if number == 1 else 255  # the second marks nobody
+        cv2.imwrite(str(marks / f"p{number}.png"), trimap)
+    assert run(photos, "--out-dir", tmp_path / "o", "--model", "fast", "--size", "192", "--trimap", marks) == 3
+    told = capsys.readouterr().err
+    assert "p1" in told
+    assert "the trimap marks no foreground" in told
+    assert names(tmp_path / "o") == ["p0.png", "p2.png"]
+
+
 def test_existing_outputs_stop_a_folder_before_its_first_picture(photos, tmp_path):
     out = tmp_path / "o"
     out.mkdir()

@@ -12,7 +12,7 @@ from streammatte.cli import options as shared
 from streammatte.cli.interrupts import interrupts
 from streammatte.cli.progress import Reporter
 from streammatte.config import SIZE_RANGE, load_preset
-from streammatte.errors import ConfigError, SourceError
+from streammatte.errors import ConfigError, SourceError, StreammatteError
 from streammatte.stats import Summary
 from streammatte.stills.build import build_stills
 from streammatte.stills.jobs import Job, plan_folder, plan_one
@@ -76,11 +76,12 @@ def command(
     shared.set_up_logging(log_level)
     options = StillOptions.build(load_preset(config) if config else None, **given)
     jobs, folders = _plan(files, out_dir, options)
-    failed: list[tuple[Job, SourceError]] = []
+    failed: list[tuple[Job, StreammatteError]] = []
 
-    def skip(job: Job, error: SourceError) -> None:
+    def skip(job: Job, error: StreammatteError) -> None:
         failed.append((job, error))
-        click.echo(f"streammatte: skipped: {error}", err=True)
+        named = "" if str(job.source) in str(error) else f"{job.source}: "
+        click.echo(f"streammatte: skipped: {named}{error}", err=True)
 
     title = files[0] if len(jobs) == 1 else f"{len(jobs)} pictures"
     reporter = Reporter(as_json=as_json, title=title)
@@ -106,7 +107,7 @@ def _plan(files: tuple[str, ...], out_dir: Path | None, options: StillOptions) -
     return plan_one(files[0], files[1], options), []
 
 
-def _report(summary: Summary, failed: list[tuple[Job, SourceError]], as_json: bool) -> None:
+def _report(summary: Summary, failed: list[tuple[Job, StreammatteError]], as_json: bool) -> None:
     if as_json:
         skipped = [{"source": str(job.source), "error": str(error)} for job, error in failed]
         click.echo(json.dumps({**summary.as_dict(), "failed": skipped}))

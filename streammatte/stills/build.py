@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.build import build_compositor, build_outputs, resolve_background
-from streammatte.errors import ConfigError
+from streammatte.errors import ConfigError, StreammatteError
 from streammatte.frames import Frame, Matte
 from streammatte.outputs import Outputs
 from streammatte.pipeline import Pipeline
@@ -56,7 +56,12 @@ def build_stills(
     background = resolve_background(options.background, str(jobs[0].picture), "auto")
     compositor = build_compositor(options, background)
     trimaps: Trimaps = {}
-    matter = StillMatter(options, trimaps)
+
+    def unsolved(index: int, error: StreammatteError) -> None:
+        if on_failure is not None:
+            on_failure(jobs[index], error)
+
+    matter = StillMatter(options, trimaps, None if on_failure is None else unsolved)
 
     def open_job(job: Job) -> Outputs:
         alpha, foreground = (None if path is None else str(path) for path in (job.alpha, job.foreground))

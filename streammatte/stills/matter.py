@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
 from streammatte.config import SIZE_RANGE
-from streammatte.errors import ConfigError
+from streammatte.errors import ConfigError, ModelError, StreammatteError
 from streammatte.frames import F32, U8, Frame, Matte
 from streammatte.matting.classic import BACKGROUND, FOREGROUND, METHODS, auto_trimap, classic_alpha
 from streammatte.matting.controls import ControlSettings, MatteControls
@@ -27,6 +28,14 @@ Trimaps = dict[int, U8]
 """Trimaps of the pictures under way by frame index: the source puts them there, the matter takes them out."""
 
 
+class _Unsolved(Exception):
+    """A classic method found no matte for this picture and this trimap; the next picture may well have one."""
+
+    def __init__(self, error: StreammatteError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class StillMatter:
     """A stage: pictures of any size in, mattes out, one at a time.
 
@@ -35,6 +44,9 @@ class StillMatter:
     options : StillOptions
     trimaps : dict, optional
         By frame index; needed where ``options.trimap`` is given.
+    on_failure : callable, optional
+        Told, by frame index, of a picture that a classic method finds no matte for; it is then passed over. Without it
+        the error is raised.
 
     Raises
     ------
@@ -44,8 +56,14 @@ class StillMatter:
         It needs a trimap and none is given, or the other way round.
     """
 
-    def __init__(self, options: StillOptions, trimaps: Trimaps | None = None) -> None:
+    def __init__(
+        self,
+        options: StillOptions,
+        trimaps: Trimaps | None = None,
+        on_failure: Callable[[int, StreammatteError], None] | None = None,
+    ) -> None:
         self._options = options
+        self._on_failure = on_failure
         self._trimaps = {} if trimaps is None else trimaps
         self._networks = Networks(options)
         self._refiner = Refiner(options.refine)
@@ -57,7 +75,13 @@ class StillMatter:
     def process(self, item: Frame) -> list[Matte]:
         """The matte of one picture."""
         seen = item if item.alpha is None else item.like((over_neutral(item.planes[0], item.alpha),))
-        small, planes, alpha = self._alpha(seen, self._trimaps.pop(item.index, None))
+        try:
+            small, planes, alpha = self._alpha(seen, self._trimaps.pop(item.index, None))
+        except _Unsolved as failure:
+            if self._on_failure is None:
+                raise failure.error from failure.error.__cause__
+            self._on_failure(item.index, failure.error)
+            return []
         alpha = self._controls.shape(alpha)
         if item.alpha is None:
             return [Matte(item, alpha, small, planes)]
@@ -132,7 +156,10 @@ class StillMatter:
             size = max(1, round(frame.height * scale)), max(1, round(frame.width * scale))
             picture = resize_plane(picture, size)
             trimap = cv2.resize(trimap, size[::-1], interpolation=cv2.INTER_NEAREST)
-        return classic_alpha(method, np.ascontiguousarray(picture), trimap), tuple(cv2.split(picture))
+        try:
+            return classic_alpha(method, np.ascontiguousarray(picture), trimap), tuple(cv2.split(picture))
+        except (ConfigError, ModelError) as error:
+            raise _Unsolved(error) from error
 
     def _enlarge(self, small: F32, frame: Frame, planes: tuple[U8, ...]) -> U8:
         rows, columns = small.shape

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streammatte.errors import SourceError, UnsupportedSourceError
+from streammatte.errors import SourceError, StreammatteError, UnsupportedSourceError
 from streammatte.frames import U8, Frame, Layout, StreamInfo
 from streammatte.matting.classic import BACKGROUND, FOREGROUND, UNKNOWN
 from streammatte.sources.images import SRGB
@@ -21,7 +21,8 @@ __all__ = ["StillSource", "read_frame", "read_trimap", "three_levels"]
 _CERTAIN = 26
 """Levels that a trimap's black and white may be off by: a tenth, as JPEG and scaling leave them."""
 
-Failure = Callable[[Job, SourceError], None]
+Failure = Callable[[Job, StreammatteError], None]
+"""Told of a picture that is passed over, and why."""
 _ANY_BASE = Fraction(1, 25)
 
 
