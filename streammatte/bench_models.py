@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ import numpy as np
 
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
 from streammatte.stages import Engine
+from streammatte.zoo.cards import Card, card_names, load_card
 from streammatte.zoo.registry import create
 
 __all__ = ["COLUMNS", "format_models", "model_table", "print_table"]
@@ -70,36 +72,41 @@ def model_table(
     ConfigError
         A name is unknown, or no engine could run a network.
     """
-    from streammatte.zoo.cards import card_names, load_card
-
     size = (size, size) if isinstance(size, int) else size
-    wanted = [name for given in names for name in (card_names() if given == ALL else (given,))]
+    wanted = [load_card(name) for given in names for name in (card_names() if given == ALL else (given,))]
+    options = {"precision": precision, "device": device, "threads": threads}
     rows: list[dict[str, Any]] = []
-    for name in wanted:
-        card = load_card(name)
-        params, flops = _counts(name, size)
-        seed = {f"seed_{key}": getattr(card.seed, key) for key in ("params_m", "flops_g", "fps", "sad")}
-        with _models(name, size, engines) as (models, weights):
-            for engine, precision_, milliseconds in _speeds(
-                models, size, repeats, {"precision": precision, "device": device, "threads": threads}
-            ):
-                rows.append(
-                    {
-                        "name": name,
-                        "params_m": params,
-                        "flops_g": flops,
-                        "engine": engine,
-                        "precision": precision_,
-                        "size": f"{size[1]}x{size[0]}",
-                        "ms": milliseconds,
-                        "fps": 1000.0 / milliseconds,
-                        **seed,
-                        "weights": weights,
-                    }
-                )
+    for card in wanted:
+        try:
+            rows += _rows(card, size, engines, repeats, options)
+        except ModelError as error:
+            log.warning("%s is left out: %s", card.name, error)
     if not rows:
-        raise ConfigError(f"none of {', '.join(wanted)} could be run on {', '.join(engines)}; see the warnings above")
+        names = [card.name for card in wanted]
+        raise ConfigError(f"none of {', '.join(names)} could be run on {', '.join(engines)}; see the warnings above")
     return rows
+
+
+def _rows(
+    card: Card, size: tuple[int, int], engines: Sequence[str], repeats: int, options: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """A network's rows. Raises ModelError where it is neither here nor can be made with random weights."""
+    with _models(card.name, size, engines) as (models, weights):
+        params, flops = _counts(card, size)
+        seed = {f"seed_{key}": getattr(card.seed, key) for key in ("params_m", "flops_g", "fps", "sad")}
+        common = {"name": card.name, "params_m": params, "flops_g": flops, "size": f"{size[1]}x{size[0]}"}
+        return [
+            {
+                **common,
+                "engine": engine,
+                "precision": precision,
+                "ms": milliseconds,
+                "fps": 1000.0 / milliseconds,
+                **seed,
+                "weights": weights,
+            }
+            for engine, precision, milliseconds in _speeds(models, size, repeats, options)
+        ]
 
 
 def format_models(rows: Sequence[dict[str, Any]]) -> str:
@@ -149,7 +156,7 @@ def _speeds(
     from streammatte.engines import open_engine
 
     engines: list[Engine] = []
-    times: dict[str, list[float]] = {}
+    times: defaultdict[str, list[float]] = defaultdict(list)
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (1, *size, 3), np.uint8)
     try:
@@ -164,7 +171,7 @@ def _speeds(
                 start = time.perf_counter()
                 engine.submit(picture, *trimap).result()
                 if turn >= WARM_UP:
-                    times.setdefault(engine.name, []).append(1000.0 * (time.perf_counter() - start))
+                    times[engine.name].append(1000.0 * (time.perf_counter() - start))
         return [(engine.name, engine.precision, statistics.median(times[engine.name])) for engine in engines]
     finally:
         for engine in engines:
@@ -218,19 +225,17 @@ def _random(name: str, size: tuple[int, int], engines: Sequence[str], folder: Pa
     }
 
 
-def _counts(name: str, size: tuple[int, int]) -> tuple[float | None, float | None]:
+def _counts(card: Card, size: tuple[int, int]) -> tuple[float | None, float | None]:
     """(parameters in millions, operations in billions) as Paddle counts them; None without it."""
     if find_spec("paddle") is None:
         return None, None
     import paddle
 
-    from streammatte.zoo.cards import load_card
-
-    network = create(name)
+    network = create(card.name)
     network.eval()
     params = sum(int(np.prod(value.shape)) for value in network.parameters() if not value.stop_gradient)
     image = paddle.zeros([1, 3, *size])
-    inputs = (image, paddle.full([1, 1, *size], 128.0)) if load_card(name).input.trimap else (image,)
+    inputs = (image, paddle.full([1, 1, *size], 128.0)) if card.input.trimap else (image,)
     return params / 1e6, _operations(network, inputs) / 1e9
 
 

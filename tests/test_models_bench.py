@@ -46,6 +46,13 @@ def test_what_cannot_be_measured_is_told(caplog):
     assert "left out" in caplog.text
 
 
+def test_without_paddle_what_is_here_is_measured(monkeypatch, caplog):
+    monkeypatch.setattr("streammatte.bench_models.find_spec", lambda name: None)
+    rows = model_table(["modnet-mobilenetv2", "ppmattingv2-lite"], 64, ["openvino"], 1)
+    assert [row["name"] for row in rows] == ["ppmattingv2-lite"]
+    assert "modnet-mobilenetv2 is left out" in caplog.text
+
+
 @pytest.mark.paddle
 def test_a_network_without_weights_is_measured_with_random_ones(tmp_path):
     pytest.importorskip("paddle")
@@ -86,3 +93,18 @@ def test_operations_are_those_of_paddle_flops(monkeypatch):
     monkeypatch.setattr(paddle.Tensor, "__int__", lambda tensor: int(tensor.item()))  # NumPy 2.4 refuses it otherwise
     wanted = paddle.flops(network, [1, 3, 32, 48])
     assert np.isclose(_operations(network, (paddle.zeros([1, 3, 32, 48]),)), wanted, rtol=1e-6)
+
+
+@pytest.mark.paddle
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_convolution_with_spectral_norm_counts_as_a_plain_one(transposed):
+    paddle = pytest.importorskip("paddle")
+
+    from streammatte.bench_models import _operations
+    from streammatte.zoo.spectral import SpectralConv
+
+    kind = paddle.nn.Conv2DTranspose if transposed else paddle.nn.Conv2D
+    plain = paddle.nn.Sequential(kind(4, 6, 4, stride=2, padding=1, bias_attr=False))
+    spectral = paddle.nn.Sequential(SpectralConv(4, 6, 4, 2, 1, transposed=transposed))
+    inputs = (paddle.zeros([1, 4, 16, 24]),)
+    assert _operations(spectral, inputs) == _operations(plain, inputs) > 0

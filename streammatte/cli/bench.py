@@ -57,7 +57,7 @@ def command(
     streammatte bench film.mp4 --compare precision=int8,precision=f32
     """
     shared.set_up_logging(log_level)
-    if models:
+    if models is not None:
         _models(models, given, as_json, rounds)
         return
     shared.take_threads()
