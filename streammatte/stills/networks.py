@@ -15,7 +15,7 @@ from streammatte.frames import F32, U8, Frame
 from streammatte.matting.prepare import Preparer, extend
 from streammatte.sizes import Fit
 from streammatte.stages import Engine
-from streammatte.stills.options import StillOptions
+from streammatte.stills.options import AUTO, StillOptions
 from streammatte.stills.sizes import fit
 from streammatte.zoo.resolve import EMBEDDED, ModelFiles, resolve
 
@@ -106,11 +106,12 @@ class Networks:
             while len(self._engines) >= ENGINES_KEPT:
                 self._engines.popitem(last=False)[1].close()
             options = self._options
+            asked = options.model in (model, AUTO)  # else it only makes trimaps, on whatever runs it
             self._engines[key] = open_engine(
                 model,
-                engine=options.engine,
+                engine=options.engine if asked else "auto",
                 device=options.device,
-                precision=options.precision,
+                precision=options.precision if asked else "auto",
                 size=size,
                 threads=options.threads,
                 throughput=False,
