@@ -443,6 +443,8 @@ def broken(monkeypatch, tmp_path, text):
     """Put a Paddle that does not import in front of the real one."""
     for name in [name for name in sys.modules if name.split(".")[0] == "paddle"]:
         monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "paddle", None)  # so that this one is gone afterwards where none was before
+    monkeypatch.delitem(sys.modules, "paddle")
     (tmp_path / "paddle.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
 
