@@ -17,6 +17,8 @@ ENGINES = ("auto", "openvino", "paddle")
 """What ``engine`` may be."""
 PRECISIONS = ("auto", "int8", "bf16", "f16", "f32")
 """What ``precision`` may be."""
+_TO_ONNX = ("paddle2onnx", "onnx")
+"""Packages that a network on its way from Paddle to OpenVINO needs."""
 
 
 def open_engine(
@@ -81,6 +83,10 @@ def open_engine(
         raise ConfigError(f"--trt is the paddle engine's; got --engine {engine}")
     chosen, reason = choose_engine(engine, device, files)
     log.info("engine %s: %s", chosen, reason)
+    if chosen == "paddle":
+        from streammatte.engines.paddle_calls import import_paddle
+
+        import_paddle()  # before the conversion does, which would leave its changes to logging behind
     from streammatte.zoo.convert import materialise
 
     files = materialise(files, chosen, size)
@@ -108,22 +114,37 @@ def choose_engine(engine: str, device: str, files: ModelFiles) -> tuple[str, str
     """The engine for a device and a network, and why.
 
     OpenVINO serves the CPU, where it runs these networks several times as fast as Paddle; Paddle Inference serves
-    NVIDIA GPUs where its build with CUDA is installed and the network is here in a form that it reads.
+    NVIDIA GPUs where its build with CUDA is installed and the network is here in a form that it reads, and networks
+    that OpenVINO could read only through packages that are not installed.
     """
     if engine != "auto":
         return engine, "as asked"
-    if device != "auto" and not device.startswith("gpu"):
+    on_gpu = device == "auto" or device.startswith("gpu")
+    if not on_gpu and device != "cpu":
         return "openvino", f"the fastest on --device {device}"
-    runs = files.program is not None or files.weights is not None
-    if not runs:
+    if files.program is None and files.weights is None:
         return "openvino", f"{files.name} is here as a graph, which Paddle does not read"
     if find_spec("paddle") is None:
         return "openvino", "Paddle is not installed"
-    import paddle
+    missing = [] if files.graphs else [package for package in _TO_ONNX if find_spec(package) is None]
+    if missing:
+        return "paddle", f"OpenVINO reads {files.name} through {missing[0]}, which streammatte[export] would install"
+    if not on_gpu:
+        return "openvino", f"the fastest on --device {device}"
+    return _for_the_gpu()
 
-    if not paddle.device.is_compiled_with_cuda():
-        return "openvino", f"the installed Paddle {paddle.__version__} is built for the CPU"
-    count = paddle.device.cuda.device_count()
+
+def _for_the_gpu() -> tuple[str, str]:
+    from streammatte.engines.paddle_calls import import_paddle
+
+    try:
+        paddle = import_paddle()
+        if not paddle.device.is_compiled_with_cuda():
+            return "openvino", f"the installed Paddle {paddle.__version__} is built for the CPU"
+        count = paddle.device.cuda.device_count()
+    except Exception as error:  # OpenVINO does without Paddle, whatever is broken in it
+        log.warning("Paddle is left out: %s", error)
+        return "openvino", "the installed Paddle does not work"
     if not count:
         return "openvino", "CUDA shows no GPU"
     return "paddle", f"CUDA shows {count} GPU{'s' if count > 1 else ''}"

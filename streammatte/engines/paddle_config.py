@@ -4,28 +4,43 @@ The calls are written down before they are made, so that what a GPU machine will
 there is none. Reviewed against the reference of ``paddle.inference.Config`` for 2.6 and 3.x:
 
 - ``enable_use_gpu(memory_pool_init_size_mb, device_id, precision_mode)`` comes before ``enable_tensorrt_engine``.
-- Half precision without TensorRT keeps feed and fetch in float32 (``exp_disable_mixed_precision_ops``).
+- Half precision without TensorRT takes and gives float32 all the same: ``enable_low_precision_io`` stays off.
 - TensorRT on a ``.pdmodel``: ``enable_tensorrt_engine`` with ``use_static`` keeps the built engine in the folder of
   ``set_optim_cache_dir``; the shapes of the inner tensors come from a run under ``collect_shape_range_info``.
 - TensorRT on a ``.json`` of 3.x: the program is converted beforehand (``paddle.tensorrt.convert``); its ``Config`` only
   names the GPU.
-- ``enable_memory_optim`` is left out for 3.x, whose new intermediate representation can fail under it.
-- ``set_exec_stream`` exists only in builds with CUDA.
+- ``enable_memory_optim``, off by default, is told to 2.x only: under it 3.2 and 3.3 refuse every ``.json`` ("Not find
+  ... memory_optimize_pass"). The run that records shapes goes without it, since it hides inner tensors.
+- ``set_exec_stream`` exists only in builds with CUDA. The predictor keeps the bare handle: the stream must outlive it,
+  and what reads the predictor's tensors has to wait for that very stream. The run that records shapes gets none, since
+  it ends its predictor at once, nor does the one that asks for names, which is on the CPU.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streammatte.errors import ConfigError
+from streammatte.errors import ConfigError, ModelError
 from streammatte.zoo.graph import TRIMAP
 
-__all__ = ["PaddleSettings", "gpu_index", "input_shape", "make_config", "plan"]
+__all__ = [
+    "TRT_SMALLEST_SUBGRAPH",
+    "TRT_WORKSPACE",
+    "PaddleSettings",
+    "check_inputs",
+    "check_trt",
+    "gpu_index",
+    "input_shape",
+    "make_config",
+    "plan",
+]
 
 GPU_POOL_MB = 512
-"""First size of the memory pool: holds weights and activations of every network of the zoo at 512x512, batch 1."""
+"""Size that the memory pool starts with, no bound: Paddle's default allocator (auto_growth) lets it grow. Holds weights
+and activations of every network of the zoo at 512x512, batch 1."""
 TRT_WORKSPACE = 1 << 30
 """Bytes of scratch memory TensorRT may use while it chooses kernels; Paddle's own default."""
 TRT_SMALLEST_SUBGRAPH = 5
@@ -78,12 +93,12 @@ class PaddleSettings:
 
     def __post_init__(self) -> None:
         gpu = gpu_index(self.device) is not None
+        if self.trt:
+            check_trt(self.device)
         if self.precision not in PRECISIONS:
             raise ConfigError(f"Paddle runs {' or '.join(PRECISIONS)}; got --precision {self.precision}")
         if not gpu and self.precision != "f32":
             raise ConfigError(f"Paddle runs f32 on the CPU; got --precision {self.precision}, add --device gpu:0")
-        if self.trt and not gpu:
-            raise ConfigError(f"TensorRT needs a GPU; got --device {self.device}, give --device gpu:0 with --trt")
 
     @property
     def converted(self) -> bool:
@@ -95,10 +110,26 @@ def gpu_index(device: str) -> int | None:
     """0 of ``gpu`` and ``gpu:0``, 1 of ``gpu:1``, ..., None of ``cpu``. Raises ConfigError for anything else."""
     if device == "cpu":
         return None
-    kind, _, index = device.partition(":")
-    if kind != "gpu" or not (index or "0").isdigit():
-        raise ConfigError(f"--device must be cpu, gpu or gpu:N; got {device!r}")
-    return int(index or 0)
+    kind, colon, index = device.partition(":")
+    number = index if colon else "0"
+    if kind != "gpu" or not (number.isascii() and number.isdecimal()):
+        raise ConfigError(f"--device must be cpu, gpu or gpu:N, N a number; got {device!r}")
+    return int(number)
+
+
+def check_trt(device: str) -> None:
+    """Raises ConfigError where TensorRT cannot be on this device."""
+    if gpu_index(device) is None:
+        raise ConfigError(f"TensorRT needs a GPU; got --device {device}, give --device gpu:0 with --trt")
+
+
+def check_inputs(names: Sequence[str], program: Path) -> None:
+    """Raises ModelError unless a program takes one picture and, besides that, at most a trimap."""
+    if len([name for name in names if name != TRIMAP]) != 1:
+        raise ModelError(
+            f"{program} has the inputs {', '.join(names) or 'none'}; a matting network has one picture and may have "
+            f"{TRIMAP!r}; give another model"
+        )
 
 
 def input_shape(name: str, size: tuple[int, int], batch: int = 1) -> tuple[int, int, int, int]:
@@ -122,7 +153,9 @@ def plan(settings: PaddleSettings, *, collect: bool = False) -> list[tuple[str, 
             calls.append(("disable_mkldnn", {}))
     else:
         calls += _gpu_calls(settings, index, collect)
-    if settings.major < 3 and not collect:
+    if collect:
+        calls.append(("collect_shape_range_info", {"path": str(settings.shapes)}))
+    elif settings.major < 3:
         calls.append(("enable_memory_optim", {}))
     return calls
 
@@ -133,10 +166,8 @@ def _gpu_calls(settings: PaddleSettings, index: int, collect: bool) -> list[tupl
     pool = {"memory_pool_init_size_mb": GPU_POOL_MB, "device_id": index, "precision_mode": own_precision}
     calls: list[tuple[str, dict[str, Any]]] = [("enable_use_gpu", pool)]
     if own_precision == "Half":
-        calls.append(("exp_disable_mixed_precision_ops", {"ops": {"feed", "fetch"}}))
-    if collect:
-        return [*calls, ("collect_shape_range_info", {"path": str(settings.shapes)})]
-    if settings.trt and not settings.converted:
+        calls.append(("enable_low_precision_io", {"x": False}))
+    if settings.trt and not settings.converted and not collect:
         engine = {
             "workspace_size": TRT_WORKSPACE,
             "max_batch_size": settings.batch,
@@ -153,10 +184,7 @@ def _gpu_calls(settings: PaddleSettings, index: int, collect: bool) -> list[tupl
 
 _BY_PLACE = frozenset(
     {
-        "switch_ir_optim",
         "set_cpu_math_library_num_threads",
-        "set_mkldnn_cache_capacity",
-        "exp_disable_mixed_precision_ops",
         "collect_shape_range_info",
         "set_optim_cache_dir",
     }
@@ -164,8 +192,11 @@ _BY_PLACE = frozenset(
 """Methods whose arguments have no names in Paddle's binding."""
 
 
-def make_config(settings: PaddleSettings, *, collect: bool = False) -> Any:
-    """The ``paddle.inference.Config`` for these settings; on a GPU with a CUDA stream of its own."""
+def make_config(settings: PaddleSettings, *, collect: bool = False) -> tuple[Any, Any]:
+    """The ``paddle.inference.Config`` for these settings and, on a GPU, the CUDA stream it names (else None).
+
+    Keep the stream until the predictor is gone: both hold the same handle, and only the stream's end frees it.
+    """
     import paddle
     from paddle import inference
 
@@ -181,6 +212,8 @@ def make_config(settings: PaddleSettings, *, collect: bool = False) -> Any:
         else:
             call(**values)
     index = gpu_index(settings.device)
-    if index is not None and hasattr(config, "set_exec_stream"):
-        config.set_exec_stream(paddle.device.cuda.Stream(paddle.CUDAPlace(index)))
-    return config
+    if index is None or collect:
+        return config, None
+    stream = paddle.device.cuda.Stream(paddle.CUDAPlace(index))
+    config.set_exec_stream(stream)
+    return config, stream

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import queue
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.engines.paddle_config import PaddleSettings, gpu_index, make_config
+from streammatte.engines.paddle_calls import import_paddle
+from streammatte.engines.paddle_config import PaddleSettings, check_trt, gpu_index
+from streammatte.engines.paddle_lane import open_lane
 from streammatte.engines.paddle_probe import choose_kernels
-from streammatte.engines.paddle_tensorrt import prepare
+from streammatte.engines.paddle_tensorrt import building, prepare
 from streammatte.engines.trimaps import check_trimaps
 from streammatte.errors import ConfigError, EngineUnavailableError, ModelError, ModelNotFoundError
-from streammatte.zoo.graph import TRIMAP
-from streammatte.zoo.program import told
 from streammatte.zoo.resolve import ModelFiles
 
 __all__ = ["PaddleEngine"]
@@ -44,39 +42,6 @@ class _Submission:
     def result(self) -> F32:
         """As :class:`streammatte.stages.Pending`. Raises ModelError where the inference failed."""
         return self._future.result()
-
-
-class _Lane:
-    """One predictor and the memory for its input; one thread at a time may use it."""
-
-    def __init__(self, predictor: Any, shape: tuple[int, ...], mean: Sequence[float], std: Sequence[float]) -> None:
-        self._predictor = predictor
-        names = predictor.get_input_names()
-        self._image = predictor.get_input_handle(next(name for name in names if name != TRIMAP))
-        self._trimap = predictor.get_input_handle(TRIMAP) if TRIMAP in names else None
-        self._alpha = predictor.get_output_handle(predictor.get_output_names()[0])
-        self._planes = np.empty(shape, np.float32)
-        self._scale = (1.0 / (255.0 * np.asarray(std, np.float32))).reshape(1, 3, 1, 1)
-        self._shift = (np.asarray(mean, np.float32) / np.asarray(std, np.float32)).reshape(1, 3, 1, 1)
-
-    def run(self, images: U8, trimaps: U8 | None) -> F32:
-        """Normalise, run, copy out: alpha (N, h, w)."""
-        planes = self._planes[: len(images)]
-        np.multiply(images.transpose(0, 3, 1, 2), self._scale, out=planes)
-        np.subtract(planes, self._shift, out=planes)
-        try:
-            self._image.copy_from_cpu(planes)
-            if self._trimap is not None and trimaps is not None:
-                self._trimap.copy_from_cpu(trimaps[:, None].astype(np.float32))
-            self._predictor.run()
-            alpha = np.asarray(self._alpha.copy_to_cpu(), np.float32)
-        except (RuntimeError, ValueError, NotImplementedError) as error:
-            raise ModelError(f"inference failed: {told(error)}") from error
-        if alpha.ndim == 4 and alpha.shape[1] == 1:
-            alpha = alpha[:, 0]
-        if alpha.ndim != 3 or len(alpha) != len(images):
-            raise ModelError(f"the network gives {alpha.shape}, no alpha of one channel; it is no matting network")
-        return alpha
 
 
 class PaddleEngine:
@@ -116,15 +81,18 @@ class PaddleEngine:
         throughput: bool = True,
         trt: bool = False,
     ) -> None:
-        paddle = _paddle()
+        paddle = import_paddle()
         major = int(paddle.__version__.split(".")[0])
         program, params = _files(files)
         if program.suffix == ".json" and major < 3:
             raise ModelError(
                 f"{program} is a program of Paddle 3 and this is {paddle.__version__}; export it from its weights here"
             )
-        index = gpu_index(_device(device, paddle))
+        device = _device(device, trt, paddle)
+        index = gpu_index(device)
         self.device = "cpu" if index is None else f"gpu:{index}"
+        if trt:
+            check_trt(device)
         _check_gpu(paddle, index)
         self.precision = _precision(precision, index is not None, trt)
         self.input_size, self.batch = size, batch
@@ -144,13 +112,13 @@ class PaddleEngine:
         elif trt:
             settings = prepare(settings, size)
         self.kernels = "tensorrt" if trt else "cuda" if index is not None else "onednn" if settings.onednn else "plain"
-        predictor = _create(settings, program)
-        self.needs_trimap = TRIMAP in predictor.get_input_names()
-        self._lane = _Lane(predictor, (batch, 3, *size), files.mean, files.std)
-        self._worker: ThreadPoolExecutor | None = ThreadPoolExecutor(1, "streammatte-paddle")
-        self._slots: queue.Queue[None] = queue.Queue(self.in_flight)
+        with building(settings):
+            self._lane = open_lane(settings, (batch, 3, *size), files.mean, files.std)
+            self.needs_trimap = self._lane.needs_trimap
+            self._worker: ThreadPoolExecutor | None = ThreadPoolExecutor(1, "streammatte-paddle")
+            self._slots: queue.Queue[None] = queue.Queue(self.in_flight)
+            self._warm_up()
         log.info("paddle on %s runs %s in %s with %s kernels", self.device, files.name, self.precision, self.kernels)
-        self.submit(np.zeros((1, *size, 3), np.uint8), self._empty_trimap()).result()
 
     def submit(self, images: U8, trimaps: U8 | None = None) -> _Submission:
         """Start on images (N, H, W, 3) uint8 RGB, N up to ``batch``.
@@ -174,7 +142,7 @@ class PaddleEngine:
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.shutdown(wait=True)
-            del self._lane
+            self._lane.release()
 
     def _run(self, images: U8, trimaps: U8 | None) -> F32:
         try:
@@ -182,8 +150,15 @@ class PaddleEngine:
         finally:
             self._slots.get()
 
-    def _empty_trimap(self) -> U8 | None:
-        return np.full((1, *self.input_size), 128, np.uint8) if self.needs_trimap else None
+    def _warm_up(self) -> None:
+        """Run once; an engine that cannot is closed."""
+        image = np.zeros((1, *self.input_size, 3), np.uint8)
+        trimap = np.full((1, *self.input_size), 128, np.uint8) if self.needs_trimap else None
+        try:
+            self.submit(image, trimap).result()
+        except BaseException:
+            self.close()
+            raise
 
     def _check(self, images: U8, trimaps: U8 | None) -> None:
         wanted = f"(1..{self.batch}, {self.input_size[0]}, {self.input_size[1]}, 3)"
@@ -192,15 +167,6 @@ class PaddleEngine:
         if not 1 <= len(images) <= self.batch:
             raise ConfigError(f"images must be uint8 {wanted}; got {images.shape}: open the engine with a larger batch")
         check_trimaps(images, trimaps, self.needs_trimap)
-
-
-def _paddle() -> Any:
-    try:
-        return importlib.import_module("paddle")
-    except ImportError as error:
-        raise EngineUnavailableError(
-            "the paddle engine needs Paddle, which is not installed; install streammatte[cpu] or streammatte[gpu]"
-        ) from error
 
 
 def _files(files: ModelFiles) -> tuple[Path, Path]:
@@ -215,10 +181,11 @@ def _files(files: ModelFiles) -> tuple[Path, Path]:
     return files.program, files.params
 
 
-def _device(device: str, paddle: Any) -> str:
+def _device(device: str, trt: bool, paddle: Any) -> str:
     if device != "auto":
         return device
-    return "gpu:0" if paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"
+    here = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count()
+    return "gpu:0" if here or trt else "cpu"  # TensorRT asks for a GPU, so what is said next is that there is none
 
 
 def _check_gpu(paddle: Any, index: int | None) -> None:
@@ -230,7 +197,10 @@ def _check_gpu(paddle: Any, index: int | None) -> None:
         )
     count = paddle.device.cuda.device_count()
     if index >= count:
-        raise ConfigError(f"there is no gpu:{index}; CUDA shows {count} (see nvidia-smi and CUDA_VISIBLE_DEVICES)")
+        raise ConfigError(
+            f"there is no gpu:{index}; CUDA shows {count} (see nvidia-smi and CUDA_VISIBLE_DEVICES); "
+            "give another number, or --device cpu"
+        )
 
 
 def _precision(precision: str, gpu: bool, trt: bool) -> str:
@@ -241,15 +211,6 @@ def _precision(precision: str, gpu: bool, trt: bool) -> str:
         where = "the GPU" if gpu else "the CPU"
         raise ConfigError(f"the paddle engine runs {' or '.join(possible)} on {where}; got --precision {precision}")
     return precision
-
-
-def _create(settings: PaddleSettings, program: Path) -> Any:
-    from paddle import inference
-
-    try:
-        return inference.create_predictor(make_config(settings))
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        raise ModelError(f"{program} cannot be read as a Paddle model: {told(error)}") from error
 
 
 def _cores() -> int:

@@ -1,28 +1,29 @@
 """Which CPU kernels of the installed Paddle can run a network, found by trying in another process.
 
 oneDNN of some versions refuses some networks at the first run, and a damaged file can end the whole process; neither
-reaches the caller's process this way. The verdict is kept, so a network is tried once.
+reaches the caller's process this way. The verdict is kept, so a network is tried once; what may pass (no time, no
+memory, no other process) is no verdict.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import subprocess
-import sys
+import platform
 from pathlib import Path
 
 from streammatte.cache import user_cache_dir
-from streammatte.engines.paddle_config import PaddleSettings, input_shape, make_config
+from streammatte.engines.paddle_cache import digest, keep, recall
+from streammatte.engines.paddle_child import Answer, call_in_child
+from streammatte.engines.paddle_config import PaddleSettings, check_inputs, input_shape, make_config
 from streammatte.errors import ModelError
 from streammatte.zoo.graph import TRIMAP
 
-__all__ = ["choose_kernels"]
+__all__ = ["choose_kernels", "in_child"]
 
 log = logging.getLogger(__name__)
 
-LONGEST_TRY = 300.0
-"""Seconds a try may take: importing Paddle and one run of the slowest network at 2048 stay well below."""
+LONGEST_RUN = 300.0
+"""Seconds for importing Paddle and one run: the slowest network at 2048 stays well below. A try of oneDNN makes two."""
 AGREEMENT = 1e-2
 """Largest difference of alpha that oneDNN may have from the plain kernels; reordered float32 sums stay below 1e-4."""
 
@@ -44,59 +45,68 @@ def choose_kernels(settings: PaddleSettings, size: tuple[int, int], version: str
     ModelError
         Neither runs it: the files are damaged, or need another version.
     """
-    program, params = settings.program, settings.params
-    verdict = user_cache_dir("paddle") / f"kernels-{_key(program, params, size, version)}"
-    if verdict.is_file() and (known := verdict.read_text(encoding="ascii")) in ("onednn", "plain"):
-        return known == "onednn"
-    asked = [str(program), str(params), str(settings.threads), *map(str, size)]
-    refusal = _try("onednn", asked)
-    if refusal is not None:
+    key = digest((version, size, _processor()), settings.program, settings.params)
+    verdict = user_cache_dir("paddle") / f"kernels-{key}"
+    kernels, _, reason = recall(verdict).partition("\n")
+    if kernels not in ("onednn", "plain"):
+        found = _try(settings, size, version)
+        if found.kind == "passing":
+            log.warning(
+                "Paddle %s: oneDNN could not be tried with %s (%s); plain kernels this time, several times slower",
+                version,
+                settings.program,
+                found.reason,
+            )
+            return False
+        kernels, reason = ("onednn", "") if found.kind == "done" else ("plain", found.reason)
+        keep(verdict, f"{kernels}\n{reason}")
+    if kernels == "plain":
         log.warning(
-            "Paddle %s: oneDNN does not run %s (%s); plain kernels, several times slower", version, program, refusal
+            "Paddle %s: oneDNN does not run %s (%s); plain kernels, several times slower",
+            version,
+            settings.program,
+            reason,
         )
-        broken = _try("plain", asked)
-        if broken is not None:
-            raise ModelError(f"{program} does not run on Paddle {version} ({broken}); export or fetch it again")
-    verdict.write_text("plain" if refusal is not None else "onednn", encoding="ascii")
-    return refusal is None
+    return kernels == "onednn"
 
 
-def _key(program: Path, params: Path, size: tuple[int, int], version: str) -> str:
-    digest = hashlib.sha256(f"{version} {size}".encode())
-    for path in (program, params):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:24]
+def _try(settings: PaddleSettings, size: tuple[int, int], version: str) -> Answer:
+    """How oneDNN did. Raises ModelError where the plain kernels refuse too."""
+    asked = (str(settings.program), str(settings.params), str(settings.threads), *map(str, size))
+    found = call_in_child(__name__, "onednn", *asked, seconds=2 * LONGEST_RUN)
+    if found.kind == "refused":
+        plain = call_in_child(__name__, "plain", *asked, seconds=LONGEST_RUN)
+        if plain.kind == "refused":
+            raise ModelError(
+                f"{settings.program} does not run on Paddle {version} ({plain.reason}); export or fetch it again"
+            )
+    if found.kind == "model":
+        raise ModelError(found.reason)
+    return found
 
 
-def _try(kernels: str, asked: list[str]) -> str | None:
-    """None where it ran, else the reason on one line."""
-    command = [sys.executable, "-m", __name__, kernels, *asked]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_TRY, check=False)
-    except subprocess.TimeoutExpired:
-        return f"no answer in {LONGEST_TRY:.0f} s"
-    if done.returncode == 0:
-        return None
-    if done.returncode < 0:
-        return f"ended by signal {-done.returncode}"
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return next(
-        (line.split(" (at ")[0].strip()[:200] for line in reversed(lines) if "Error" in line),
-        f"exit code {done.returncode}",
-    )
+def _processor() -> str:
+    """The processor's model and what it can do: oneDNN chooses its kernels by them."""
+    told = recall(Path("/proc/cpuinfo")).splitlines()
+    lines = [next((line for line in told if line.startswith(name)), "") for name in ("model name", "flags", "Features")]
+    return "".join(lines) or platform.processor() or platform.machine()
 
 
-def _main(kernels: str, program: str, params: str, threads: str, height: str, width: str) -> int:
+def in_child(kernels: str, program: str, params: str, threads: str, height: str, width: str) -> None:
+    """Run the network once with the plain kernels and, for ``onednn``, once with those; raises where they differ."""
     import numpy as np
+    import paddle
     from paddle import inference
 
+    major = int(paddle.__version__.split(".")[0])
     results = []
     for onednn in (False, True) if kernels == "onednn" else (False,):
-        settings = PaddleSettings(Path(program), Path(params), threads=int(threads), onednn=onednn)
-        predictor = inference.create_predictor(make_config(settings))
+        settings = PaddleSettings(Path(program), Path(params), threads=int(threads), onednn=onednn, major=major)
+        predictor = inference.create_predictor(make_config(settings)[0])
+        names = predictor.get_input_names()
+        check_inputs(names, settings.program)
         rng = np.random.default_rng(0)
-        for name in predictor.get_input_names():
+        for name in names:
             value = rng.random(input_shape(name, (int(height), int(width))), np.float32)
             if name == TRIMAP:  # attention over unknown pixels needs some of every kind
                 value = np.select([value < 0.3, value > 0.7], [0.0, 255.0], 128.0).astype(np.float32)
@@ -105,10 +115,4 @@ def _main(kernels: str, program: str, params: str, threads: str, height: str, wi
         results.append(predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu())
     # not-a-number in both is the network's own doing (untrained weights), not the kernels'
     if not np.allclose(results[0], results[-1], rtol=0.0, atol=AGREEMENT, equal_nan=True):
-        sys.stderr.write("Error: alpha differs from the plain kernels'\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:]))
+        raise ArithmeticError("alpha differs from the plain kernels'")
