@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from films import make_film
 from sink_frames import make_frames
+from tiny_networks import brightness_network
 
+import streammatte
 from streammatte.errors import ConfigError
 from streammatte.frames import Layout
 from streammatte.matting.prepare import Preparer, extend
@@ -58,3 +61,21 @@ def test_the_frames_part_of_the_matte_is_found_at_any_scale(factor):
 def test_an_input_smaller_than_the_picture_is_refused():
     with pytest.raises(ConfigError, match="must hold"):
         Preparer((64, 96), (64, 64))
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 134), (134, 320), (200, 200)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_films_mattes_lie_where_its_pictures_are(tmp_path, monkeypatch, width, height, batch):
+    monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path / "home"))
+    network = brightness_network(tmp_path / "brightness.xml")
+
+    def ramp(index, width, height):
+        levels = np.linspace(40, 140, width)[None] + np.linspace(0, 80, height)[:, None]
+        return np.repeat(levels[..., None], 3, 2).astype(np.uint8)
+
+    film = make_film(tmp_path / "in.mp4", width=width, height=height, frames=5, image=ramp)
+    mattes = list(streammatte.stream(film, model=str(network), size=192, batch=batch, refine="off", smooth="off"))
+    assert len(mattes) == 5
+    wanted = ramp(0, width, height)[..., 0].astype(int)
+    for matte in mattes:
+        assert np.abs(matte.alpha.astype(int) - wanted).max() <= 6
