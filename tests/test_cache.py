@@ -1,4 +1,4 @@
-"""Where things are kept: an order is an order, what is there is found, a shared folder is trusted only where it is ours."""
+"""Where things are kept: an order is an order, what is there is found, only a folder of our own is trusted."""
 
 import errno
 import logging
