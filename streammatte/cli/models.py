@@ -58,7 +58,7 @@ def list_() -> None:
 def info(name: str) -> None:
     """Show a network's card, where its files are and what is here of them."""
     from streammatte.zoo.cards import load_card
-    from streammatte.zoo.store import place
+    from streammatte.zoo.store import find, place
 
     card = load_card(name)
     height, width = card.input.size
@@ -72,6 +72,8 @@ def info(name: str) -> None:
         ("paper", card.paper),
         ("here", _here(card)),
     ]
+    if not card.embedded and (damage := find(name).damage):
+        lines.append(("", damage))
     for kind, remote in card.files.items():
         lines += [(kind, remote.url), ("", f"kept at {place(card, kind)}")]
     for title in ("training", "limits", "notes"):
@@ -166,7 +168,7 @@ def convert(file: str, output: Path | None) -> None:
 @command.command()
 @click.argument("names", nargs=-1)
 def verify(names: tuple[str, ...]) -> int:
-    """Check the files of networks that are here, and that the embedded network gives what it should."""
+    """Check the files of networks that are here, and that each one runs."""
     from streammatte.zoo.cards import card_names, load_card
     from streammatte.zoo.selfcheck import check
 
@@ -175,9 +177,9 @@ def verify(names: tuple[str, ...]) -> int:
         card = load_card(name)
         if not names and _here(card) == "-":
             continue
-        faults = check(card)
-        faulty += bool(faults)
-        click.echo(f"{name}: {'; '.join(faults) if faults else 'ok'}")
+        verdict = check(card)
+        faulty += bool(verdict.faults)
+        click.echo(f"{name}: {verdict}")
     return ModelError.exit_code if faulty else 0
 
 
@@ -187,8 +189,9 @@ def _here(card: Card) -> str:
     if card.embedded:
         return "embedded"
     kept = find(card.name)
-    found = [kind for kind, path in (("weights", kept.checkpoint), ("exported", kept.folder)) if path is not None]
-    return ", ".join(found) or "-"
+    exported = "zip" if kept.folder is None and kept.archive is not None else "exported" if kept.folder else ""
+    found = ["weights" if kept.checkpoint else "", "damaged" if kept.damage else exported]
+    return ", ".join(filter(None, found)) or "-"
 
 
 def _write(

@@ -12,7 +12,7 @@ from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
 from streammatte.sizes import SIDE_MULTIPLE
 from streammatte.zoo.rules import InputRule, read_deploy
 
-__all__ = ["EMBEDDED", "ModelFiles", "match_name", "resolve"]
+__all__ = ["EMBEDDED", "ModelFiles", "exported", "match_name", "resolve"]
 
 EMBEDDED = ("ppmattingv2-lite",)
 """Networks whose files come with the package, in ``assets/``."""
@@ -94,7 +94,7 @@ def resolve(model: str) -> ModelFiles:
             f"known: {', '.join(dict.fromkeys((*EMBEDDED, *card_names())))}, or give a path"
         )
     if path.is_dir():
-        return _folder(path)
+        return exported(path)
     if path.suffix in WEIGHT_SUFFIXES:
         return _weights(path, network if given else None)
     if path.suffix in PROGRAM_SUFFIXES:
@@ -137,19 +137,23 @@ def _embedded(name: str) -> ModelFiles:
 
 def _from_store(name: str) -> ModelFiles:
     from streammatte.zoo.cards import load_card
-    from streammatte.zoo.store import find
+    from streammatte.zoo.store import ready
 
     rule = load_card(name).input
-    kept = find(name)
+    kept = ready(name)
     if kept.folder is not None:
-        return _folder(kept.folder, name)
-    if kept.checkpoint is not None:
-        return ModelFiles(name, mean=rule.mean, std=rule.std, weights=kept.checkpoint, architecture=name, rule=rule)
-    raise ModelNotFoundError(f"{name} is not here yet; run: streammatte models pull {name}")
+        return exported(kept.folder, name)
+    return ModelFiles(name, mean=rule.mean, std=rule.std, weights=kept.checkpoint, architecture=name, rule=rule)
 
 
-def _folder(folder: Path, name: str | None = None) -> ModelFiles:
-    """A folder as PaddleSeg's export leaves it, or one level above it, as its zips unpack."""
+def exported(folder: Path, name: str | None = None) -> ModelFiles:
+    """The files of a folder as PaddleSeg's export leaves it, or of one level above it, as its zips unpack.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelError
+        It holds none, or what it holds is not whole.
+    """
     found = [path for depth in ("", "*/") for file in DEPLOY_NAMES for path in sorted(folder.glob(depth + file))]
     if not found:
         raise ModelNotFoundError(f"{folder} holds no {' or '.join(DEPLOY_NAMES)}; give the folder of an exported model")
