@@ -361,3 +361,16 @@ def test_a_network_with_nothing_published_says_what_to_give(capsys):
     assert "--model gca-resguidedcxtatten=FILE.pdparams" in capsys.readouterr().err
     assert command("models", "verify", "gca-resguidedcxtatten") == 6
     assert "--model gca-resguidedcxtatten=FILE.pdparams" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("args", [("--log-level", "debug", "list"), ("list", "--log-level", "debug")])
+def test_the_level_may_stand_on_either_side_of_the_command(args):
+    assert command("models", *args) == 0
+    assert logging.getLogger("streammatte").level == logging.DEBUG
+
+
+@pytest.mark.parametrize("name", ["list", "info", "pull", "export", "convert", "verify"])
+def test_every_command_takes_a_level(name, capsys):
+    assert command("models", name, "--help") == 0
+    assert "--log-level" in capsys.readouterr().out
+    assert command("models", name, "--log-level", "loud") == 2

@@ -22,8 +22,27 @@ CALIBRATION = 150
 """Pictures taken evenly from the film for int8; from 100 on, their choice matters more than their number."""
 
 
+_LEVELS = click.Choice(["debug", "info", "warning", "error"])
+
+
+def _set_level(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        shared.set_up_logging(value)
+
+
+_log_level = click.option(
+    "--log-level",
+    type=_LEVELS,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_level,
+    help="debug also shows tracebacks.  [default: warning]",
+)
+"""What the group takes before a command's name, taken behind it too, as by every other command."""
+
+
 @click.group(short_help="List, fetch, export, convert and verify networks.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning")
+@click.option("--log-level", type=_LEVELS, default="warning", show_default=True, help="debug also shows tracebacks.")
 def command(log_level: str) -> None:
     """List, fetch, export, convert and verify networks.
 
@@ -35,6 +54,7 @@ def command(log_level: str) -> None:
 
 
 @command.command("list")
+@_log_level
 def list_() -> None:
     """List the networks, what is here of each, and the published figures."""
     from streammatte.zoo.cards import card_names, load_card
@@ -54,6 +74,7 @@ def list_() -> None:
 
 
 @command.command()
+@_log_level
 @click.argument("name")
 def info(name: str) -> None:
     """Show a network's card, where its files are and what is here of them."""
@@ -87,6 +108,7 @@ def info(name: str) -> None:
 
 
 @command.command()
+@_log_level
 @click.argument("name")
 @click.option("--checkpoint", is_flag=True, help="Fetch the weights for Paddle instead of the exported model.")
 @click.option("--mirror", envvar="STREAMMATTE_MIRROR", help="Address in place of the official host.")
@@ -124,6 +146,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 
 
 @command.command()
+@_log_level
 @click.argument("name")
 @click.option("--to", type=_TO, default="openvino", show_default=True)
 @click.option("--size", callback=_size, metavar="HxW", help="Fix the input's size; open where left out.")
@@ -140,6 +163,7 @@ def export(
 
 
 @command.command()
+@_log_level
 @click.argument("file")
 @click.argument("output", type=click.Path(path_type=Path), required=False)
 def convert(file: str, output: Path | None) -> None:
@@ -166,6 +190,7 @@ def convert(file: str, output: Path | None) -> None:
 
 
 @command.command()
+@_log_level
 @click.argument("names", nargs=-1)
 def verify(names: tuple[str, ...]) -> int:
     """Check the files of networks that are here, and that each one runs."""
