@@ -1,8 +1,10 @@
 """The stills' own stage: sizes, padding, trimaps, routing, transparency."""
 
 import logging
+import shutil
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,6 +25,8 @@ from streammatte.stills.transparency import extended, over_neutral
 from streammatte.zoo.cards import load_card
 from streammatte.zoo.resolve import EMBEDDED, ModelFiles
 from streammatte.zoo.rules import InputRule, SizeStep
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def frame_of(rgb, alpha=None, index=0):
@@ -51,7 +55,7 @@ def store(tmp_path, monkeypatch):
 
     def put(*names):
         for name in names:
-            (tmp_path / "home" / "models" / name / "inference").mkdir(parents=True)
+            shutil.copytree(GOLDEN / "exported26", tmp_path / "home" / "models" / name / "inference")
 
     return put
 

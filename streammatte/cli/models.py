@@ -19,8 +19,27 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
+_LEVELS = click.Choice(["debug", "info", "warning", "error"])
+
+
+def _set_level(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        shared.set_up_logging(value)
+
+
+_log_level = click.option(
+    "--log-level",
+    type=_LEVELS,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_level,
+    help="debug also shows tracebacks.  [default: warning]",
+)
+"""What the group takes before a command's name, taken behind it too, as by every other command."""
+
+
 @click.group(short_help="List, fetch, export, convert and verify networks.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning")
+@click.option("--log-level", type=_LEVELS, default="warning", show_default=True, help="debug also shows tracebacks.")
 def command(log_level: str) -> None:
     """List, fetch, export, convert and verify networks.
 
@@ -32,6 +51,7 @@ def command(log_level: str) -> None:
 
 
 @command.command("list")
+@_log_level
 def list_() -> None:
     """List the networks, what is here of each, and the published figures."""
     from streammatte.zoo.cards import card_names, load_card
@@ -51,11 +71,12 @@ def list_() -> None:
 
 
 @command.command()
+@_log_level
 @click.argument("name")
 def info(name: str) -> None:
     """Show a network's card, where its files are and what is here of them."""
     from streammatte.zoo.cards import load_card
-    from streammatte.zoo.store import place
+    from streammatte.zoo.store import find, place
 
     card = load_card(name)
     height, width = card.input.size
@@ -69,6 +90,8 @@ def info(name: str) -> None:
         ("paper", card.paper),
         ("here", _here(card)),
     ]
+    if not card.embedded and (damage := find(name).damage):
+        lines.append(("", damage))
     for kind, remote in card.files.items():
         lines += [(kind, remote.url), ("", f"kept at {place(card, kind)}")]
     for title in ("training", "limits", "notes"):
@@ -82,6 +105,7 @@ def info(name: str) -> None:
 
 
 @command.command()
+@_log_level
 @click.argument("name")
 @click.option("--checkpoint", is_flag=True, help="Fetch the weights for Paddle instead of the exported model.")
 @click.option("--mirror", envvar="STREAMMATTE_MIRROR", help="Address in place of the official host.")
@@ -119,6 +143,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 
 
 @command.command()
+@_log_level
 @click.argument("name")
 @click.option("--to", type=_TO, default="openvino", show_default=True)
 @click.option("--size", callback=_size, metavar="HxW", help="Fix the input's size; open where left out.")
@@ -135,6 +160,7 @@ def export(
 
 
 @command.command()
+@_log_level
 @click.argument("file")
 @click.argument("output", type=click.Path(path_type=Path), required=False)
 def convert(file: str, output: Path | None) -> None:
@@ -161,9 +187,10 @@ def convert(file: str, output: Path | None) -> None:
 
 
 @command.command()
+@_log_level
 @click.argument("names", nargs=-1)
 def verify(names: tuple[str, ...]) -> int:
-    """Check the files of networks that are here, and that the embedded network gives what it should."""
+    """Check the files of networks that are here, and that each one runs."""
     from streammatte.zoo.cards import card_names, load_card
     from streammatte.zoo.selfcheck import check
 
@@ -172,9 +199,9 @@ def verify(names: tuple[str, ...]) -> int:
         card = load_card(name)
         if not names and _here(card) == "-":
             continue
-        faults = check(card)
-        faulty += bool(faults)
-        click.echo(f"{name}: {'; '.join(faults) if faults else 'ok'}")
+        verdict = check(card)
+        faulty += bool(verdict.faults)
+        click.echo(f"{name}: {verdict}")
     return ModelError.exit_code if faulty else 0
 
 
@@ -184,8 +211,9 @@ def _here(card: Card) -> str:
     if card.embedded:
         return "embedded"
     kept = find(card.name)
-    found = [kind for kind, path in (("weights", kept.checkpoint), ("exported", kept.folder)) if path is not None]
-    return ", ".join(found) or "-"
+    exported = "zip" if kept.folder is None and kept.archive is not None else "exported" if kept.folder else ""
+    found = ["weights" if kept.checkpoint else "", "damaged" if kept.damage else exported]
+    return ", ".join(filter(None, found)) or "-"
 
 
 def _write(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 
+from streammatte.errors import StreammatteError
 from streammatte.matting.classic import METHODS
 from streammatte.zoo.cards import Card, card_names, load_card
-from streammatte.zoo.resolve import EMBEDDED
+from streammatte.zoo.resolve import EMBEDDED, resolve
 from streammatte.zoo.store import find
 
 __all__ = ["HIGH_RESOLUTION", "LARGE", "Choice", "Router"]
+
+log = logging.getLogger(__name__)
 
 HIGH_RESOLUTION = "human_matting-resnet34_vd"
 """PP-HumanMatting, whose refiner works at up to 2048 pixels."""
@@ -22,30 +27,53 @@ Choice = tuple[str, str]
 
 
 class Router:
-    """Looks once at what is here."""
+    """Looks once at what is here; what cannot be used is told when it would be chosen, and passed over."""
 
     def __init__(self) -> None:
-        self._here = [card for card in map(load_card, card_names()) if not card.embedded and _runs(card)]
+        self._here = [card for card in map(load_card, card_names()) if not card.embedded and _may_run(card)]
+        self._sound: set[str] = set()
 
     def network(self, width: int, height: int) -> Choice:
         """The network for a picture without a trimap."""
-        plain = [card for card in self._here if not card.input.trimap]
         long_side = max(width, height)
-        if long_side >= LARGE and any(card.name == HIGH_RESOLUTION for card in plain):
-            return HIGH_RESOLUTION, f"for pictures of {LARGE} pixels and more"
-        # A network for larger pictures than this one comes after those for its size.
-        ranked = sorted(plain, key=lambda card: (max(card.input.size) > max(long_side, _COMMON), _sad(card)))
-        if ranked:
-            why = f"the best of those here by published SAD ({_sad(ranked[0])})"
-            return ranked[0].name, why + (_advice() if long_side >= LARGE else "")
-        return EMBEDDED[0], "no other network is here" + (_advice() if long_side >= LARGE else "")
+        large = long_side >= LARGE
+
+        def order(card: Card) -> tuple[bool, bool, float]:
+            # A network for larger pictures than this one comes after those for its size.
+            return (
+                not (large and card.name == HIGH_RESOLUTION),
+                max(card.input.size) > max(long_side, _COMMON),
+                _sad(card),
+            )
+
+        found = self._first(sorted((card for card in self._here if not card.input.trimap), key=order))
+        if found is None:
+            return EMBEDDED[0], "no other network is here" + (_advice() if large else "")
+        if large and found.name == HIGH_RESOLUTION:
+            return found.name, f"for pictures of {LARGE} pixels and more"
+        return found.name, f"the best of those here by published SAD ({_sad(found)})" + (_advice() if large else "")
 
     def with_trimap(self) -> Choice:
         """The network or classic method for a picture with a trimap."""
-        ranked = sorted((card for card in self._here if card.input.trimap), key=_sad)
-        if ranked:
-            return ranked[0].name, "the best of those here that take a trimap"
-        return METHODS[0], "no network that takes a trimap is here"
+        found = self._first(sorted((card for card in self._here if card.input.trimap), key=_sad))
+        if found is None:
+            return METHODS[0], "no network that takes a trimap is here"
+        return found.name, "the best of those here that take a trimap"
+
+    def _first(self, ranked: Iterable[Card]) -> Card | None:
+        """The first whose files are sound; those before it are told and dropped."""
+        for card in ranked:
+            if card.name in self._sound:
+                return card
+            try:
+                resolve(card.name)
+            except StreammatteError as error:
+                log.warning("%s is passed over: %s", card.name, error)
+                self._here.remove(card)
+            else:
+                self._sound.add(card.name)
+                return card
+        return None
 
 
 _COMMON = 512
@@ -56,10 +84,11 @@ def _sad(card: Card) -> float:
     return float("inf") if card.seed.sad is None else card.seed.sad
 
 
-def _runs(card: Card) -> bool:
-    """Whether it is here in a form that can run: weights alone need Paddle."""
+def _may_run(card: Card) -> bool:
+    """Whether something is here in a form that can run: weights alone need Paddle."""
     kept = find(card.name)
-    return kept.folder is not None or (kept.checkpoint is not None and _paddle())
+    exported = kept.folder is not None or kept.archive is not None or kept.damage is not None
+    return exported or (kept.checkpoint is not None and _paddle())
 
 
 @cache

@@ -37,12 +37,14 @@ One YAML file a network in ``configs/models/``, named like it:
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -52,6 +54,14 @@ from streammatte.zoo.rules import InputRule
 
 __all__ = ["Card", "RemoteFile", "SeedFigures", "card_names", "load_card", "read_card"]
 
+_KINDS = {
+    str: "text (in quotes where it looks like a number)",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    Mapping: "a table of keys and values",
+    NoneType: "null",
+}
 FILE_KINDS = ("checkpoint", "inference")
 """A checkpoint is one ``.pdparams``; an inference file is a zip of an exported model's folder."""
 
@@ -179,4 +189,23 @@ def _build(kind: type[Any], data: Any, where: str) -> Any:
     if unknown or missing:
         told = [f"unknown key {name}" for name in unknown] + [f"missing key {name}" for name in missing]
         raise ConfigError(f"{where}: {', '.join(told)}; known: {', '.join(known)}")
+    for name, hint in get_type_hints(kind).items():
+        if name in data and not _fits(data[name], hint):
+            raise ConfigError(f"{where}: {name} must be {_told(hint)}; got {data[name]!r}")
     return kind(**data)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from YAML is of an annotation's type: a whole number is a number too, true is none."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    plain = tuple(get_origin(kind) or kind for kind in kinds)
+    if isinstance(value, bool):
+        return bool in plain
+    if isinstance(value, int | float) and float in plain:
+        return math.isfinite(value)
+    return isinstance(value, plain)
+
+
+def _told(hint: Any) -> str:
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return " or ".join(_KINDS.get(get_origin(kind) or kind, "as the module's example shows") for kind in kinds)

@@ -12,7 +12,7 @@ from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
 from streammatte.sizes import SIDE_MULTIPLE
 from streammatte.zoo.rules import InputRule, read_deploy
 
-__all__ = ["EMBEDDED", "ModelFiles", "match_name", "resolve", "split_name"]
+__all__ = ["EMBEDDED", "ModelFiles", "exported", "match_name", "resolve", "split_name"]
 
 EMBEDDED = ("ppmattingv2-lite",)
 """Networks whose files come with the package, in ``assets/``."""
@@ -102,7 +102,7 @@ def resolve(model: str) -> ModelFiles:
     if network is not None:
         raise ConfigError(f"NETWORK=FILE tells whose weights FILE holds ({', '.join(WEIGHT_SUFFIXES)}); got {model}")
     if path.is_dir():
-        return _folder(path)
+        return exported(path)
     if suffix in PROGRAM_SUFFIXES:
         files = _program(path, path.with_suffix(".pdiparams"), path.stem, InputRule())
         return replace(files, rule=_told_by(path)) if files.graphs else files
@@ -160,19 +160,23 @@ def _embedded(name: str) -> ModelFiles:
 
 def _from_store(name: str) -> ModelFiles:
     from streammatte.zoo.cards import load_card
-    from streammatte.zoo.store import find
+    from streammatte.zoo.store import ready
 
     rule = load_card(name).input
-    kept = find(name)
+    kept = ready(name)
     if kept.folder is not None:
-        return _folder(kept.folder, name)
-    if kept.checkpoint is not None:
-        return ModelFiles(name, weights=kept.checkpoint, architecture=name, rule=rule)
-    raise ModelNotFoundError(f"{name} is not here yet; run: streammatte models pull {name}")
+        return exported(kept.folder, name)
+    return ModelFiles(name, weights=kept.checkpoint, architecture=name, rule=rule)
 
 
-def _folder(folder: Path, name: str | None = None) -> ModelFiles:
-    """A folder as PaddleSeg's export leaves it, or one level above it, as its zips unpack."""
+def exported(folder: Path, name: str | None = None) -> ModelFiles:
+    """The files of a folder as PaddleSeg's export leaves it, or of one level above it, as its zips unpack.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelError
+        It holds none or several, or what it holds is not whole.
+    """
     here = [[path for file in DEPLOY_NAMES for path in sorted(folder.glob(depth + file))] for depth in ("", "*/")]
     found = here[0] or here[1]
     if not found:

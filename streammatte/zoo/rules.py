@@ -26,6 +26,11 @@ _STEPS = {  # step -> how many numbers it takes
 }
 
 
+def _is_side(value: Any) -> bool:
+    """Whether it is a whole number above 0; YAML's true and false are whole numbers to Python."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 @dataclass(frozen=True, slots=True)
 class SizeStep:
     """One step from a picture's sides to the network's.
@@ -42,7 +47,7 @@ class SizeStep:
             known = ", ".join(f"{kind} ({count})" for kind, count in _STEPS.items())
             raise ConfigError(f"a size step is one of {known} with that many numbers; got {self.kind} {self.values}")
         bounded = self.kind.startswith("limit")
-        if not all((bounded and value is None) or (isinstance(value, int) and value > 0) for value in self.values):
+        if not all((bounded and value is None) or _is_side(value) for value in self.values):
             raise ConfigError(f"a size step takes whole numbers above 0; got {self.kind} {self.values}")
 
     def apply(self, height: int, width: int) -> tuple[int, int]:
@@ -115,18 +120,22 @@ class InputRule:
                 f"{where}: unknown key {', '.join(unknown)} in input; known: size, mean, std, trimap, steps"
             )
         default = cls()
-        size = tuple(data.get("size", default.size))
-        if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-            raise ConfigError(f"{where}: input.size must be [height, width] in pixels; got {data.get('size')!r}")
-        steps = default.steps
-        if "steps" in data:
-            steps = tuple(_step(entry, where) for entry in data["steps"])
+        size = data.get("size", default.size)
+        if not (isinstance(size, list | tuple) and len(size) == 2 and all(_is_side(side) for side in size)):
+            raise ConfigError(f"{where}: input.size must be [height, width] in pixels; got {size!r}")
+        steps, trimap = data.get("steps", default.steps), data.get("trimap", False)
+        if not isinstance(trimap, bool):
+            raise ConfigError(f"{where}: input.trimap must be true or false; got {trimap!r}")
+        if not isinstance(steps, list | tuple):
+            raise ConfigError(
+                f"{where}: input.steps must be a list such as [{{long: 512}}, {{multiple: 32}}]; got {steps!r}"
+            )
         return cls(
             size=(size[0], size[1]),
             mean=_triple(data.get("mean", default.mean), f"{where}: input.mean"),
-            std=_triple(data.get("std", default.std), f"{where}: input.std"),
-            trimap=bool(data.get("trimap", False)),
-            steps=steps,
+            std=_divisors(data.get("std", default.std), f"{where}: input.std"),
+            trimap=trimap,
+            steps=tuple(step if isinstance(step, SizeStep) else _step(step, where) for step in steps),
         )
 
 
@@ -157,7 +166,8 @@ def read_deploy(path: str | Path) -> Deploy:
     Raises
     ------
     ModelError
-        No YAML, not of that layout, or with a transform that would need more than sides and a normalisation.
+        No YAML, not of that layout, with a value that is none, or with a transform that would need more than sides and
+        a normalisation.
     """
     path = Path(path)
     try:
@@ -173,17 +183,19 @@ def read_deploy(path: str | Path) -> Deploy:
         ) from error
     steps, mean, std = [], _HALF, _HALF
     shape = table.get("input_shape") or [None] * 4
-    fixed = len(shape) == 4 and all(isinstance(side, int) and side > 0 for side in shape[2:])
+    if not isinstance(shape, list):
+        raise ModelError(f"{path}: input_shape must be a list of four sides, null where one is open; got {shape!r}")
+    fixed = len(shape) == 4 and all(_is_side(side) for side in shape[2:])
     for kind, values in zip(kinds, transforms, strict=True):
         if kind == "Normalize":
             mean = _triple(values.get("mean", _HALF), f"{path}: mean", ModelError)
-            std = _triple(values.get("std", _HALF), f"{path}: std", ModelError)
+            std = _divisors(values.get("std", _HALF), f"{path}: std", ModelError)
         elif kind == "Resize":
             width, height = _pair(values.get("target_size", (512, 512)), path)
-            steps.append(SizeStep("fixed", (height, width)))
+            steps.append(_transform(path, "fixed", (height, width)))
         elif kind in _TRANSFORMS:
             step, names = _TRANSFORMS[kind]
-            steps.append(SizeStep(step, tuple(values.get(name, _DEFAULTS.get(name)) for name in names)))
+            steps.append(_transform(path, step, tuple(values.get(name, _DEFAULTS.get(name)) for name in names)))
         elif kind not in _WITHOUT_SIZE:
             known = ", ".join([*_TRANSFORMS, "Resize", *_WITHOUT_SIZE])
             raise ModelError(f"{path}: transform {kind} is unknown; known: {known}")
@@ -209,7 +221,17 @@ def _step(entry: Any, where: str) -> SizeStep:
     if not isinstance(entry, Mapping) or len(entry) != 1:
         raise ConfigError(f"{where}: a size step is one key with its numbers; got {entry!r}")
     ((kind, values),) = entry.items()
-    return SizeStep(str(kind), tuple(values) if isinstance(values, list | tuple) else (values,))
+    try:
+        return SizeStep(str(kind), tuple(values) if isinstance(values, list | tuple) else (values,))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _transform(path: Path, kind: str, values: tuple[Any, ...]) -> SizeStep:
+    try:
+        return SizeStep(kind, values)
+    except ConfigError as error:
+        raise ModelError(f"{path}: {error}; correct it or export the model again") from error
 
 
 def _triple(
@@ -219,7 +241,18 @@ def _triple(
         first, second, third = (float(value) for value in values)
     except (TypeError, ValueError):
         raise error(f"{where} must be three numbers; got {values!r}") from None
+    if not all(map(math.isfinite, (first, second, third))):
+        raise error(f"{where} must be three finite numbers; got {values!r}")
     return first, second, third
+
+
+def _divisors(
+    values: Any, where: str, error: type[ConfigError] | type[ModelError] = ConfigError
+) -> tuple[float, float, float]:
+    triple = _triple(values, where, error)
+    if min(triple) <= 0:
+        raise error(f"{where} must be three numbers above 0, the picture is divided by them; got {values!r}")
+    return triple
 
 
 def _pair(values: Any, path: Path) -> tuple[int, int]:
