@@ -78,4 +78,4 @@ def test_a_films_mattes_lie_where_its_pictures_are(tmp_path, monkeypatch, width,
     assert len(mattes) == 5
     wanted = ramp(0, width, height)[..., 0].astype(int)
     for matte in mattes:
-        assert np.abs(matte.alpha.astype(int) - wanted).max() <= 6
+        assert np.abs(255 * matte.alpha - wanted).max() <= 6
