@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from streammatte.errors import ModelError
+from streammatte.zoo import locks
 
 __all__ = ["digest", "keep", "locked", "recall"]
 
@@ -51,21 +51,10 @@ def keep(path: Path, text: str) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder of the cache; waits while another process or thread holds it."""
-    with (folder / "lock").open("a") as file:
-        _wait_for(file.fileno(), folder)
-        yield  # closing the file lets go
-
-
-def _wait_for(handle: int, folder: Path) -> None:
-    if sys.platform == "win32":  # has no flock; two first starts at once may both do the work there
-        return
-    import fcntl
-
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locks.locked(folder / "lock", wait=False))
         except BlockingIOError:
             log.info("another process is preparing the same network; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError as error:  # some network file systems have no locks
-        log.debug("%s cannot be locked: %s", folder, error)
+            stack.enter_context(locks.locked(folder / "lock", wait=True))
+        yield
