@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from streammatte.build import build_compositor, build_matter, build_outputs, build_pipeline, build_source
 from streammatte.config import VideoOptions
+from streammatte.cores import available_cores
 from streammatte.errors import ConfigError, UnsupportedSourceError
 from streammatte.frames import Composite, Frame, StreamInfo
 from streammatte.matting.matter import NetworkMatter
@@ -219,7 +220,7 @@ class _Bench:
             }
             for name in STAGES
         }
-        cores = _cores()
+        cores = available_cores()
         cpu_ms = sum(stage["cpu_ms"] for stage in stages.values())
         fps = statistics.median(run["fps"] for run in runs)
         height, width = self.engine.input_size
@@ -323,7 +324,7 @@ def machine() -> dict[str, Any]:
     """The machine in words: processor, cores this process may use, memory, system."""
     return {
         "processor": _processor(),
-        "cores": _cores(),
+        "cores": available_cores(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
         if hasattr(os, "sysconf")
         else None,
@@ -362,10 +363,6 @@ def _peak_rss_mb() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 1024), 1)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

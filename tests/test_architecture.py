@@ -13,7 +13,20 @@ import streammatte
 PACKAGE = Path(streammatte.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 ROOMS = ("sources", "matting", "engines", "compositing", "sinks", "kernels", "evaluation", "zoo")
-BASE = {"errors", "frames", "cache", "ring", "sizes", "stats", "stages", "config", "colors", "sound", "_version"}
+BASE = {
+    "cores",
+    "errors",
+    "frames",
+    "cache",
+    "ring",
+    "sizes",
+    "stats",
+    "stages",
+    "config",
+    "colors",
+    "sound",
+    "_version",
+}
 ALLOWED = {  # a room may import these rooms besides the base
     "kernels": {"kernels"},
     "sources": {"sources", "kernels"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import deque
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streammatte.cores import available_cores
 from streammatte.engines.compile import compile_cached, first_line, read_static
 from streammatte.engines.precision import choose
 from streammatte.engines.trimaps import check_trimaps
@@ -185,13 +185,8 @@ def _settings(device: str, threads: int, throughput: bool) -> dict[str, Any]:
     """Streams and threads: as many streams as threads for throughput, one stream on all of them for latency."""
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY"}
     if device == "CPU":
-        count = threads or _cores()
+        count = threads or available_cores()
         # without pinning: decoding, compositing and encoding share the cores
         settings |= {"NUM_STREAMS": count if throughput else 1, "INFERENCE_NUM_THREADS": count}
         settings["ENABLE_CPU_PINNING"] = False
     return settings
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

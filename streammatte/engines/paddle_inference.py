@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streammatte.cores import available_cores
 from streammatte.engines.paddle_calls import import_paddle
 from streammatte.engines.paddle_config import PaddleSettings, check_trt, gpu_index
 from streammatte.engines.paddle_lane import open_lane
@@ -102,7 +102,7 @@ class PaddleEngine:
             params=params,
             device=self.device,
             precision=self.precision,
-            threads=threads or _cores(),
+            threads=threads or available_cores(),
             trt=trt,
             batch=batch,
             major=major,
@@ -211,8 +211,3 @@ def _precision(precision: str, gpu: bool, trt: bool) -> str:
         where = "the GPU" if gpu else "the CPU"
         raise ConfigError(f"the paddle engine runs {' or '.join(possible)} on {where}; got --precision {precision}")
     return precision
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

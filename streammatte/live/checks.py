@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from streammatte.cores import available_cores
 from streammatte.errors import StreammatteError
 
 __all__ = ["Finding", "run_checks"]
@@ -61,7 +62,7 @@ def run_checks() -> Iterator[Finding]:
 
 
 def _machine() -> Iterator[Finding]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     text = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {cores} cores"
     few = cores < 2
     yield Finding(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
+
+from streammatte.cores import available_cores
 
 __all__ = ["set_threads"]
 
@@ -18,7 +19,7 @@ def set_threads(stream: Any, threads: int) -> None:
     1080x1920 HEVC: 4.5 against 4.6), so two cores, which the network keeps busy anyway, get one. Larger machines
     trade those per cents for a decoder that is never the bottleneck.
     """
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     count = threads or (1 if cores <= 2 else min(cores, _MOST))
     stream.thread_type = "SLICE" if count == 1 else "AUTO"
     stream.thread_count = count
