@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,8 +119,25 @@ def chatter_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
+_CAUSE = re.compile(r"(?:\w+Error: )?(\(\w+\) \S.*)")
+_NAMED = re.compile(r"\w+Error:")
+_BESIDE = ("[Hint:", "[operator <")
+
+
 def told(error: Exception) -> str:
-    """The line of a Paddle message that says what is wrong; the others are a traceback."""
+    """The line of a Paddle message that says what is wrong.
+
+    It begins with the kind in brackets, ``(InvalidArgument) The number of``, or, under a traceback, with the name of an
+    error, ``InvalidArgumentError: The number of``, sometimes with the text a line below. What follows it are hints and
+    places in Paddle's source.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if "Error" in line]
-    return (named or lines or [type(error).__name__])[-1][:300]
+    causes = [found[1] for line in lines if (found := _CAUSE.match(line))]
+    named = [
+        " ".join(lines[at : at + 2]) if line.endswith("Error:") else line
+        for at, line in enumerate(lines)
+        if _NAMED.match(line)
+    ]
+    others = [line for line in lines if not line.startswith(_BESIDE)]
+    chosen = causes[0] if causes else (named or others or lines or [type(error).__name__])[-1]
+    return chosen.partition(" (at ")[0][:300]
