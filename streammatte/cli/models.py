@@ -152,38 +152,49 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File, or folder for paddle. [NAME in this folder]"
 )
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 def export(
-    name: str, to: str, size: tuple[int, int] | None, precision: str, calibrate: Path | None, output: Path | None
+    name: str,
+    to: str,
+    size: tuple[int, int] | None,
+    precision: str,
+    calibrate: Path | None,
+    output: Path | None,
+    overwrite: bool,
 ) -> None:
     """Write a network (a name, or anything --model takes) for another engine or program."""
-    _write(name, to, output, size, precision, calibrate)
+    _write(name, to, output, size, precision, calibrate, overwrite)
 
 
 @command.command()
 @_log_level
 @click.argument("file")
-@click.argument("output", type=click.Path(path_type=Path), required=False)
-def convert(file: str, output: Path | None) -> None:
-    """Convert a model file by the suffix of OUTPUT: .xml, .onnx, .npz, .pdparams; none is a folder for Paddle.
+@click.argument("output", required=False)
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+def convert(file: str, output: str | None, overwrite: bool) -> None:
+    """Convert a model file by the suffix of OUTPUT: .xml, .onnx, .npz, .pdparams; a folder is for Paddle.
 
-    Weights become an .npz and the other way round; without OUTPUT anything else becomes OpenVINO's .xml.
+    Without OUTPUT, .pdparams becomes .npz, .npz becomes .pdparams, and anything else becomes OpenVINO's .xml.
     """
-    source = Path(file.rpartition("=")[2])
-    weights = source.suffix in (".pdparams", ".npz")
-    if output is None:
-        output = source.with_suffix(".npz" if source.suffix == ".pdparams" else ".xml")
-    if output.suffix in (".npz", ".pdparams"):
-        if not weights:
-            raise ConfigError(f"{output.suffix} holds weights; {source} has none that can be taken out by name")
-        from streammatte.zoo.checkpoints import read_state
+    from streammatte.cli.exporting import Output, form_of, named, save_weights
 
-        _save_weights(read_state(source), output)
-        click.echo(output)
+    network, given, path = file.partition("=")
+    source = Path(path if given else network)
+    weights = source.suffix in (".pdparams", ".npz")
+    form, target = form_of(output or named(str(source), weights))
+    if form != "weights":
+        _write(file, form, target, None, "fp32", None, overwrite)
         return
-    forms = {".xml": "openvino", ".onnx": "onnx", "": "paddle"}
-    if output.suffix not in forms:
-        raise ConfigError(f"OUTPUT must end in .xml, .onnx, .npz, .pdparams or be a folder; got {output}")
-    _write(file, forms[output.suffix], output, None, "fp32", None)
+    if not weights:
+        raise ConfigError(f"{target.suffix} holds weights; {source} has none that can be taken out by name")
+    from streammatte.zoo.checkpoints import read_state
+    from streammatte.zoo.plan import refuse_sources
+
+    refuse_sources([source], [target])
+    state = read_state(source)
+    with Output(target, [target], overwrite).writing() as place:
+        save_weights(state, place)
+    click.echo(target)
 
 
 @command.command()
@@ -217,21 +228,37 @@ def _here(card: Card) -> str:
 
 
 def _write(
-    model: str, to: str, output: Path | None, size: tuple[int, int] | None, precision: str, calibrate: Path | None
+    model: str,
+    to: str,
+    output: Path | None,
+    size: tuple[int, int] | None,
+    precision: str,
+    calibrate: Path | None,
+    overwrite: bool,
 ) -> None:
+    from streammatte.cli.exporting import Output
     from streammatte.zoo.convert import save_as
+    from streammatte.zoo.plan import TARGETS, plan
     from streammatte.zoo.quantize import quantise_measured
     from streammatte.zoo.resolve import resolve
 
-    files = resolve(model)
-    target = output or Path(files.name + {"paddle": "", "onnx": ".onnx", "openvino": ".xml"}[to])
-    if precision != "int8":
-        click.echo(save_as(files, target, to, size=size, precision=precision))
-        return
-    if to != "openvino":
+    if precision == "int8" and to != "openvino":
         raise ConfigError(f"int8 is made for openvino; got --to {to}")
-    if calibrate is None:
+    if precision == "int8" and calibrate is None:
         raise ConfigError("int8 needs pictures of what it will see: give --calibrate FILM or a folder of pictures")
+    if precision != "int8" and calibrate is not None:
+        raise ConfigError(f"--calibrate is for --precision int8; got --precision {precision}")
+    files = resolve(model)
+    target = output or Path(files.name + TARGETS[to])
+    if to != "paddle" and target.suffix.lower() == TARGETS[to]:
+        target = target.with_suffix(TARGETS[to])
+    stored = "fp16" if precision == "int8" else precision
+    place = Output(target, plan(files, target, to, size=size, precision=stored), overwrite)
+    if calibrate is None:
+        with place.writing() as path:
+            save_as(files, path, to, size=size, precision=stored)
+        click.echo(target)
+        return
     from streammatte.calibration import samples
 
     pictures = samples(calibrate, files, size or files.rule.size)
@@ -241,20 +268,9 @@ def _write(
         click.echo(str(loss), err=True)
         return small
 
-    click.echo(save_as(files, target, to, size=size, precision="fp16", change=quantise))
-
-
-def _save_weights(state: dict[str, Any], output: Path) -> None:
-    import numpy as np
-
-    if output.suffix == ".npz":
-        with output.open("wb") as file:
-            np.savez(file, **state)
-        return
-    from streammatte.zoo.program import need
-
-    paddle = need("paddle")
-    paddle.save({name: paddle.to_tensor(value) for name, value in state.items()}, str(output))
+    with place.writing() as path:
+        save_as(files, path, to, size=size, precision=stored, change=quantise)
+    click.echo(target)
 
 
 @contextmanager

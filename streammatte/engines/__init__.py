@@ -89,7 +89,7 @@ def open_engine(
         import_paddle()  # before the conversion does, which would leave its changes to logging behind
     from streammatte.zoo.convert import materialise
 
-    files = materialise(files, chosen, size)
+    files = materialise(files, chosen)
     if chosen == "paddle":
         from streammatte.engines.paddle_inference import PaddleEngine
 

@@ -2,53 +2,54 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from streammatte._version import __version__
 from streammatte.cache import user_cache_dir
-from streammatte.errors import ConfigError, ModelError
+from streammatte.errors import ModelError
 from streammatte.zoo.graph import is_normalised, normalised, static
-from streammatte.zoo.program import PARAMS, chatter_to_stderr, need, program_in, told, write_paddle
-from streammatte.zoo.resolve import ModelFiles
+from streammatte.zoo.plan import plan
+from streammatte.zoo.program import PARAMS, PROGRAMS, need, told, without_build_advice, write_deploy, write_paddle
+from streammatte.zoo.reading import RULE_PLACE, read_graph, rule_text
+from streammatte.zoo.resolve import DEPLOY_NAMES, ModelFiles
+from streammatte.zoo.rules import InputRule, SizeStep, read_deploy
 
-__all__ = ["TARGETS", "graph_of", "materialise", "save_as"]
+__all__ = ["graph_of", "materialise", "save_as"]
 
 log = logging.getLogger(__name__)
 
-TARGETS = ("paddle", "onnx", "openvino")
-"""Forms a network is exported to: a folder with ``deploy.yaml``, an ``.onnx``, an ``.xml`` with its ``.bin``."""
 
-
-def materialise(files: ModelFiles, engine: str, size: tuple[int, int]) -> ModelFiles:
+def materialise(files: ModelFiles, engine: str) -> ModelFiles:
     """The same network in a form that ``engine`` reads, converted into the user's cache where it has to be.
+
+    A conversion serves every size: its height and width stay open where the form at hand has them open.
 
     Parameters
     ----------
     files : ModelFiles
     engine : {"openvino", "paddle"}
-    size : (int, int)
-        Height and width that it will run at; conversions are made for one size.
 
     Raises
     ------
     EngineUnavailableError
         The conversion needs a package that is not installed.
     ModelError
-        There is no way from the form at hand to the engine's.
+        There is no way from the form at hand to the engine's, or no room in the cache.
     """
     if engine == "openvino":
         if files.graphs:
             return files
-        graph = _cached(files, f"{size[0]}x{size[1]}.onnx", lambda path: _onnx(files, path, size))
+        graph = _cached(files, "open.onnx", lambda path: _onnx(files, path, None))
         return replace(files, graphs={"float": graph})
     if files.program is not None:
         return files
@@ -57,8 +58,11 @@ def materialise(files: ModelFiles, engine: str, size: tuple[int, int]) -> ModelF
             f"{files.name} is here as {_form(files)}, which Paddle cannot run; "
             "give weights (.pdparams) or an exported Paddle model, or take --engine openvino"
         )
-    folder = _cached(files, "paddle", lambda path: write_paddle(_network(files), path, files.rule))
-    return replace(files, program=program_in(folder), params=folder / PARAMS)
+    # Paddle reads no program of a later version
+    version = ".".join(need("paddle").__version__.split(".")[:2])
+    folder = _cached(files, f"paddle{version}", lambda path: write_paddle(_network(files), path, files.rule))
+    program = next(folder / name for name in PROGRAMS if (folder / name).is_file())
+    return replace(files, program=program, params=folder / PARAMS)
 
 
 def save_as(
@@ -88,14 +92,13 @@ def save_as(
     Raises
     ------
     ConfigError
-        The combination does not exist.
+        As :func:`streammatte.zoo.plan.plan`.
     ModelError, EngineUnavailableError
         As :func:`materialise`.
+    OSError
+        The disk is full; what is written of the file so far stays.
     """
-    if to not in TARGETS:
-        raise ConfigError(f"--to must be one of {', '.join(TARGETS)}; got {to!r}")
-    if precision != "fp32" and to != "openvino":
-        raise ConfigError(f"--precision {precision} is written for openvino only; --to {to} takes fp32")
+    plan(files, target, to, size=size, precision=precision)
     target.parent.mkdir(parents=True, exist_ok=True)
     if to == "paddle":
         return _save_paddle(files, target, size)
@@ -103,25 +106,27 @@ def save_as(
         return _onnx(files, target, size)
     from streammatte.zoo.export import save_openvino
 
-    model = graph_of(files, size)
-    save_openvino(change(model) if change else model, target, half=precision == "fp16")
+    model = graph_of(files, size, room=target.parent)
+    model = change(model) if change else model
+    model.set_rt_info(rule_text(_at(files.rule, size), normalises=True), RULE_PLACE)
+    save_openvino(model, target, half=precision == "fp16")
     return target
 
 
-def graph_of(files: ModelFiles, size: tuple[int, int] | None, kind: str = "float") -> Any:
+def graph_of(files: ModelFiles, size: tuple[int, int] | None, kind: str = "float", room: Path | None = None) -> Any:
     """The network as an OpenVINO model that takes uint8 pictures, of any batch, its size fixed where one is given.
+
+    Temporary files go into ``room``, or where the system has them.
 
     Raises
     ------
     ModelError
         It cannot be read, or cannot take the size.
     """
-    import openvino as ov
-
-    with tempfile.TemporaryDirectory(prefix="streammatte-") as folder:
-        graph = files.graphs.get(kind) or _onnx(files, Path(folder) / "model.onnx", size)
+    with tempfile.TemporaryDirectory(prefix=".streammatte-", dir=room) as folder:
+        graph = files.graphs.get(kind) or _onnx(files, Path(folder) / "model.onnx", None)
         try:
-            model = ov.Core().read_model(str(graph))
+            model = read_graph(graph)
             if not is_normalised(model):
                 model = normalised(model, files.mean, files.std)
             if size is not None:
@@ -131,48 +136,47 @@ def graph_of(files: ModelFiles, size: tuple[int, int] | None, kind: str = "float
         return model.clone()
 
 
+def _at(rule: InputRule, size: tuple[int, int] | None) -> InputRule:
+    """The rule of a network whose size was fixed."""
+    return replace(rule, size=size, steps=(SizeStep("fixed", size),)) if size else rule
+
+
 def _save_paddle(files: ModelFiles, target: Path, size: tuple[int, int] | None) -> Path:
     if files.weights is not None:
         return write_paddle(_network(files), target, files.rule, size)
     if files.program is None or files.params is None:
         raise ModelError(f"{files.name} is here as {_form(files)}; a Paddle model can only be made of its weights")
-    if size is not None:
-        raise ConfigError(f"{files.name} is exported already and keeps its sizes; leave --size out or give its weights")
     target.mkdir(parents=True, exist_ok=True)
-    for path in (files.program, files.params, files.program.with_name("deploy.yaml")):
-        if path.is_file():
-            shutil.copyfile(path, target / path.name)
+    for path in (files.program, files.params):
+        shutil.copyfile(path, target / path.name)
+    write_deploy(target, files.rule, files.program.name, files.params.name, _title(files.program) or files.name)
     return target
+
+
+def _title(program: Path) -> str:
+    """The network's name in the ``deploy.yaml`` beside a program; empty where there is none."""
+    for name in DEPLOY_NAMES:
+        with suppress(ModelError):
+            return read_deploy(program.with_name(name)).architecture
+    return ""
 
 
 def _onnx(files: ModelFiles, target: Path, size: tuple[int, int] | None) -> Path:
-    """Write ``.onnx`` from weights or from a Paddle program."""
-    graph = files.graphs.get("float")
+    """Write ``.onnx`` from weights, from a Paddle program or from another ``.onnx``."""
+    from streammatte.zoo.export import onnx_to_onnx, program_to_onnx, to_onnx
+
+    graph, rule = files.graphs.get("float"), _at(files.rule, size)
     if graph is not None and graph.suffix == ".onnx":
+        if size is not None:
+            return onnx_to_onnx(graph, target, size, rule)
         shutil.copyfile(graph, target)
         return target
     if files.weights is not None:
-        from streammatte.zoo.export import to_onnx
-
         network = _network(files)
-        with chatter_to_stderr():
-            return to_onnx(network, target, getattr(network, "alpha_half", None), size, files.rule.trimap)
+        return to_onnx(network, target, getattr(network, "alpha_half", None), size, rule.trimap, rule)
     if files.program is None or files.params is None:
         raise ModelError(f"{files.name} is here as {_form(files)}, from which no ONNX can be made; give its weights")
-    paddle2onnx = need("paddle2onnx")
-    from streammatte.zoo.export import OPSET, repair
-
-    try:
-        with chatter_to_stderr():
-            paddle2onnx.export(
-                str(files.program), str(files.params), str(target), opset_version=OPSET, optimize_tool="None"
-            )
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{files.program} cannot be written as ONNX: {told(error)}") from error
-    if not target.is_file():
-        raise ModelError(f"{files.program} cannot be written as ONNX; paddle2onnx names the operator above")
-    repair(target)
-    return target
+    return program_to_onnx(files.program, files.params, target, size, rule)
 
 
 def _network(files: ModelFiles) -> Any:
@@ -180,7 +184,8 @@ def _network(files: ModelFiles) -> Any:
 
     if files.architecture is None:
         raise ModelError(f"it is not known which network {files.weights} belongs to")
-    return create(files.architecture, files.weights)
+    with without_build_advice():
+        return create(files.architecture, files.weights)
 
 
 def _cached(files: ModelFiles, suffix: str, make: Callable[[Path], Path]) -> Path:
@@ -206,6 +211,12 @@ def _work(place: Path) -> Iterator[Path]:
     work = place.with_name(f".{os.getpid()}-{place.name}")
     try:
         yield work
+    except OSError as error:
+        if isinstance(error, ModelError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise ModelError(
+            f"no space left to convert a network into {place.parent}: free some, or set STREAMMATTE_HOME"
+        ) from error
     finally:
         if work.is_dir():
             shutil.rmtree(work, ignore_errors=True)

@@ -1,14 +1,12 @@
 """From a Paddle network to what the engines read: ONNX, then OpenVINO IR with the normalisation inside.
 
-Exported graphs keep batch, height and width open; the engine makes them static when it compiles. Needs the ``export``
-extra (paddlepaddle, paddle2onnx, nncf); each package is imported by the function that uses it.
+Exported graphs keep batch, height and width open unless a size is given; the engine makes them static when it compiles.
+Needs the ``export`` extra (paddlepaddle, paddle2onnx, nncf); each package is imported by the function that uses it.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,10 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.errors import ConfigError, EngineUnavailableError, ModelError
+from streammatte.errors import ConfigError, ModelError
 from streammatte.zoo.graph import normalised
+from streammatte.zoo.program import PARAMS, chatter_to_stderr, check_room, need, told, write_program
+from streammatte.zoo.reading import RULE_KEY, rule_text
+from streammatte.zoo.rules import InputRule
 
-__all__ = ["quantise", "repair", "save_openvino", "to_onnx", "to_openvino"]
+__all__ = ["onnx_to_onnx", "program_to_onnx", "quantise", "save_openvino", "to_onnx", "to_openvino"]
 
 OPSET = 17
 """ONNX operator set: the newest that both paddle2onnx and today's engines know in full."""
@@ -32,6 +33,7 @@ def to_onnx(
     forward: Callable[..., Any] | None = None,
     size: tuple[int, int] | None = None,
     trimap: bool = False,
+    rule: InputRule | None = None,
 ) -> Path:
     """Write a network as ONNX.
 
@@ -47,6 +49,8 @@ def to_onnx(
         Fixed height and width; without it both stay open.
     trimap : bool
         Whether the network takes a trimap (N, 1, H, W) as its second input, ``trimap``.
+    rule : InputRule, optional
+        Written into the file, where :func:`streammatte.zoo.graph.read_rule` finds it.
 
     Raises
     ------
@@ -54,53 +58,93 @@ def to_onnx(
         Paddle or paddle2onnx is not installed.
     ModelError
         The network cannot be converted.
+    OSError
+        The disk is full.
     """
-    paddle, paddle2onnx = _need("paddle"), _need("paddle2onnx")
-    network.eval()
-    run = forward or network
-
-    class Traced(paddle.nn.Layer):  # type: ignore[misc,name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, image: Any, trimap: Any = None) -> Any:
-            return run(image) if trimap is None else run(image, trimap)
-
-    # the networks are traced as they run: Paddle's source transformation knows only a part of Python
-    paddle.jit.ignore_module([sys.modules[name] for name in list(sys.modules) if name.startswith("streammatte.zoo")])
-    height, width = size or (None, None)
-    channels = {"image": 3, "trimap": 1} if trimap else {"image": 3}
-    spec = [paddle.static.InputSpec([None, c, height, width], "float32", name) for name, c in channels.items()]
-    with tempfile.TemporaryDirectory(prefix="streammatte-export-") as folder:
-        try:
-            paddle.jit.save(paddle.jit.to_static(Traced(), input_spec=spec, full_graph=True), f"{folder}/model")
-            graph = next(p for p in Path(folder).iterdir() if p.suffix in (".json", ".pdmodel"))
-            paddle2onnx.export(
-                str(graph), f"{folder}/model.pdiparams", str(path), opset_version=OPSET, optimize_tool="None"
-            )
-        except (RuntimeError, TypeError, ValueError, StopIteration) as error:
-            raise ModelError(f"{type(network).__name__} cannot be written as ONNX: {error}") from error
-    repair(Path(path))
-    return Path(path)
+    with tempfile.TemporaryDirectory(prefix=".streammatte-", dir=Path(path).parent) as folder:
+        program = write_program(network, Path(folder), "image", trimap=trimap, size=size, forward=forward)
+        model = _from_paddle(program, program.with_name(PARAMS), type(network).__name__)
+    return _write(model, Path(path), rule)
 
 
-def repair(path: Path) -> None:
-    """Correct what the converter gets wrong in an ONNX file.
+def program_to_onnx(
+    program: Path, params: Path, path: Path, size: tuple[int, int] | None = None, rule: InputRule | None = None
+) -> Path:
+    """Write a Paddle program as ONNX; otherwise as :func:`to_onnx`."""
+    model = _from_paddle(program, params, str(program))
+    return _write(_sized(model, size, program) if size else model, path, rule)
+
+
+def onnx_to_onnx(source: Path, path: Path, size: tuple[int, int], rule: InputRule | None = None) -> Path:
+    """Write an ONNX file again with its height and width fixed. Raises ModelError where it cannot take them."""
+    onnx = need("onnx")
+    try:
+        model = onnx.load(str(source))
+    except need("google.protobuf.message").DecodeError as error:
+        raise ModelError(f"{source} cannot be read as ONNX: {told(error)}") from error
+    return _write(_sized(model, size, source), path, rule)
+
+
+def _from_paddle(program: Path, params: Path, name: str) -> Any:
+    """A program as an ONNX model, corrected."""
+    paddle2onnx, onnx = need("paddle2onnx"), need("onnx")
+    try:
+        with chatter_to_stderr():
+            data = paddle2onnx.export(str(program), str(params), None, opset_version=OPSET, optimize_tool="None")
+    except NameError as error:  # it prints what went wrong and then returns a result that it never got
+        raise ModelError(f"{name} cannot be written as ONNX; paddle2onnx says above which operator it is") from error
+    except (RuntimeError, TypeError, ValueError, MemoryError) as error:
+        raise ModelError(f"{name} cannot be written as ONNX: {told(error)}") from error
+    model = onnx.load_from_string(data)
+    _repair(model)
+    return model
+
+
+def _repair(model: Any) -> None:
+    """Correct what the converter gets wrong.
 
     Where a resize's result is one pixel long Paddle takes the first pixel; the converter writes ``half_pixel``, which
     takes the centre. And it leaves the value that a map is padded with uninitialised; the networks pad with zero, which
     is what the operator takes when told nothing.
     """
-    onnx = _need("onnx")
-    model = onnx.load(str(path))
     for node in model.graph.node:
         if node.op_type == "Pad":
             del node.input[2:]
         for attribute in node.attribute:
             if node.op_type == "Resize" and attribute.s == b"half_pixel":
                 attribute.s = b"pytorch_half_pixel"
-    onnx.save(model, str(path))
+
+
+def _sized(model: Any, size: tuple[int, int], source: Path) -> Any:
+    """The model with the height and width of its inputs fixed, and every shape that follows from them."""
+    onnx = need("onnx")
+    constants = {tensor.name for tensor in model.graph.initializer}  # old files list them among the inputs
+    for port in (port for port in model.graph.input if port.name not in constants):
+        dims = port.type.tensor_type.shape.dim
+        if len(dims) != 4:
+            raise ModelError(f"{source} has an input {port.name!r} of {len(dims)} axes, not of four; leave --size out")
+        first = 1 if port.type.tensor_type.elem_type == onnx.TensorProto.UINT8 else 2
+        for dim, side in zip(dims[first : first + 2], size, strict=True):
+            dim.dim_value = side
+    del model.graph.value_info[:]  # it speaks of the open sides
+    for port in model.graph.output:
+        for dim in list(port.type.tensor_type.shape.dim)[1:]:
+            if dim.dim_value <= 0:
+                dim.Clear()
+    try:
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(f"{source} cannot take pictures of {size[0]}x{size[1]}: {told(error)}") from error
+
+
+def _write(model: Any, path: Path, rule: InputRule | None) -> Path:
+    if rule is not None:
+        need("onnx").helper.set_model_props(
+            model,
+            {entry.key: entry.value for entry in model.metadata_props} | {RULE_KEY: rule_text(rule, normalises=False)},
+        )
+    path.write_bytes(model.SerializeToString())
+    return path
 
 
 def to_openvino(onnx: str | Path, mean: Sequence[float], std: Sequence[float]) -> Any:
@@ -139,7 +183,7 @@ def quantise(model: Any, samples: Iterable[tuple[npt.NDArray[np.uint8], ...]], c
     ConfigError
         There are fewer pictures than ``count``.
     """
-    nncf = _need("nncf")
+    nncf = need("nncf")
     batches = [[part[None] for part in sample] for sample, _ in zip(samples, range(count), strict=False)]
     if len(batches) < count:
         raise ConfigError(f"calibration needs {count} pictures, found {len(batches)}; give a larger folder")
@@ -159,6 +203,13 @@ def save_openvino(model: Any, path: str | Path, half: bool = True) -> int:
     """Write IR (``.xml`` and ``.bin``), weights in float16 where ``half``; gives the bytes of both files.
 
     Operations are numbered anew and white space is left out: the file is smaller and the same from run to run.
+
+    Raises
+    ------
+    ModelError
+        The model cannot be written.
+    OSError
+        The disk is full.
     """
     import openvino as ov
 
@@ -166,16 +217,11 @@ def save_openvino(model: Any, path: str | Path, half: bool = True) -> int:
     for number, operation in enumerate(model.get_ordered_ops()):
         if operation.get_type_name() not in ("Parameter", "Result"):
             operation.set_friendly_name(f"{operation.get_type_name()}{number}")
-    ov.save_model(model, str(path), compress_to_fp16=half)
+    try:
+        ov.save_model(model, str(path), compress_to_fp16=half)
+    except RuntimeError as error:
+        for written in (path.with_suffix(".bin"), path):
+            check_room(written)
+        raise ModelError(f"{path} cannot be written: {told(error)}") from error
     path.write_text(re.sub(r">\s+<", "><", path.read_text(encoding="utf-8")), encoding="utf-8")
     return path.stat().st_size + path.with_suffix(".bin").stat().st_size
-
-
-def _need(package: str) -> Any:
-    """Import a package of the ``export`` extra."""
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        raise EngineUnavailableError(
-            f"exporting needs {package}, which is not installed; install streammatte[export]"
-        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from streammatte.errors import ModelError
+from streammatte.zoo.reading import read_graph, rule_in
 from streammatte.zoo.rules import InputRule, SizeStep
 
 __all__ = ["TRIMAP", "check_alpha", "is_normalised", "needs_trimap", "normalised", "read_rule", "static"]
@@ -32,27 +34,25 @@ def needs_trimap(model: Any) -> bool:
 
 @lru_cache(maxsize=32)
 def read_rule(path: Path, version: int) -> InputRule:
-    """What a graph's own inputs say: whether it needs a trimap, and its size where it takes one only.
+    """What a graph says of its input: the rule written into it, else a trimap, and a size where it takes one only.
 
     ``version`` tells a file from one that stood there before. A graph that cannot be read says nothing here; who runs
     it says why.
     """
-    import openvino as ov
-
     try:
-        model = ov.Core().read_model(str(path))
+        model = read_graph(path)
     except RuntimeError:
         return InputRule()
-    trimap = needs_trimap(model)
+    rule = rule_in(model) or InputRule(trimap=needs_trimap(model))
     pictures = _pictures(model)
     shape = pictures[0].get_partial_shape() if pictures else None
     if shape is None or shape.rank.is_dynamic or shape.rank.get_length() != 4:
-        return InputRule(trimap=trimap)
+        return rule
     sides = [shape[axis] for axis in ((1, 2) if is_normalised(model) else (2, 3))]
     if any(side.is_dynamic for side in sides):
-        return InputRule(trimap=trimap)
+        return rule
     height, width = (side.get_length() for side in sides)
-    return InputRule(size=(height, width), trimap=trimap, steps=(SizeStep("fixed", (height, width)),))
+    return replace(rule, size=(height, width), steps=(SizeStep("fixed", (height, width)),))
 
 
 def static(model: Any, shape: Sequence[int]) -> None:

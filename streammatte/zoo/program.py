@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,21 @@ import yaml
 from streammatte.errors import EngineUnavailableError, ModelError
 from streammatte.zoo.rules import InputRule
 
-__all__ = ["PARAMS", "chatter_to_stderr", "need", "program_in", "told", "write_paddle"]
+__all__ = [
+    "PARAMS",
+    "PROGRAMS",
+    "chatter_to_stderr",
+    "check_room",
+    "need",
+    "told",
+    "without_build_advice",
+    "write_deploy",
+    "write_paddle",
+    "write_program",
+]
 
+PROGRAMS = ("model.json", "model.pdmodel")
+"""What Paddle calls the program that it writes: from 3.0 on, and before."""
 PARAMS = "model.pdiparams"
 
 
@@ -32,38 +47,89 @@ def write_paddle(network: Any, folder: Path, rule: InputRule, size: tuple[int, i
         Paddle is not installed.
     ModelError
         The network cannot be traced.
+    OSError
+        The disk is full.
+    """
+    program = write_program(network, folder, "img", trimap=rule.trimap, size=size)
+    write_deploy(folder, rule, program.name, PARAMS, type(network).__name__, size)
+    return folder
+
+
+def write_program(
+    network: Any,
+    folder: Path,
+    picture: str,
+    *,
+    trimap: bool = False,
+    size: tuple[int, int] | None = None,
+    forward: Callable[..., Any] | None = None,
+) -> Path:
+    """Trace a network and save it as Paddle does; gives the program, its ``model.pdiparams`` is beside it.
+
+    Parameters
+    ----------
+    network : paddle.nn.Layer
+        Put into evaluation mode.
+    folder : Path
+        Made where it is not there.
+    picture : str
+        Name of the first input, (N, 3, H, W) float32.
+    trimap : bool
+        Whether there is a second one, ``trimap``, (N, 1, H, W) float32.
+    size : (int, int), optional
+        Fixed height and width; without it both stay open.
+    forward : callable, optional
+        What to trace instead of ``network.forward``: a method that takes the inputs and gives alpha.
+
+    Raises
+    ------
+    EngineUnavailableError, ModelError, OSError
+        As :func:`write_paddle`.
     """
     paddle = need("paddle")
     network.eval()
+    run = forward or network
 
     class Traced(paddle.nn.Layer):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.network = network
 
-        def forward(self, img: Any, trimap: Any = None) -> Any:
-            return self.network(img) if trimap is None else self.network(img, trimap)
+        # traced as it runs: Paddle's source transformation knows only a part of Python
+        @paddle.jit.not_to_static  # type: ignore[untyped-decorator]
+        def forward(self, image: Any, trimap: Any = None) -> Any:
+            return run(image) if trimap is None else run(image, trimap)
 
-    # the networks are traced as they run: Paddle's source transformation knows only a part of Python
-    paddle.jit.ignore_module([sys.modules[name] for name in list(sys.modules) if name.startswith("streammatte.zoo")])
-    height, width = size or (None, None)
-    channels = {"img": 3, "trimap": 1} if rule.trimap else {"img": 3}
-    spec = [paddle.static.InputSpec([None, c, height, width], "float32", name) for name, c in channels.items()]
+    channels = {picture: 3, "trimap": 1} if trimap else {picture: 3}
+    sides = size or (None, None)
+    spec = [paddle.static.InputSpec([None, count, *sides], "float32", name) for name, count in channels.items()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with chatter_to_stderr():
             paddle.jit.save(paddle.jit.to_static(Traced(), input_spec=spec, full_graph=True), str(folder / "model"))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, MemoryError) as error:
         raise ModelError(f"{type(network).__name__} cannot be written as a Paddle program: {told(error)}") from error
+    program = next((folder / name for name in PROGRAMS if (folder / name).is_file()), None)
+    if program is None:
+        raise ModelError(f"Paddle wrote no program of {type(network).__name__} into {folder}")
+    for path in (program, folder / PARAMS):
+        check_room(path)
+    return program
+
+
+def write_deploy(
+    folder: Path, rule: InputRule, program: str, params: str, network: str, size: tuple[int, int] | None = None
+) -> None:
+    """Write the ``deploy.yaml`` that says what an exported model's files are called and what its input is."""
     table = {
-        "model": program_in(folder).name,
-        "params": PARAMS,
-        "input_shape": [None, 3, height, width],
+        "model": program,
+        "params": params,
+        "input_shape": [None, 3, *(size or (None, None))],
+        "trimap": rule.trimap,
         "transforms": [{"type": "LoadImages"}, *_transforms(rule)],
     }
-    document = {"Deploy": table, "ModelName": type(network).__name__}
+    document = {"Deploy": table, "ModelName": network}
     (folder / "deploy.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    return folder
 
 
 _STEP_NAMES = {
@@ -81,27 +147,45 @@ def _transforms(rule: InputRule) -> Iterator[dict[str, Any]]:
             yield {"type": "Resize", "target_size": [step.values[1], step.values[0]]}
         else:
             name, keys = _STEP_NAMES[step.kind]
-            told = {key: value for key, value in zip(keys, step.values, strict=True) if value is not None}
-            yield {"type": name, **told}
+            given = {key: value for key, value in zip(keys, step.values, strict=True) if value is not None}
+            yield {"type": name, **given}
     yield {"type": "Normalize", "mean": list(rule.mean), "std": list(rule.std)}
 
 
-def program_in(folder: Path) -> Path:
-    """The program that Paddle wrote into a folder. Raises ModelError where there is none."""
-    found = [folder / f"model{suffix}" for suffix in (".json", ".pdmodel") if (folder / f"model{suffix}").is_file()]
-    if not found:
-        raise ModelError(f"Paddle wrote no program into {folder}")
-    return found[0]
+def check_room(path: Path) -> None:
+    """Ask the system for the error that native code met while it wrote ``path``.
+
+    Paddle leaves a file cut off where the disk is full and says nothing, OpenVINO says "iostream error"; one byte more
+    then fails too, with the reason.
+
+    Raises
+    ------
+    OSError
+    """
+    with path.open("ab") as file:
+        length = file.tell()
+        file.write(b"\0")
+        file.flush()
+        file.truncate(length)
 
 
 def need(package: str) -> Any:
     """Import a package of the ``export`` extra. Raises EngineUnavailableError where it is not installed."""
     try:
-        return importlib.import_module(package)
+        with without_build_advice():
+            return importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise EngineUnavailableError(
             f"converting needs {package}, which is not installed; install streammatte[export]"
         ) from error
+
+
+@contextmanager
+def without_build_advice() -> Iterator[None]:
+    """Leave out what Paddle says about ccache when it is imported: it is for those who compile operators."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No ccache found")
+        yield
 
 
 @contextmanager
@@ -118,8 +202,25 @@ def chatter_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
+_CAUSE = re.compile(r"(?:\w+Error: )?(\(\w+\) \S.*)")
+_NAMED = re.compile(r"\w+Error:")
+_BESIDE = ("[Hint:", "[operator <")
+
+
 def told(error: Exception) -> str:
-    """The line of a Paddle message that says what is wrong; the others are a traceback."""
+    """The line of a Paddle message that says what is wrong.
+
+    It begins with the kind in brackets, ``(InvalidArgument) The number of``, or, under a traceback, with the name of an
+    error, ``InvalidArgumentError: The number of``, sometimes with the text a line below. What follows it are hints and
+    places in Paddle's source.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if "Error" in line]
-    return (named or lines or [type(error).__name__])[-1][:300]
+    causes = [found[1] for line in lines if (found := _CAUSE.match(line))]
+    named = [
+        " ".join(lines[at : at + 2]) if line.endswith("Error:") else line
+        for at, line in enumerate(lines)
+        if _NAMED.match(line)
+    ]
+    others = [line for line in lines if not line.startswith(_BESIDE)]
+    chosen = causes[0] if causes else (named or others or lines or [type(error).__name__])[-1]
+    return chosen.partition(" (at ")[0][:300]

@@ -206,7 +206,7 @@ def _weights(path: Path, network: str | None) -> ModelFiles:
     found = network or match_name(path)
     if found is None or found not in names():
         raise ConfigError(
-            f"which network are the weights in {path.name} of? Give --model NETWORK={path}, "
+            f"which network are the weights in {path.name} of? Write NETWORK={path}, "
             f"NETWORK one of {', '.join(names())}"
         )
     rule = load_card(found).input if found in card_names() else InputRule()

@@ -205,7 +205,7 @@ def read_deploy(path: str | Path) -> Deploy:
         size=(shape[2], shape[3]) if fixed else _square(steps),
         mean=mean,
         std=std,
-        trimap=str(data.get("ModelName", "")) in ("DIM", "GCA", "GCABaseline"),
+        trimap=bool(table.get("trimap", str(data.get("ModelName", "")) in ("DIM", "GCA", "GCABaseline"))),
         steps=tuple(steps) or InputRule().steps,
     )
     return Deploy(model=model, params=params, architecture=str(data.get("ModelName", "")), input=rule)
