@@ -23,6 +23,7 @@ import numpy as np
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
 from streammatte.stages import Engine
 from streammatte.zoo.cards import Card, card_names, load_card
+from streammatte.zoo.program import import_paddle
 from streammatte.zoo.registry import create
 
 __all__ = ["COLUMNS", "format_models", "model_table", "print_table"]
@@ -208,11 +209,10 @@ def _models(name: str, size: tuple[int, int], engines: Sequence[str]) -> Iterato
 
 def _random(name: str, size: tuple[int, int], engines: Sequence[str], folder: Path) -> dict[str, str]:
     """Exported forms with random weights, outside the user's cache."""
-    import paddle
-
     from streammatte.zoo.convert import save_as
     from streammatte.zoo.resolve import resolve
 
+    paddle = import_paddle("measuring with random weights")
     paddle.seed(0)
     path = folder / f"{name}.pdparams"
     paddle.save(create(name).state_dict(), str(path))
@@ -229,8 +229,7 @@ def _counts(card: Card, size: tuple[int, int]) -> tuple[float | None, float | No
     """(parameters in millions, operations in billions) as Paddle counts them; None without it."""
     if find_spec("paddle") is None:
         return None, None
-    import paddle
-
+    paddle = import_paddle("counting operations")
     network = create(card.name)
     network.eval()
     params = sum(int(np.prod(value.shape)) for value in network.parameters() if not value.stop_gradient)

@@ -15,13 +15,14 @@ import pytest
 from streammatte import engines
 from streammatte.engines import choose_engine, open_engine, paddle_child, paddle_convert, paddle_probe
 from streammatte.engines.paddle_cache import keep, locked
-from streammatte.engines.paddle_calls import import_paddle, paddle_calls
+from streammatte.engines.paddle_calls import paddle_calls
 from streammatte.engines.paddle_child import Answer, call_in_child
 from streammatte.engines.paddle_config import PaddleSettings
 from streammatte.engines.paddle_convert import only_gpu
 from streammatte.engines.paddle_lane import Lane, open_lane
 from streammatte.engines.paddle_tensorrt import building, check_tensorrt, input_names, prepare, record_shapes
 from streammatte.errors import EngineUnavailableError, ModelError, ModelNotFoundError
+from streammatte.zoo.program import import_paddle
 from streammatte.zoo.resolve import ModelFiles, resolve
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -463,7 +464,7 @@ def test_importing_paddle_leaves_the_root_logger_alone(monkeypatch, tmp_path):
     root = logging.getLogger()
     before = (list(root.handlers), root.level)
     monkeypatch.setattr(root, "handlers", [])
-    import_paddle()
+    import_paddle("the test")
     assert root.handlers == []
     assert root.level == before[1]
 

@@ -177,9 +177,9 @@ def convert(file: str, output: str | None, overwrite: bool) -> None:
     Without OUTPUT, .pdparams becomes .npz, .npz becomes .pdparams, and anything else becomes OpenVINO's .xml.
     """
     from streammatte.cli.exporting import Output, form_of, named, save_weights
+    from streammatte.zoo.resolve import split_name
 
-    network, given, path = file.partition("=")
-    source = Path(path if given else network)
+    _, source = split_name(file)
     weights = source.suffix in (".pdparams", ".npz")
     form, target = form_of(output or named(str(source), weights))
     if form != "weights":

@@ -83,10 +83,6 @@ def open_engine(
         raise ConfigError(f"--trt is the paddle engine's; got --engine {engine}")
     chosen, reason = choose_engine(engine, device, files)
     log.info("engine %s: %s", chosen, reason)
-    if chosen == "paddle":
-        from streammatte.engines.paddle_calls import import_paddle
-
-        import_paddle()  # before the conversion does, which would leave its changes to logging behind
     from streammatte.zoo.convert import materialise
 
     files = materialise(files, chosen)
@@ -135,10 +131,10 @@ def choose_engine(engine: str, device: str, files: ModelFiles) -> tuple[str, str
 
 
 def _for_the_gpu() -> tuple[str, str]:
-    from streammatte.engines.paddle_calls import import_paddle
+    from streammatte.zoo.program import import_paddle
 
     try:
-        paddle = import_paddle()
+        paddle = import_paddle("the paddle engine")
         if not paddle.device.is_compiled_with_cuda():
             return "openvino", f"the installed Paddle {paddle.__version__} is built for the CPU"
         count = paddle.device.cuda.device_count()

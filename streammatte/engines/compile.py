@@ -11,6 +11,7 @@ import openvino as ov
 from streammatte.cache import user_cache_dir
 from streammatte.errors import ModelError
 from streammatte.zoo.graph import TRIMAP, check_alpha, is_normalised, normalised, static
+from streammatte.zoo.reading import read_graph
 from streammatte.zoo.resolve import ModelFiles
 
 __all__ = ["compile_cached", "first_line", "read_static"]
@@ -18,7 +19,7 @@ __all__ = ["compile_cached", "first_line", "read_static"]
 log = logging.getLogger(__name__)
 
 
-def read_static(core: ov.Core, files: ModelFiles, graph: Path, shape: tuple[int, ...]) -> ov.Model:
+def read_static(files: ModelFiles, graph: Path, shape: tuple[int, ...]) -> ov.Model:
     """Read a graph, put the normalisation in front where it has none, and fix its input to ``shape`` (N, H, W, 3).
 
     Raises
@@ -27,7 +28,7 @@ def read_static(core: ov.Core, files: ModelFiles, graph: Path, shape: tuple[int,
         The file is damaged, or the network cannot take this shape.
     """
     try:
-        model = core.read_model(str(graph))
+        model = read_graph(graph)
         if not is_normalised(model):
             model = normalised(model, files.mean, files.std)
         for port in model.inputs:

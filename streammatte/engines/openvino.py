@@ -103,7 +103,7 @@ class OpenVINOEngine:
         plan = choose(precision, core.get_property(self.device, "OPTIMIZATION_CAPABILITIES"), files)
         self.precision = plan.precision
         log.info("openvino on %s runs %s in %s: %s", self.device, files.name, plan.precision, plan.reason)
-        model = read_static(core, files, plan.graph, (batch, *size, 3))
+        model = read_static(files, plan.graph, (batch, *size, 3))
         settings = {"INFERENCE_PRECISION_HINT": plan.float_type, **_settings(self.device, threads, throughput)}
         compiled = compile_cached(core, model, self.device, settings)
         self.needs_trimap = needs_trimap(compiled)

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.cores import available_cores
-from streammatte.engines.paddle_calls import import_paddle
 from streammatte.engines.paddle_config import PaddleSettings, check_trt, gpu_index
 from streammatte.engines.paddle_lane import open_lane
 from streammatte.engines.paddle_probe import choose_kernels
 from streammatte.engines.paddle_tensorrt import building, prepare
 from streammatte.engines.trimaps import check_trimaps
 from streammatte.errors import ConfigError, EngineUnavailableError, ModelError, ModelNotFoundError
+from streammatte.zoo.program import import_paddle
 from streammatte.zoo.resolve import ModelFiles
 
 __all__ = ["PaddleEngine"]
@@ -81,7 +81,7 @@ class PaddleEngine:
         throughput: bool = True,
         trt: bool = False,
     ) -> None:
-        paddle = import_paddle()
+        paddle = import_paddle("the paddle engine")
         major = int(paddle.__version__.split(".")[0])
         program, params = _files(files)
         if program.suffix == ".json" and major < 3:

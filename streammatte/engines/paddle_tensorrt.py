@@ -18,10 +18,11 @@ import numpy as np
 
 from streammatte.cache import user_cache_dir
 from streammatte.engines.paddle_cache import digest, keep, locked, recall
-from streammatte.engines.paddle_calls import import_paddle, paddle_calls
+from streammatte.engines.paddle_calls import paddle_calls
 from streammatte.engines.paddle_config import PaddleSettings, check_inputs, gpu_index, input_shape, make_config
 from streammatte.engines.paddle_convert import Ranges, convert
 from streammatte.errors import EngineUnavailableError, ModelError, StreammatteError
+from streammatte.zoo.program import import_paddle
 
 __all__ = ["building", "check_tensorrt", "input_names", "prepare", "record_shapes", "shape_ranges"]
 
@@ -155,7 +156,7 @@ def _hardware(settings: PaddleSettings) -> tuple[Any, ...]:
     """What a built engine is good for: this version of everything, this kind of GPU."""
     from paddle import inference
 
-    paddle, index = import_paddle(), gpu_index(settings.device)
+    paddle, index = import_paddle("TensorRT"), gpu_index(settings.device)
     with paddle_calls(f"{settings.device} cannot be asked for its kind", "see nvidia-smi, or take --device cpu"):
         return (
             paddle.__version__,

@@ -134,8 +134,9 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _paddle_gpu() -> Finding:
-    import paddle
+    from streammatte.zoo.program import import_paddle
 
+    paddle = import_paddle("the GPU")
     if paddle.is_compiled_with_cuda():
         return Finding("gpu", "ok", f"Paddle {paddle.__version__} uses it with --engine paddle --device gpu:0")
     fix = "pip uninstall paddlepaddle; pip install 'streammatte[gpu]'"

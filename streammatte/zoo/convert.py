@@ -19,7 +19,7 @@ from streammatte.cache import user_cache_dir
 from streammatte.errors import ModelError
 from streammatte.zoo.graph import is_normalised, normalised, static
 from streammatte.zoo.plan import plan
-from streammatte.zoo.program import PARAMS, PROGRAMS, need, told, without_build_advice, write_deploy, write_paddle
+from streammatte.zoo.program import PARAMS, PROGRAMS, need, told, write_deploy, write_paddle
 from streammatte.zoo.reading import RULE_PLACE, read_graph, rule_text
 from streammatte.zoo.resolve import DEPLOY_NAMES, ModelFiles
 from streammatte.zoo.rules import InputRule, SizeStep, read_deploy
@@ -184,8 +184,7 @@ def _network(files: ModelFiles) -> Any:
 
     if files.architecture is None:
         raise ModelError(f"it is not known which network {files.weights} belongs to")
-    with without_build_advice():
-        return create(files.architecture, files.weights)
+    return create(files.architecture, files.weights)
 
 
 def _cached(files: ModelFiles, suffix: str, make: Callable[[Path], Path]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import re
 import sys
@@ -22,9 +23,9 @@ __all__ = [
     "PROGRAMS",
     "chatter_to_stderr",
     "check_room",
+    "import_paddle",
     "need",
     "told",
-    "without_build_advice",
     "write_deploy",
     "write_paddle",
     "write_program",
@@ -171,21 +172,48 @@ def check_room(path: Path) -> None:
 
 def need(package: str) -> Any:
     """Import a package of the ``export`` extra. Raises EngineUnavailableError where it is not installed."""
+    if package == "paddle":
+        return import_paddle("converting", "streammatte[export]")
     try:
-        with without_build_advice():
-            return importlib.import_module(package)
+        return importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise EngineUnavailableError(
             f"converting needs {package}, which is not installed; install streammatte[export]"
         ) from error
 
 
-@contextmanager
-def without_build_advice() -> Iterator[None]:
-    """Leave out what Paddle says about ccache when it is imported: it is for those who compile operators."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No ccache found")
-        yield
+def import_paddle(purpose: str, extra: str = "streammatte[cpu] or streammatte[gpu]") -> Any:
+    """Import Paddle as a guest, which leaves logging and warnings alone.
+
+    Its import adds a handler to the root logger; 3.3 also sets that to INFO, so every library's messages would come
+    out, an embedder's own twice. And it warns of a compiler cache that only who builds operators could use.
+
+    Parameters
+    ----------
+    purpose : str
+        What needs it, and ``extra`` what to install for that, as the error says.
+
+    Raises
+    ------
+    EngineUnavailableError
+        It is not installed, or its native libraries do not load.
+    """
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="No ccache found")
+            return importlib.import_module("paddle")
+    except Exception as error:  # what a broken installation raises is not to be foreseen
+        if isinstance(error, ModuleNotFoundError) and error.name == "paddle":
+            raise EngineUnavailableError(f"{purpose} needs Paddle, which is not installed; install {extra}") from error
+        raise EngineUnavailableError(
+            f"the installed Paddle cannot be imported ({type(error).__name__}: {told(error)}); "
+            "install it again, or take --engine openvino"
+        ) from error
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 @contextmanager

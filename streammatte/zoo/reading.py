@@ -34,7 +34,7 @@ def read_graph(path: Path) -> Any:
     """
     import openvino as ov
 
-    if path.suffix != ".onnx":
+    if path.suffix.lower() != ".onnx":
         return ov.Core().read_model(str(path))
     from openvino import frontend
 

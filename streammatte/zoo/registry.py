@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from streammatte.errors import EngineUnavailableError, ModelNotFoundError
+from streammatte.errors import ModelNotFoundError
 
 __all__ = ["create", "names"]
 
@@ -57,15 +57,11 @@ def create(name: str, pretrained: str | Path | None = None) -> Any:
     """
     if name not in _FACTORIES:
         raise ModelNotFoundError(f"no network is named {name!r}; known: {', '.join(_FACTORIES)}")
+    from streammatte.zoo.program import import_paddle
+
+    import_paddle(f"network {name!r}")
     module, factory = _FACTORIES[name].split(":")
-    try:
-        network = getattr(importlib.import_module(module), factory)()
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "paddle":
-            raise
-        raise EngineUnavailableError(
-            f"network {name!r} needs Paddle, which is not installed; install streammatte[cpu] or streammatte[gpu]"
-        ) from error
+    network = getattr(importlib.import_module(module), factory)()
     if pretrained is not None:
         from streammatte.zoo.checkpoints import load
 

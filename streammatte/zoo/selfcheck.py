@@ -15,7 +15,7 @@ from streammatte.zoo.cards import Card
 from streammatte.zoo.checkpoints import read_state
 from streammatte.zoo.convert import graph_of
 from streammatte.zoo.graph import TRIMAP
-from streammatte.zoo.program import chatter_to_stderr, told
+from streammatte.zoo.program import chatter_to_stderr, import_paddle, told
 from streammatte.zoo.registry import create
 from streammatte.zoo.resolve import ModelFiles, resolve
 from streammatte.zoo.store import verify
@@ -100,8 +100,7 @@ def _paddle(files: ModelFiles, picture: U8, trimap: U8) -> npt.NDArray[Any]:
     with chatter_to_stderr():
         if files.program is not None and files.params is not None:
             return _program(files.program, files.params, planes, levels)
-        import paddle
-
+        paddle = import_paddle("running weights")
         network = create(files.architecture or files.name, files.weights)
         network.eval()
         with paddle.no_grad():
@@ -111,6 +110,7 @@ def _paddle(files: ModelFiles, picture: U8, trimap: U8) -> npt.NDArray[Any]:
 
 def _program(program: Path, params: Path, planes: npt.NDArray[Any], levels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Run a program on Paddle's plain kernels, which run every network."""
+    import_paddle("running a program")
     from paddle import inference
 
     config = inference.Config(str(program), str(params))
