@@ -121,15 +121,15 @@ def format_models(rows: Sequence[dict[str, Any]]) -> str:
     titles = {
         "name": "network",
         "params_m": "params M",
-        "seed_params_m": "(seed)",
+        "seed_params_m": "(published)",
         "flops_g": "FLOPs G",
-        "seed_flops_g": "(seed)",
+        "seed_flops_g": "(published)",
         "engine": "engine",
         "precision": "type",
         "size": "size",
         "ms": "ms",
         "fps": "fps",
-        "seed_fps": "(seed, V100)",
+        "seed_fps": "(published, V100)",
         "weights": "weights",
     }
     table = [list(titles.values()), *([told(row[key]) for key in titles] for row in rows)]

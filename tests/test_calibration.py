@@ -11,6 +11,7 @@ from tiny_networks import brightness_network, trimap_network
 
 from streammatte import calibration
 from streammatte.cli import main
+from streammatte.engines.precision import choose
 from streammatte.errors import ConfigError, UnsupportedSourceError
 from streammatte.zoo.quantize import quantise_measured
 from streammatte.zoo.resolve import resolve
@@ -108,3 +109,7 @@ def test_int8_is_calibrated_on_a_film_and_tells_its_loss(tmp_path, capsys):
     assert export(OLD, tmp_path / "film", out) == 0
     assert "int8 against fp32: MAD" in capsys.readouterr().err
     assert "FakeQuantize" in out.read_text()
+    files = resolve(str(out))
+    assert choose("int8", ("INT8", "FP32"), files).graph == out
+    assert choose("auto", ("INT8", "FP32"), files).precision == "int8"
+    assert choose("auto", ("FP32",), files).graph == out

@@ -295,7 +295,7 @@ def test_existing_outputs_stop_a_folder_before_its_first_picture(photos, tmp_pat
 def test_two_pictures_of_one_name(photos, tmp_path):
     (tmp_path / "other").mkdir()
     Image.fromarray(picture(0, 40, 30)).save(tmp_path / "other" / "p0.png")
-    with pytest.raises(ConfigError, match="two outputs would be"):
+    with pytest.raises(ConfigError, match="would become"):
         run(photos, tmp_path / "other", "--out-dir", tmp_path / "o")
     assert not (tmp_path / "o").exists()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from streammatte import zoo
+from streammatte.engines import open_engine
 from streammatte.errors import EngineUnavailableError, ModelError, ModelNotFoundError
 from streammatte.zoo.cards import load_card
 from streammatte.zoo.checkpoints import load, read_state
@@ -105,6 +106,23 @@ def test_export_agrees_with_paddle_at_every_shape(network, golden, tmp_path):
         alpha = compiled(image[None])[0][0]
         assert alpha.shape == (size[0] // 2, size[1] // 2)
         assert np.abs(alpha - half(network, image)).max() < 1e-3, size
+
+
+@pytest.mark.paddle
+def test_its_weights_give_the_same_small_matte_on_both_engines(weights, golden, tmp_path, monkeypatch):
+    # one that is enlarged before the edges are refined has others
+    pytest.importorskip("paddle2onnx")
+    monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path))
+    image = picture(golden, 96, 128)[None]
+    alphas = []
+    for name in ("openvino", "paddle"):
+        engine = open_engine(
+            f"ppmattingv2-lite={weights}", engine=name, device="cpu", precision="f32", size=(96, 128), throughput=False
+        )
+        alphas.append(engine.submit(image).result())
+        engine.close()
+    assert alphas[0].shape == alphas[1].shape == (1, 48, 64)
+    assert np.abs(alphas[0] - alphas[1]).max() < 1e-3
 
 
 @pytest.mark.paddle

@@ -18,7 +18,7 @@ from streammatte.cli import main
 from streammatte.engines import open_engine
 from streammatte.errors import ConfigError, DiskFullError, ModelError, OutputExistsError
 from streammatte.zoo import convert, create
-from streammatte.zoo.graph import read_rule
+from streammatte.zoo.graph import read_facts
 from streammatte.zoo.program import told
 from streammatte.zoo.resolve import resolve
 from streammatte.zoo.rules import InputRule, SizeStep
@@ -65,7 +65,7 @@ def contents(folder="."):
 
 
 def rule_of(path):
-    return read_rule(Path(path), time.monotonic_ns())
+    return read_facts(Path(path), time.monotonic_ns()).rule
 
 
 # ---- what is read is never written ----

@@ -9,7 +9,7 @@ from tiny_networks import brightness_network, trimap_network
 
 import streammatte
 from streammatte.engines import open_engine
-from streammatte.errors import ConfigError, ModelError
+from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
 from streammatte.zoo.resolve import resolve
 
 SIZE = (64, 96)
@@ -152,3 +152,21 @@ def test_a_trimap_is_told_by_the_graph(tmp_path):
     film = make_film(tmp_path / "in.mp4", frames=2)
     with pytest.raises(ConfigError, match="needs a trimap"):
         streammatte.matte_video(film, tmp_path / "out.mp4", model=model)
+
+
+def test_what_is_no_number_is_not_taken_for_nobody(tmp_path):
+    given = picture()
+    model = saved(tmp_path, [ops.divide(ops.multiply(mean(given), np.float32(0)), np.float32(0))], [given])
+    film = make_film(tmp_path / "in.mp4", frames=2)
+    for run in (
+        lambda: streammatte.matte_image(np.zeros((64, 96, 3), np.uint8), model=model),
+        lambda: streammatte.matte_video(film, tmp_path / "out.mp4", model=model),
+    ):
+        with pytest.raises(ModelError, match="no numbers"):
+            run()
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_weights_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(ModelNotFoundError, match=r"no weights .*nothere\.npz"):
+        resolve(f"modnet-mobilenetv2={tmp_path / 'nothere.npz'}")

@@ -3,6 +3,7 @@
 import io
 import logging
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from test_pull import Server
 
 from streammatte.cli import main
 from streammatte.errors import ConfigError, ModelError
-from streammatte.stills.routing import Router
+from streammatte.stills.routing import Router, _paddle
 from streammatte.zoo import archive, cards, store
 from streammatte.zoo.pull import Retry, file_sha256
 from streammatte.zoo.resolve import EMBEDDED, resolve
@@ -134,6 +135,32 @@ def test_the_router_takes_the_next_best_that_resolves(root, caplog):
     assert Router().network(500, 400)[0] == EMBEDDED[0]
     passed = [record.getMessage().partition(" ")[0] for record in caplog.records]
     assert passed == [OTHER, PINNED, NET]
+
+
+def test_a_file_that_was_cut_off_is_damage(server, capsys):
+    folder = pull(server)
+    params = next(folder.rglob("model.pdiparams"))
+    params.write_bytes(params.read_bytes()[:100])
+    damage = store.find(NET).damage
+    assert damage is not None
+    assert "model.pdiparams changed in size" in damage
+    assert f"models pull {NET}" in damage
+    assert Router().network(500, 400)[0] == "ppmattingv2-lite"
+    assert command("models", "list") == 0
+    assert "damaged" in capsys.readouterr().out
+    pull(server)
+    assert store.find(NET).damage is None
+
+
+def test_the_router_passes_over_what_only_paddle_runs(root, monkeypatch, caplog):
+    shutil.copytree(GOLDEN.parent / "exported3", root / "inference")
+    monkeypatch.setattr("streammatte.stills.routing.find_spec", lambda name: None)
+    _paddle.cache_clear()
+    try:
+        assert Router().network(500, 400)[0] == "ppmattingv2-lite"
+    finally:
+        _paddle.cache_clear()
+    assert "passed over: it runs through Paddle" in caplog.text
 
 
 def test_a_folder_that_may_not_be_looked_into_is_damage(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +152,7 @@ def _models(names: str, given: dict[str, Any], as_json: bool, repeats: int) -> N
     rows = model_table(
         [name.strip() for name in names.split(",")],
         given.get("size") or 512,
-        ("openvino", "paddle") if engine == "auto" else (engine,),
+        (("openvino", "paddle") if find_spec("paddle") else ("openvino",)) if engine == "auto" else (engine,),
         precision=given.get("precision") or "auto",
         device=given.get("device") or "auto",
         threads=given.get("threads") or 0,

@@ -16,7 +16,7 @@ from streammatte.errors import ConfigError, SourceError, StreammatteError
 from streammatte.stats import Summary
 from streammatte.stills.build import build_stills
 from streammatte.stills.jobs import Job, plan_folder, plan_one
-from streammatte.stills.options import StillOptions
+from streammatte.stills.options import WIDEST_TRIMAP, StillOptions
 
 __all__ = ["command"]
 
@@ -44,7 +44,12 @@ _CLASSIC = "closed-form, knn, learning-based, fast, random-walk"
 @click.option("--threads", type=click.IntRange(0), help="Inference threads; 0 is all cores. [0]")
 @click.option("--refine", type=click.Choice(["off", "fast", "best"]), help="Edges at the picture's own size. [fast]")
 @click.option("--trimap", metavar="FILE", help="Trimap (black, gray, white), or a folder of trimaps of the same names.")
-@click.option("--auto-trimap", type=click.IntRange(0), metavar="R", help="Make trimaps R pixels wide from mattes.")
+@click.option(
+    "--auto-trimap",
+    type=click.IntRange(0, WIDEST_TRIMAP),
+    metavar="R",
+    help=f"Make trimaps from mattes: unknown is what lies R pixels around soft edges, 0 to {WIDEST_TRIMAP}.",
+)
 @click.option(
     "--no-estimate-foreground",
     "estimate_foreground",

@@ -80,7 +80,7 @@ def classic_alpha(method: str, image_rgb: U8, trimap: U8) -> F32:
     if not (background | foreground).all():
         if not background.any() or not foreground.any():
             lacks = "background (0)" if not background.any() else "foreground (255)"
-            raise ConfigError(f"the trimap marks no {lacks}; mark some of both, or give --auto-trimap a smaller radius")
+            raise ConfigError(f"the trimap marks no {lacks}; mark some of both")
         alpha = _solve(method, image_rgb, trimap)
     else:
         alpha = np.empty(trimap.shape, np.float32)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.errors import ConfigError
+from streammatte.errors import ConfigError, ModelError
 from streammatte.frames import ColorSpec, Frame, Layout
 from streammatte.kernels.color import rgb_matrix, yuv_to_rgb
 from streammatte.kernels.scale import shrink_by_area
@@ -95,7 +97,17 @@ class Preparer:
     def crop(self, alpha: F32) -> F32:
         """The part of the network's alpha (h, w) that belongs to the frame, C-contiguous; alpha may be smaller than
         the input, by the same factor both ways.
+
+        Raises
+        ------
+        ModelError
+            It is not all numbers.
         """
+        if not math.isfinite(float(alpha.sum())):
+            raise ModelError(
+                "the network gives no numbers for this picture: its weights are damaged or untrained, or it needs "
+                "--precision f32"
+            )
         if self._content is None:
             return alpha
         rows, columns = (

@@ -14,7 +14,6 @@ from streammatte.errors import ConfigError, OutputExistsError, SinkError, Unsupp
 from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
 from streammatte.sinks.atomic import AtomicFile, AtomicFolder, writing
 from streammatte.sinks.door import Door
-from streammatte.sinks.formats import containers_with_alpha
 from streammatte.sinks.tracks import leave_out
 
 __all__ = ["IMAGE_SUFFIXES", "SequenceSink", "StillSink", "is_pattern"]
@@ -59,7 +58,7 @@ class _Encoder:
     def open(self, info: StreamInfo, target: str) -> None:
         if info.has_alpha and self._suffix not in _WITH_ALPHA:
             raise UnsupportedOutputError(
-                f"{target} cannot hold an alpha channel; these can: {', '.join(containers_with_alpha())}"
+                f"{target} cannot hold an alpha channel; of pictures {' and '.join(sorted(_WITH_ALPHA))} can"
             )
         gray = info.layout is Layout.GRAY and not info.has_alpha
         pix_fmt = "gray" if gray else "bgra" if info.has_alpha else "bgr24"

@@ -61,7 +61,9 @@ def build_stills(
         if on_failure is not None:
             on_failure(jobs[index], error)
 
-    matter = StillMatter(options, trimaps, None if on_failure is None else unsolved)
+    matter = StillMatter(
+        options, trimaps, None if on_failure is None else unsolved, lambda frame: str(jobs[frame.index].source)
+    )
 
     def open_job(job: Job) -> Outputs:
         alpha, foreground = (None if path is None else str(path) for path in (job.alpha, job.foreground))

@@ -148,7 +148,7 @@ def _checked(jobs: list[Job], options: StillOptions) -> list[Job]:
     read = {_key(path): path for job in jobs for path in (job.source, job.trimap) if path is not None}
     if options.background is not None and Path(options.background).is_file():
         read[_key(Path(options.background))] = Path(options.background)
-    written: dict[str, Path] = {}
+    written: dict[str, Job] = {}
     for job in jobs:
         for target in job.targets:
             if target.suffix.lower() not in IMAGE_SUFFIXES:
@@ -159,8 +159,10 @@ def _checked(jobs: list[Job], options: StillOptions) -> list[Job]:
             if key in read:
                 raise ConfigError(f"{target} is also an input; give the output another name")
             if key in written:
-                raise ConfigError(f"two outputs would be {target}; give them other names, or run them one by one")
-            written[key] = target
+                other = written[key].source
+                what = f"both {other} and {job.source}" if other != job.source else "two outputs"
+                raise ConfigError(f"{what} would become {target}; give them other names, or run them one by one")
+            written[key] = job
     return jobs
 
 

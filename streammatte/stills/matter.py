@@ -47,6 +47,8 @@ class StillMatter:
     on_failure : callable, optional
         Told, by frame index, of a picture that a classic method finds no matte for; it is then passed over. Without it
         the error is raised.
+    name_of : callable
+        What messages call a picture.
 
     Raises
     ------
@@ -61,8 +63,10 @@ class StillMatter:
         options: StillOptions,
         trimaps: Trimaps | None = None,
         on_failure: Callable[[int, StreammatteError], None] | None = None,
+        name_of: Callable[[Frame], str] = repr,
     ) -> None:
         self._options = options
+        self._name_of = name_of
         self._on_failure = on_failure
         self._trimaps = {} if trimaps is None else trimaps
         self._networks = Networks(options)
@@ -121,7 +125,11 @@ class StillMatter:
             found = self._plain(frame, self._tell(*self._router.network(frame.width, frame.height)))
             trimap = auto_trimap(found[2], radius or 0)
             if not (trimap == BACKGROUND).any() or not (trimap == FOREGROUND).any():
-                log.warning("%r leaves no certain person or no certain background; its matte stays as it is", frame)
+                log.warning(
+                    "%s: --auto-trimap %d leaves no certain person or no certain background; its matte stays as it is",
+                    self._name_of(frame),
+                    radius or 0,
+                )
                 return found
         return self._marked(frame, trimap)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from streammatte.config import VideoOptions
 from streammatte.errors import ConfigError
 
-__all__ = ["AUTO", "StillOptions"]
+__all__ = ["AUTO", "WIDEST_TRIMAP", "StillOptions"]
 
 AUTO = "auto"
 """The model's name that leaves the choice to :mod:`streammatte.stills.routing`."""
@@ -27,9 +27,9 @@ class StillOptions(VideoOptions):
         super().__post_init__()
         if self.trimap is not None and self.auto_trimap is not None:
             raise ConfigError("--trimap and --auto-trimap exclude each other; give one")
-        if self.auto_trimap is not None and not 0 <= self.auto_trimap <= _WIDEST:
-            raise ConfigError(f"--auto-trimap must be 0 to {_WIDEST} pixels; got {self.auto_trimap}")
+        if self.auto_trimap is not None and not 0 <= self.auto_trimap <= WIDEST_TRIMAP:
+            raise ConfigError(f"--auto-trimap must be 0 to {WIDEST_TRIMAP} pixels; got {self.auto_trimap}")
 
 
-_WIDEST = 500
+WIDEST_TRIMAP = 500
 """A band of a thousand pixels leaves nothing known of a person in most pictures."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 
-from streammatte.errors import StreammatteError
+from streammatte.errors import EngineUnavailableError, StreammatteError
 from streammatte.matting.classic import METHODS
 from streammatte.zoo.cards import Card, card_names, load_card
 from streammatte.zoo.resolve import EMBEDDED, resolve
@@ -66,7 +66,11 @@ class Router:
             if card.name in self._sound:
                 return card
             try:
-                resolve(card.name)
+                files = resolve(card.name)
+                if not files.graphs and not _paddle():
+                    raise EngineUnavailableError(
+                        "it runs through Paddle, which is not installed; install streammatte[export]"
+                    )
             except StreammatteError as error:
                 log.warning("%s is passed over: %s", card.name, error)
                 self._here.remove(card)

@@ -50,7 +50,7 @@ def to_onnx(
     trimap : bool
         Whether the network takes a trimap (N, 1, H, W) as its second input, ``trimap``.
     rule : InputRule, optional
-        Written into the file, where :func:`streammatte.zoo.graph.read_rule` finds it.
+        Written into the file, where :func:`streammatte.zoo.graph.read_facts` finds it.
 
     Raises
     ------
@@ -97,6 +97,10 @@ def _from_paddle(program: Path, params: Path, name: str) -> Any:
         raise ModelError(f"{name} cannot be written as ONNX: {told(error)}") from error
     model = onnx.load_from_string(data)
     _repair(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:  # weights that were cut off, say
+        raise ModelError(f"{name} cannot be written as ONNX: {told(error)}; fetch or export it again") from error
     return model
 
 

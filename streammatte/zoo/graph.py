@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from streammatte.errors import ModelError
 from streammatte.zoo.reading import read_graph, rule_in
 from streammatte.zoo.rules import InputRule, SizeStep
 
-__all__ = ["TRIMAP", "check_alpha", "is_normalised", "needs_trimap", "normalised", "read_rule", "static"]
+__all__ = ["TRIMAP", "check_alpha", "is_normalised", "needs_trimap", "normalised", "read_facts", "static"]
 
 TRIMAP = "trimap"
 """Name of the second input of networks that need one."""
@@ -32,9 +32,17 @@ def needs_trimap(model: Any) -> bool:
     return any(TRIMAP in port.names for port in model.inputs)
 
 
+@dataclass(frozen=True, slots=True)
+class GraphFacts:
+    """What a graph says of itself: its input's rule, and whether it was quantised to 8 bits."""
+
+    rule: InputRule = field(default_factory=InputRule)
+    int8: bool = False
+
+
 @lru_cache(maxsize=32)
-def read_rule(path: Path, version: int) -> InputRule:
-    """What a graph says of its input: the rule written into it, else a trimap, and a size where it takes one only.
+def read_facts(path: Path, version: int) -> GraphFacts:
+    """What a graph's file says of itself.
 
     ``version`` tells a file from one that stood there before. A graph that cannot be read says nothing here; who runs
     it says why.
@@ -42,7 +50,12 @@ def read_rule(path: Path, version: int) -> InputRule:
     try:
         model = read_graph(path)
     except RuntimeError:
-        return InputRule()
+        return GraphFacts()
+    return GraphFacts(_rule_of(model), any(op.get_type_name() == "FakeQuantize" for op in model.get_ops()))
+
+
+def _rule_of(model: Any) -> InputRule:
+    """The rule written into a graph, else a trimap, and a size where it takes one only."""
     rule = rule_in(model) or InputRule(trimap=needs_trimap(model))
     pictures = _pictures(model)
     shape = pictures[0].get_partial_shape() if pictures else None

@@ -40,7 +40,8 @@ def write_paddle(network: Any, folder: Path, rule: InputRule, size: tuple[int, i
     """Write a network as PaddleSeg's export does.
 
     The folder gets ``model.json`` (``model.pdmodel`` up to Paddle 2.6), ``model.pdiparams`` and ``deploy.yaml``; inputs
-    are named ``img`` and, for networks that need one, ``trimap``.
+    are named ``img`` and, for networks that need one, ``trimap``. Alpha comes as the network computes it, at half size
+    where it has an ``alpha_half``: who enlarges it does so along the picture's edges.
 
     Raises
     ------
@@ -51,7 +52,8 @@ def write_paddle(network: Any, folder: Path, rule: InputRule, size: tuple[int, i
     OSError
         The disk is full.
     """
-    program = write_program(network, folder, "img", trimap=rule.trimap, size=size)
+    forward = getattr(network, "alpha_half", None)
+    program = write_program(network, folder, "img", trimap=rule.trimap, size=size, forward=forward)
     write_deploy(folder, rule, program.name, PARAMS, type(network).__name__, size)
     return folder
 

@@ -6,11 +6,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streammatte
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
 from streammatte.sizes import SIDE_MULTIPLE
 from streammatte.zoo.rules import InputRule, read_deploy
+
+if TYPE_CHECKING:
+    from streammatte.zoo.graph import GraphFacts
 
 __all__ = ["EMBEDDED", "ModelFiles", "exported", "match_name", "resolve", "split_name"]
 
@@ -91,6 +95,8 @@ def resolve(model: str) -> ModelFiles:
     if model in card_names():
         return _from_store(model)
     network, path = split_name(model)
+    if network is not None and not path.exists():
+        raise ModelNotFoundError(f"there are no weights {path}; check the name")
     if not model or not path.exists():
         raise ModelNotFoundError(
             f"no model is named {model!r} and no such file exists; "
@@ -105,7 +111,7 @@ def resolve(model: str) -> ModelFiles:
         return exported(path)
     if suffix in PROGRAM_SUFFIXES:
         files = _program(path, path.with_suffix(".pdiparams"), path.stem, InputRule())
-        return replace(files, rule=_told_by(path)) if files.graphs else files
+        return replace(files, rule=_facts(path).rule) if files.graphs else files
     if suffix not in GRAPH_SUFFIXES:
         known = ", ".join((*GRAPH_SUFFIXES, *PROGRAM_SUFFIXES, *WEIGHT_SUFFIXES))
         raise ModelError(f"a model file must be one of {known}, or a folder with an exported model; got {model}")
@@ -136,14 +142,15 @@ def match_name(path: Path) -> str | None:
 
 
 def _graph(path: Path) -> ModelFiles:
-    return ModelFiles(path.stem, {"float": path}, rule=_told_by(path))
+    facts = _facts(path)
+    return ModelFiles(path.stem, {"float": path} | ({"int8": path} if facts.int8 else {}), rule=facts.rule)
 
 
-def _told_by(path: Path) -> InputRule:
-    """The rule of a graph that comes with no other word than itself."""
-    from streammatte.zoo.graph import read_rule
+def _facts(path: Path) -> GraphFacts:
+    """What a graph says that comes with no other word than itself."""
+    from streammatte.zoo.graph import read_facts
 
-    return read_rule(path, path.stat().st_mtime_ns)
+    return read_facts(path, path.stat().st_mtime_ns)
 
 
 def _embedded(name: str) -> ModelFiles:

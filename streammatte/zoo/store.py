@@ -20,7 +20,7 @@ from streammatte.zoo.cards import FILE_KINDS, Card, load_card
 from streammatte.zoo.locks import locked
 from streammatte.zoo.pickles import read_pdparams
 from streammatte.zoo.pull import Progress, Retry, broken_promise, fetch, mirrored
-from streammatte.zoo.records import changes, read_record, write_record
+from streammatte.zoo.records import changes, read_record, resized, write_record
 from streammatte.zoo.resolve import DEPLOY_NAMES, exported
 
 __all__ = ["Kept", "find", "home", "place", "pull", "ready", "verify"]
@@ -239,6 +239,9 @@ def _damage(card: Card, kept: Kept) -> str | None:
             exported(kept.folder)
         except StreammatteError as error:
             return f"{error}; {_mend(card, 'inference')}"
+        cut = resized(home(card.name), "inference", _record(card.name))
+        if cut:
+            return f"{', '.join(cut)} changed in size since it was fetched; {_mend(card, 'inference')}"
     elif kept.archive is not None:
         size, promised = kept.archive.stat().st_size, card.files["inference"].size
         if promised not in (None, size):
