@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError, ModelError
+from streammatte.zoo.chatter import hushed
 from streammatte.zoo.graph import normalised
-from streammatte.zoo.program import PARAMS, chatter_to_stderr, check_room, need, told, write_program
+from streammatte.zoo.program import PARAMS, check_room, need, told, write_program
 from streammatte.zoo.reading import RULE_KEY, rule_text
 from streammatte.zoo.rules import InputRule
 
@@ -89,7 +90,7 @@ def _from_paddle(program: Path, params: Path, name: str) -> Any:
     """A program as an ONNX model, corrected."""
     paddle2onnx, onnx = need("paddle2onnx"), need("onnx")
     try:
-        with chatter_to_stderr():
+        with hushed():
             data = paddle2onnx.export(str(program), str(params), None, opset_version=OPSET, optimize_tool="None")
     except NameError as error:  # it prints what went wrong and then returns a result that it never got
         raise ModelError(f"{name} cannot be written as ONNX; paddle2onnx says above which operator it is") from error

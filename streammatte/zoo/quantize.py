@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
-from streammatte.zoo.program import chatter_to_stderr
+from streammatte.zoo.chatter import hushed
 
 __all__ = ["Loss", "Sample", "quantise_measured"]
 
@@ -68,7 +68,7 @@ def quantise_measured(model: Any, samples: Sequence[Sample]) -> tuple[Any, Loss]
     shown = [sample for index, sample in enumerate(samples) if index % HELD_OUT]
     hidden = samples[::HELD_OUT]
     before = _alphas(model, hidden)
-    with chatter_to_stderr():
+    with hushed():
         small = quantise(model, shown, len(shown))
     losses = [1000.0 * float(np.abs(new - old).mean()) for new, old in zip(_alphas(small, hidden), before, strict=True)]
     return small, Loss(float(np.mean(losses)), max(losses), len(hidden), len(shown))
