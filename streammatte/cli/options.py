@@ -170,9 +170,12 @@ def fill(config: str | None, given: dict[str, Any]) -> VideoOptions:
 
 
 class _Formatter(logging.Formatter):
+    """Names the level from warnings on, but for a notice: that is logged as a warning only to be seen by default."""
+
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+        plain = record.levelno < logging.WARNING or getattr(record, "notice", False)
+        return text if plain else f"{record.levelname.lower()}: {text}"
 
 
 def take_threads() -> None:
