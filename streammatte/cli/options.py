@@ -59,7 +59,7 @@ def matting() -> Callable[[F], F]:
             ),
             click.option(
                 "--size",
-                type=click.IntRange(low, high),
+                type=int,
                 metavar="N",
                 help=f"Long side of the network's input, {low} to {high}. [the network's own, 512 for the embedded]",
             ),
