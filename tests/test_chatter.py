@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -45,3 +46,15 @@ def test_native_lines_come_out_on_failure_and_at_debug_only(level, end, shown):
     assert "ZeroDivisionError" in done.stderr
     assert "kept handler" in done.stderr
     assert done.stdout.endswith("after\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process that native code ends says nothing more")
+def test_what_was_said_before_an_abort_is_shown():
+    code = (
+        "import os; from streammatte.zoo.chatter import hushed\n"
+        "with hushed():\n    os.write(1, b'no such operator\\n'); os.abort()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGABRT
+    assert done.stderr.startswith("no such operator")
+    assert done.stdout == ""

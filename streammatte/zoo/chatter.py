@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -36,7 +37,8 @@ def hushed() -> Iterator[None]:
             os.dup2(2 if loud else caught.fileno(), 1)
             if not loud:
                 os.dup2(caught.fileno(), 2)
-            yield
+            with _told_on_abort(caught, kept[1]):
+                yield
         except Exception:
             _restore(kept)
             _show(caught)
@@ -52,6 +54,31 @@ def _restore(kept: tuple[int, int]) -> None:
         sys.stdout.flush()
     os.dup2(kept[0], 1)
     os.dup2(kept[1], 2)
+
+
+@contextmanager
+def _told_on_abort(caught: IO[bytes], stderr: int) -> Iterator[None]:
+    """Show what was caught also where native code ends the whole process, as paddle2onnx does over some operators."""
+    if sys.platform == "win32":
+        yield
+        return
+    import ctypes
+
+    number = caught.fileno()
+
+    def show(_: int) -> None:
+        os.dup2(stderr, 2)
+        _write(2, os.pread(number, os.fstat(number).st_size, 0))
+
+    # Python's own handlers wait for its next instruction, which never comes; when this one returns, abort goes on
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(show)
+    install = ctypes.CDLL(None).signal
+    install.restype, install.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+    before = install(signal.SIGABRT, ctypes.cast(handler, ctypes.c_void_p))
+    try:
+        yield
+    finally:
+        install(signal.SIGABRT, before)
 
 
 def _show(caught: IO[bytes]) -> None:
