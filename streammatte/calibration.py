@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streammatte.errors import UnsupportedSourceError
+from streammatte.errors import ConfigError, UnsupportedSourceError
 from streammatte.frames import U8, Frame, Layout
 from streammatte.matting.classic import auto_trimap
 from streammatte.matting.prepare import Preparer, extend, resize_plane
@@ -19,10 +19,10 @@ from streammatte.sources.still import STILL_SUFFIXES
 from streammatte.stills.matter import StillMatter
 from streammatte.stills.options import StillOptions
 from streammatte.stills.source import read_frame
-from streammatte.zoo.quantize import Sample
+from streammatte.zoo.quantize import FEWEST, Sample
 from streammatte.zoo.resolve import EMBEDDED, ModelFiles
 
-__all__ = ["PICTURES", "samples"]
+__all__ = ["PICTURES", "calibration_samples", "samples"]
 
 PICTURES = 150
 """Most that are taken; from 100 on, their choice matters more than their number."""
@@ -56,6 +56,23 @@ def samples(path: Path, files: ModelFiles, size: tuple[int, int]) -> list[Sample
             picture = np.empty((*size, 3), np.uint8)
             Preparer(within, size).prepare(frame, picture)
             taken.append((picture, trimaps.make(frame, within, size)) if files.rule.trimap else (picture,))
+    return taken
+
+
+def calibration_samples(path: Path, files: ModelFiles, size: tuple[int, int]) -> list[Sample]:
+    """As :func:`samples`, as many as eight bits need at least.
+
+    Raises
+    ------
+    SourceError
+        Nothing there that can be read.
+    ConfigError
+        Fewer than ``FEWEST``.
+    """
+    taken = samples(path, files, size)
+    if len(taken) < FEWEST:
+        step = "put more pictures there" if path.is_dir() else "give a longer film, or a folder of pictures"
+        raise ConfigError(f"int8 is calibrated on {FEWEST} pictures or more; {path} has {len(taken)}: {step}")
     return taken
 
 

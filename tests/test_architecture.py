@@ -17,6 +17,7 @@ BASE = {
     "cores",
     "errors",
     "frames",
+    "matting_library",
     "cache",
     "ring",
     "sizes",

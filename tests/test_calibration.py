@@ -93,6 +93,23 @@ def test_eight_bits_of_a_network_with_trimap(tmp_path, capsys):
     assert resolve(str(out)).rule.trimap
 
 
+@pytest.mark.parametrize(("kind", "step"), [("folder", "put more pictures there"), ("film", "a longer film")])
+def test_too_few_pictures_are_told_before_anything_is_converted(kind, step, tmp_path, capsys):
+    given = tmp_path / kind
+    if kind == "folder":
+        given.mkdir()
+        for index in range(9):
+            cv2.imwrite(str(given / f"{index}.png"), numbered(index, 96, 64))
+    else:
+        given = make_film(given.with_suffix(".mp4"), frames=9, image=numbered)
+    model = brightness_network(tmp_path / "brightness.xml")
+    assert export(model, given, tmp_path / "out.xml") == ConfigError.exit_code
+    err = capsys.readouterr().err
+    assert f"10 pictures or more; {given} has 9" in err
+    assert step in err
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_int8_needs_enough_pictures():
     with pytest.raises(ConfigError, match="10 pictures"):
         quantise_measured(None, [(np.zeros((*SIZE, 3), np.uint8),)] * 9)
@@ -107,7 +124,10 @@ def test_int8_is_calibrated_on_a_film_and_tells_its_loss(tmp_path, capsys):
         cv2.imwrite(str(tmp_path / "film" / f"{i:03}.png"), noise)
     out = tmp_path / "small.xml"
     assert export(OLD, tmp_path / "film", out) == 0
-    assert "int8 against fp32: MAD" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "int8 against fp32: MAD" in err
+    assert "nncf" not in err
+    assert "Paddle" not in err
     assert "FakeQuantize" in out.read_text()
     files = resolve(str(out))
     assert choose("int8", ("INT8", "FP32"), files).graph == out

@@ -24,6 +24,7 @@ from streammatte.errors import (
     UnsupportedOutputError,
     UnsupportedSourceError,
 )
+from streammatte.stats import bytes_told
 
 
 def run(*args):
@@ -35,6 +36,31 @@ def process(*args, **options):
     return subprocess.run(
         [sys.executable, "-m", "streammatte", "image", *map(str, args)], capture_output=True, text=True, **options
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--size", "100"), "streammatte: --size must be 192 to 2048 pixels"),
+        (
+            ("--size", "big"),
+            "streammatte: invalid value for '--size': 'big' is not a valid integer; streammatte image",
+        ),
+        (("--sise", "300"), "streammatte: no such option '--sise'"),
+    ],
+)
+def test_a_wrong_option_is_told_on_one_line(words, told):
+    done = process("a.png", "b.png", *words)
+    assert done.returncode == ConfigError.exit_code
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "0.0 kB"), (20_430, "20.4 kB"), (99_999, "100.0 kB"), (100_000, "0.1 MB")]
+)
+def test_a_size_is_never_rounded_to_nothing(count, told):
+    assert bytes_told(count) == told
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Classic methods: known alpha comes back, trimaps from mattes, and what cannot be solved is told."""
 
+import subprocess
+import sys
 from fractions import Fraction
 
 import cv2
@@ -9,6 +11,7 @@ import pytest
 from streammatte.errors import ConfigError
 from streammatte.frames import Frame, Layout, Matte
 from streammatte.matting.classic import METHODS, ClassicMatter, auto_trimap, classic_alpha
+from streammatte.matting_library import import_pymatting
 from streammatte.stages import Stage
 
 WIDE, HIGH = 96, 72
@@ -41,6 +44,26 @@ def test_the_alpha_of_a_composite_comes_back(method):
     assert (alpha[trimap == 255] == 1).all()
     assert (alpha[trimap == 0] == 0).all()
     assert np.abs(alpha - truth)[band].mean() < BOUNDS[method]
+
+
+def test_pymattings_advice_goes_to_the_log(caplog, capfd):
+    import scipy.sparse
+
+    ichol = import_pymatting().ichol
+    indefinite = scipy.sparse.csc_matrix(np.array([[1.0, 2.0], [2.0, 1.0]]))
+    with caplog.at_level("INFO"), pytest.raises(ValueError, match="Cholesky"):
+        ichol(indefinite, shifts=[0.0])
+    assert "PyMatting: PERFORMANCE WARNING" in caplog.text
+    assert capfd.readouterr().out == ""
+
+
+def test_a_first_import_says_what_it_waits_for():
+    code = (
+        "from streammatte.cli.options import set_up_logging; set_up_logging('warning'); "
+        "from streammatte import matting_library as m; m.SILENCE = 0.0; m.import_pymatting()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "compiling PyMatting, once; this takes half a minute\n"
 
 
 def test_a_trimap_that_knows_all_is_the_alpha():

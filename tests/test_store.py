@@ -112,6 +112,21 @@ def test_one_damaged_network_is_told_and_the_rest_works(root, tmp_path, capsys, 
     assert tree(root) == before
 
 
+def test_pull_and_info_say_what_came_and_where_it_is(server, root, capsys):
+    assert command("models", "info", NET) == 0
+    assert f"goes to {root / NET}.zip" in capsys.readouterr().out
+    for told in ("kB fetched", "is here already"):
+        assert command("models", "pull", NET, "--mirror", server.address) == 0
+        out, err = capsys.readouterr()
+        assert out == f"{root / 'inference'}\n"
+        assert err.startswith(NET)
+        assert told in err
+    assert command("models", "info", NET) == 0
+    out = capsys.readouterr().out
+    assert f"kept in {root / 'inference'}" in out
+    assert "short side 512, multiples of 32" in out
+
+
 def test_looking_changes_nothing_and_choosing_unpacks(root, tmp_path):
     place = by_hand(official_zip())
     for _ in range(2):

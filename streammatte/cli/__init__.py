@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 
 from streammatte._version import __version__
+from streammatte.cli.options import set_up_logging
 from streammatte.errors import StreammatteError
 
 __all__ = ["main"]
@@ -58,12 +59,16 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and end the process with the exit code README lists."""
+    set_up_logging("warning")  # what is told before a command has read its options looks like the rest
     try:
-        code = cli.main(args=args, standalone_mode=False)
+        code = cli.main(args=args, prog_name="streammatte", standalone_mode=False)
     except click.exceptions.Abort:
         code = 130
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        _explain(_usage(error))
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
@@ -74,6 +79,14 @@ def main(args: list[str] | None = None) -> None:
         _explain(f"unexpected {type(error).__name__}: {error}; --log-level debug shows where")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: click.ClickException) -> str:
+    """What is wrong with the command line, and whose help to read."""
+    told = error.format_message().rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context is not None else "streammatte"
+    return f"{told[:1].lower()}{told[1:]}; {path} --help shows what is allowed"
 
 
 def _explain(text: str) -> None:

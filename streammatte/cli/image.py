@@ -13,7 +13,7 @@ from streammatte.cli.interrupts import interrupts
 from streammatte.cli.progress import Reporter
 from streammatte.config import SIZE_RANGE, load_preset
 from streammatte.errors import ConfigError, SourceError, StreammatteError
-from streammatte.stats import Summary
+from streammatte.stats import Summary, bytes_told
 from streammatte.stills.build import build_stills
 from streammatte.stills.jobs import Job, plan_folder, plan_one
 from streammatte.stills.options import WIDEST_TRIMAP, StillOptions
@@ -37,7 +37,7 @@ _CLASSIC = "closed-form, knn, learning-based, fast, random-walk"
 @click.option("--precision", type=click.Choice(["auto", "int8", "bf16", "f16", "f32"]), help="Arithmetic. [auto]")
 @click.option(
     "--size",
-    type=click.IntRange(*SIZE_RANGE),
+    type=int,
     metavar="N",
     help=f"Limit of the network input's long side, {SIZE_RANGE[0]} to {SIZE_RANGE[1]}. [2048, or the network's own]",
 )
@@ -118,5 +118,5 @@ def _report(summary: Summary, failed: list[tuple[Job, StreammatteError]], as_jso
         click.echo(json.dumps({**summary.as_dict(), "failed": skipped}))
         return
     counted = "1 picture" if summary.frames == 1 else f"{summary.frames} pictures"
-    told = f"{counted}, {summary.seconds:.1f} s, {summary.output_bytes / 1e6:.1f} MB"
+    told = f"{counted}, {summary.seconds:.1f} s, {bytes_told(summary.output_bytes)}"
     click.echo(told + (f", {len(failed)} skipped" if failed else ""), err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from streammatte.zoo.pull import Progress
 
 __all__ = ["command"]
+
+log = logging.getLogger(__name__)
 
 
 _LEVELS = click.Choice(["debug", "info", "warning", "error"])
@@ -76,11 +79,11 @@ def list_() -> None:
 def info(name: str) -> None:
     """Show a network's card, where its files are and what is here of them."""
     from streammatte.zoo.cards import load_card
-    from streammatte.zoo.store import find, place
+    from streammatte.zoo.store import Kept, find, place
 
     card = load_card(name)
     height, width = card.input.size
-    steps = ", ".join(f"{step.kind.replace('_', ' ')} {step.values}" for step in card.input.steps)
+    steps = ", ".join(map(str, card.input.steps))
     lines = [
         ("name", card.name),
         ("network", f"{card.title} ({card.architecture})"),
@@ -90,10 +93,13 @@ def info(name: str) -> None:
         ("paper", card.paper),
         ("here", _here(card)),
     ]
-    if not card.embedded and (damage := find(name).damage):
-        lines.append(("", damage))
+    kept = find(name) if not card.embedded else Kept()
+    if kept.damage:
+        lines.append(("", kept.damage))
+    places = {"inference": kept.folder or kept.archive, "checkpoint": kept.checkpoint}
     for kind, remote in card.files.items():
-        lines += [(kind, remote.url), ("", f"kept at {place(card, kind)}")]
+        here = places.get(kind)
+        lines += [(kind, remote.url), ("", f"kept in {here}" if here else f"goes to {place(card, kind)}")]
     for title in ("training", "limits", "notes"):
         if text := getattr(card, title, ""):
             lines.append((title, text.strip()))
@@ -113,18 +119,33 @@ def info(name: str) -> None:
 @click.option("--timeout", type=click.FloatRange(1), default=30.0, show_default=True, help="Seconds of silence.")
 def pull(name: str, checkpoint: bool, mirror: str | None, attempts: int, timeout: float) -> None:
     """Fetch a network's official files; goes on where an earlier try broke off."""
+    from streammatte.stats import bytes_told
     from streammatte.zoo.cards import load_card
     from streammatte.zoo.pull import Retry
+    from streammatte.zoo.store import find
     from streammatte.zoo.store import pull as fetch_model
 
     if load_card(name).embedded:
         click.echo(f"{name} comes with the package; nothing to fetch")
         return
     kind = "checkpoint" if checkpoint else "inference"
-    with _progress(name) as on_progress:
+    waits = kind == "inference" and find(name).folder is None  # a zip put there by hand is only unpacked
+    came = 0
+    with _progress(name) as show:
+
+        def on_progress(have: int, total: int | None) -> None:
+            nonlocal came
+            came = have
+            show(have, total)
+
         path = fetch_model(
             name, kind, mirror=mirror, retry=Retry(attempts=attempts, timeout=timeout), on_progress=on_progress
         )
+    # the path alone on standard output: scripts take it from there
+    if came:
+        click.echo(f"{name}: {bytes_told(came)} fetched", err=True)
+    elif not waits:
+        click.echo(f"{name} is here already", err=True)
     click.echo(path)
 
 
@@ -148,7 +169,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 @click.option("--to", type=_TO, default="openvino", show_default=True)
 @click.option("--size", callback=_size, metavar="HxW", help="Fix the input's size; open where left out.")
 @click.option("--precision", type=_PRECISION, default="fp32", show_default=True)
-@click.option("--calibrate", type=click.Path(path_type=Path), help="Film or folder of pictures for int8.")
+@click.option("--calibrate", type=click.Path(path_type=Path), help="Film, or folder of 10 pictures or more, for int8.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File, or folder for paddle. [NAME in this folder]"
 )
@@ -239,7 +260,7 @@ def _write(
     from streammatte.cli.exporting import Output
     from streammatte.zoo.convert import save_as
     from streammatte.zoo.plan import TARGETS, plan
-    from streammatte.zoo.quantize import quantise_measured
+    from streammatte.zoo.quantize import BAD_LOSS, quantise_measured
     from streammatte.zoo.resolve import resolve
 
     if precision == "int8" and to != "openvino":
@@ -259,13 +280,19 @@ def _write(
             save_as(files, path, to, size=size, precision=stored)
         click.echo(target)
         return
-    from streammatte.calibration import samples
+    from streammatte.calibration import calibration_samples
 
-    pictures = samples(calibrate, files, size or files.rule.size)
+    pictures = calibration_samples(calibrate, files, size or files.rule.size)
 
     def quantise(network: Any) -> Any:
         small, loss = quantise_measured(network, pictures)
         click.echo(str(loss), err=True)
+        if loss.mad > BAD_LOSS:
+            log.warning(
+                "int8 loses more than %g, which spoils mattes; calibrate on more pictures, like those it will see, "
+                "or take --precision fp16",
+                BAD_LOSS,
+            )
         return small
 
     with place.writing() as path:

@@ -59,7 +59,7 @@ def matting() -> Callable[[F], F]:
             ),
             click.option(
                 "--size",
-                type=click.IntRange(low, high),
+                type=int,
                 metavar="N",
                 help=f"Long side of the network's input, {low} to {high}. [the network's own, 512 for the embedded]",
             ),
@@ -170,9 +170,12 @@ def fill(config: str | None, given: dict[str, Any]) -> VideoOptions:
 
 
 class _Formatter(logging.Formatter):
+    """Names the level from warnings on, but for a notice: that is logged as a warning only to be seen by default."""
+
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+        plain = record.levelno < logging.WARNING or getattr(record, "notice", False)
+        return text if plain else f"{record.levelname.lower()}: {text}"
 
 
 def take_threads() -> None:

@@ -128,8 +128,9 @@ def _run(spec: str, target: str, options: VideoOptions, as_json: bool, *, severa
 
 def _interrupted(number: int, summary: Summary, target: str) -> int:
     if summary.frames:
+        counted = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
         click.echo(
-            f"streammatte: interrupted after {summary.frames} frames ({summary.media_seconds:.2f} s of film); "
+            f"streammatte: interrupted after {counted} ({summary.media_seconds:.2f} s of film); "
             f"{target} holds them and is complete",
             err=True,
         )

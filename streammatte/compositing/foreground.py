@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from streammatte.kernels.blend import PlaneEstimate
 from streammatte.kernels.fusion import fuse, premultiply, ratios
+from streammatte.matting_library import import_pymatting
 
 __all__ = ["estimate_multilevel", "estimate_small"]
 
@@ -70,11 +71,10 @@ def estimate_multilevel(planes: tuple[U8, ...], alpha: F32) -> tuple[PlaneEstima
 
     Parameters and result as of :func:`estimate_small`; ten times slower.
     """
-    from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
-
+    estimate = import_pymatting().estimate_foreground_ml
     picture = np.stack(planes, axis=2) * (1 / 255)
     with _ONE_AT_A_TIME:
-        found = estimate_foreground_ml(picture, np.asarray(alpha, np.float64), return_background=True)
+        found = estimate(picture, np.asarray(alpha, np.float64), return_background=True)
     fore, back = (np.asarray(layer * 255, np.float32) for layer in found)
     return tuple(
         (np.ascontiguousarray(fore[..., plane]), np.ascontiguousarray(back[..., plane])) for plane in range(len(planes))

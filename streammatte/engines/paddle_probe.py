@@ -52,9 +52,10 @@ def choose_kernels(settings: PaddleSettings, size: tuple[int, int], version: str
         found = _try(settings, size, version)
         if found.kind == "passing":
             log.warning(
-                "Paddle %s: oneDNN could not be tried with %s (%s); plain kernels this time, several times slower",
+                "Paddle %s: oneDNN could not be tried with %s (%s), so it runs without, several times slower; "
+                "--engine openvino is faster on the CPU",
                 version,
-                settings.program,
+                settings.program.name,
                 found.reason,
             )
             return False
@@ -62,11 +63,11 @@ def choose_kernels(settings: PaddleSettings, size: tuple[int, int], version: str
         keep(verdict, f"{kernels}\n{reason}")
     if kernels == "plain":
         log.warning(
-            "Paddle %s: oneDNN does not run %s (%s); plain kernels, several times slower",
+            "Paddle %s runs %s without oneDNN, several times slower; --engine openvino is faster on the CPU",
             version,
-            settings.program,
-            reason,
+            settings.program.name,
         )
+        log.info("oneDNN does not run %s: %s", settings.program, reason)
     return kernels == "onednn"
 
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from streammatte.errors import ConfigError, ModelError
 from streammatte.frames import F32, U8, Frame, Layout, Matte
 from streammatte.matting.prepare import Preparer
+from streammatte.matting_library import import_pymatting
 from streammatte.stages import Matter
 
 __all__ = ["METHODS", "ClassicMatter", "auto_trimap", "classic_alpha"]
@@ -195,9 +196,7 @@ def _rgb(frame: Frame) -> U8:
 
 
 def _solve(method: str, image_rgb: U8, trimap: U8) -> F32:
-    import pymatting
-
-    estimate: Callable[..., Any] = getattr(pymatting, _ESTIMATORS[method])
+    estimate: Callable[..., Any] = getattr(import_pymatting(), _ESTIMATORS[method])
     marked = np.where((trimap != BACKGROUND) & (trimap != FOREGROUND), 0.5, trimap / 255.0)
     try:
         alpha = estimate(image_rgb / 255.0, marked, cg_kwargs={"maxiter": LONGEST_SOLVE})

@@ -6,9 +6,11 @@ Needs the ``export`` extra (paddlepaddle, paddle2onnx, nncf); each package is im
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError, ModelError
+from streammatte.zoo.chatter import hushed
 from streammatte.zoo.graph import normalised
-from streammatte.zoo.program import PARAMS, chatter_to_stderr, check_room, need, told, write_program
+from streammatte.zoo.program import PARAMS, check_room, need, told, write_program
 from streammatte.zoo.reading import RULE_KEY, rule_text
 from streammatte.zoo.rules import InputRule
 
 __all__ = ["onnx_to_onnx", "program_to_onnx", "quantise", "save_openvino", "to_onnx", "to_openvino"]
+
+log = logging.getLogger(__name__)
 
 OPSET = 17
 """ONNX operator set: the newest that both paddle2onnx and today's engines know in full."""
@@ -89,7 +94,7 @@ def _from_paddle(program: Path, params: Path, name: str) -> Any:
     """A program as an ONNX model, corrected."""
     paddle2onnx, onnx = need("paddle2onnx"), need("onnx")
     try:
-        with chatter_to_stderr():
+        with hushed():
             data = paddle2onnx.export(str(program), str(params), None, opset_version=OPSET, optimize_tool="None")
     except NameError as error:  # it prints what went wrong and then returns a result that it never got
         raise ModelError(f"{name} cannot be written as ONNX; paddle2onnx says above which operator it is") from error
@@ -193,14 +198,30 @@ def quantise(model: Any, samples: Iterable[tuple[npt.NDArray[np.uint8], ...]], c
         raise ConfigError(f"calibration needs {count} pictures, found {len(batches)}; give a larger folder")
     first = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"][:1]
     scope = nncf.IgnoredScope(names=first, types=["MatMul"], validate=False)
-    return nncf.quantize(
-        model,
-        nncf.Dataset(batches),
-        subset_size=count,
-        preset=nncf.QuantizationPreset.MIXED,
-        ignored_scope=scope,
-        fast_bias_correction=True,
-    )
+    with _without_infos("nncf"):
+        return nncf.quantize(
+            model,
+            nncf.Dataset(batches),
+            subset_size=count,
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=scope,
+            fast_bias_correction=True,
+        )
+
+
+@contextmanager
+def _without_infos(name: str) -> Iterator[None]:
+    """Let a library's log begin at warnings, unless ours is at debug: it has a handler of its own, on what was standard
+    output when it was imported.
+    """
+    theirs = logging.getLogger(name)
+    level = theirs.level
+    if not log.isEnabledFor(logging.DEBUG):
+        theirs.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        theirs.setLevel(level)
 
 
 def save_openvino(model: Any, path: str | Path, half: bool = True) -> int:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +14,12 @@ from typing import Any
 import yaml
 
 from streammatte.errors import EngineUnavailableError, ModelError
+from streammatte.zoo.chatter import hushed
 from streammatte.zoo.rules import InputRule
 
 __all__ = [
     "PARAMS",
     "PROGRAMS",
-    "chatter_to_stderr",
     "check_room",
     "import_paddle",
     "need",
@@ -108,7 +106,7 @@ def write_program(
     spec = [paddle.static.InputSpec([None, count, *sides], "float32", name) for name, count in channels.items()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with chatter_to_stderr():
+        with hushed():
             paddle.jit.save(paddle.jit.to_static(Traced(), input_spec=spec, full_graph=True), str(folder / "model"))
     except (RuntimeError, TypeError, ValueError, MemoryError) as error:
         raise ModelError(f"{type(network).__name__} cannot be written as a Paddle program: {told(error)}") from error
@@ -177,7 +175,8 @@ def need(package: str) -> Any:
     if package == "paddle":
         return import_paddle("converting", "streammatte[export]")
     try:
-        return importlib.import_module(package)
+        with _as_guest():
+            return importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise EngineUnavailableError(
             f"converting needs {package}, which is not installed; install streammatte[export]"
@@ -186,9 +185,6 @@ def need(package: str) -> Any:
 
 def import_paddle(purpose: str, extra: str = "streammatte[cpu] or streammatte[gpu]") -> Any:
     """Import Paddle as a guest, which leaves logging and warnings alone.
-
-    Its import adds a handler to the root logger; 3.3 also sets that to INFO, so every library's messages would come
-    out, an embedder's own twice. And it warns of a compiler cache that only who builds operators could use.
 
     Parameters
     ----------
@@ -200,11 +196,8 @@ def import_paddle(purpose: str, extra: str = "streammatte[cpu] or streammatte[gp
     EngineUnavailableError
         It is not installed, or its native libraries do not load.
     """
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="No ccache found")
+        with _as_guest():
             return importlib.import_module("paddle")
     except Exception as error:  # what a broken installation raises is not to be foreseen
         if isinstance(error, ModuleNotFoundError) and error.name == "paddle":
@@ -213,23 +206,25 @@ def import_paddle(purpose: str, extra: str = "streammatte[cpu] or streammatte[gp
             f"the installed Paddle cannot be imported ({type(error).__name__}: {told(error)}); "
             "install it again, or take --engine openvino"
         ) from error
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
 
 
 @contextmanager
-def chatter_to_stderr() -> Iterator[None]:
-    """Send what native code prints on standard output to standard error: a film may be going out there."""
-    sys.stdout.flush()
-    kept = os.dup(1)
+def _as_guest() -> Iterator[None]:
+    """Put the root logger back as it was, and leave out one warning.
+
+    Paddle's import, which paddle2onnx's brings along, adds a handler to the root logger; 3.3 also sets that to INFO, so
+    every library's messages would come out, an embedder's own twice. And it warns of a compiler cache that only who
+    builds operators could use.
+    """
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     try:
-        os.dup2(2, 1)
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="No ccache found")
+            yield
     finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 _CAUSE = re.compile(r"(?:\w+Error: )?(\(\w+\) \S.*)")

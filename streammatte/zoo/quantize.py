@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
-from streammatte.zoo.program import chatter_to_stderr
+from streammatte.zoo.chatter import hushed
 
-__all__ = ["Loss", "Sample", "quantise_measured"]
+__all__ = ["BAD_LOSS", "FEWEST", "Loss", "Sample", "quantise_measured"]
 
 U8 = npt.NDArray[np.uint8]
 Sample = tuple[U8, ...]
@@ -22,6 +22,8 @@ HELD_OUT = 5
 """Every fifth picture is kept from the calibration and measures the loss."""
 FEWEST = 10
 """Pictures below which ranges of activations are guesswork."""
+BAD_LOSS = 20.0
+"""MAD x 1000 above which the user is warned: five of 255 levels all over the picture are a haze that is seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,13 @@ def quantise_measured(model: Any, samples: Sequence[Sample]) -> tuple[Any, Loss]
         NNCF is not installed.
     """
     if len(samples) < FEWEST:
-        raise ConfigError(f"int8 is calibrated on {FEWEST} pictures or more, got {len(samples)}; give a longer film")
+        raise ConfigError(f"int8 is calibrated on {FEWEST} pictures or more, got {len(samples)}; give more")
     from streammatte.zoo.export import quantise
 
     shown = [sample for index, sample in enumerate(samples) if index % HELD_OUT]
     hidden = samples[::HELD_OUT]
     before = _alphas(model, hidden)
-    with chatter_to_stderr():
+    with hushed():
         small = quantise(model, shown, len(shown))
     losses = [1000.0 * float(np.abs(new - old).mean()) for new, old in zip(_alphas(small, hidden), before, strict=True)]
     return small, Loss(float(np.mean(losses)), max(losses), len(hidden), len(shown))

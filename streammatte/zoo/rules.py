@@ -50,6 +50,18 @@ class SizeStep:
         if not all((bounded and value is None) or _is_side(value) for value in self.values):
             raise ConfigError(f"a size step takes whole numbers above 0; got {self.kind} {self.values}")
 
+    def __str__(self) -> str:
+        """In words: ``short side 512``, ``multiples of 32``."""
+        if self.kind == "fixed":
+            return f"always {self.values[1]}x{self.values[0]}"
+        if self.kind == "multiple":
+            return f"multiples of {self.values[0]}"
+        side = f"{self.kind.removeprefix('limit_')} side"
+        if not self.kind.startswith("limit"):
+            return f"{side} {self.values[0]}"
+        bounds = zip(("at least", "at most"), self.values, strict=True)
+        return f"{side} {', '.join(f'{word} {value}' for word, value in bounds if value is not None)}"
+
     def apply(self, height: int, width: int) -> tuple[int, int]:
         """The sides after this step."""
         first = self.values[0]

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from streammatte.errors import StreammatteError
 from streammatte.zoo.cards import Card
+from streammatte.zoo.chatter import hushed
 from streammatte.zoo.checkpoints import read_state
 from streammatte.zoo.convert import graph_of
 from streammatte.zoo.graph import TRIMAP
-from streammatte.zoo.program import chatter_to_stderr, import_paddle, told
+from streammatte.zoo.program import import_paddle, told
 from streammatte.zoo.registry import create
 from streammatte.zoo.resolve import ModelFiles, resolve
 from streammatte.zoo.store import verify
@@ -97,7 +98,7 @@ def _paddle(files: ModelFiles, picture: U8, trimap: U8) -> npt.NDArray[Any]:
     """Run what OpenVINO does not read: weights of a network of the zoo, or a program of Paddle 3."""
     normal = (picture / 255 - np.asarray(files.mean)) / np.asarray(files.std)
     planes, levels = (np.ascontiguousarray(array.transpose(0, 3, 1, 2), np.float32) for array in (normal, trimap))
-    with chatter_to_stderr():
+    with hushed():
         if files.program is not None and files.params is not None:
             return _program(files.program, files.params, planes, levels)
         paddle = import_paddle("running weights")
