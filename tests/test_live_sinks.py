@@ -208,9 +208,13 @@ def test_stream_reaches_a_server_and_comes_back_after_a_break(tmp_path):
     now = [0.0]
     sink = StreamSink(f"tcp://127.0.0.1:{server.getsockname()[1]}", clock=lambda: now[0])
     sink.open(INFO)
-    for index in range(600):
+    # the stream has a process of its own, which starts when it starts: frames come until the second connection is there
+    deadline, index, after = time.monotonic() + 60, 0, 0
+    while after < 300 and time.monotonic() < deadline:
         now[0] += 1 / 30
         sink.process(frame(index))
+        index += 1
+        after += sink.connects >= 2
         time.sleep(0.001)
     sink.drain()
     sink.close()

@@ -14,6 +14,7 @@ from streammatte.errors import ConfigError, OutputExistsError, SinkError, Unsupp
 from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
 from streammatte.sinks.atomic import AtomicFile, AtomicFolder, writing
 from streammatte.sinks.door import Door
+from streammatte.sinks.formats import containers_with_alpha
 from streammatte.sinks.tracks import leave_out
 
 __all__ = ["IMAGE_SUFFIXES", "SequenceSink", "StillSink", "is_pattern"]
@@ -58,7 +59,8 @@ class _Encoder:
     def open(self, info: StreamInfo, target: str) -> None:
         if info.has_alpha and self._suffix not in _WITH_ALPHA:
             raise UnsupportedOutputError(
-                f"{target} cannot hold an alpha channel; of pictures {' and '.join(sorted(_WITH_ALPHA))} can"
+                f"{target} cannot hold an alpha channel; {' and '.join(sorted(_WITH_ALPHA))} can, and of films "
+                f"{', '.join(containers_with_alpha())}"
             )
         gray = info.layout is Layout.GRAY and not info.has_alpha
         pix_fmt = "gray" if gray else "bgra" if info.has_alpha else "bgr24"
