@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.build import build_matter, build_pipeline, build_source
-from streammatte.config import VideoOptions
 from streammatte.errors import ConfigError
 from streammatte.frames import Frame, Layout, Matte
+from streammatte.options.video import VideoOptions
 from streammatte.pipeline import mattes
-from streammatte.stages import Sink
+from streammatte.protocols import Sink
 from streammatte.stats import Progress, Summary
 
 __all__ = ["matte_image", "matte_video", "stream"]
@@ -46,7 +46,7 @@ def matte_video(
     on_progress : callable, optional
         Called about ten times a second in this thread.
     **options
-        Fields of :class:`streammatte.config.VideoOptions`.
+        Fields of :class:`streammatte.options.video.VideoOptions`.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def stream(src: str | os.PathLike[str], **options: Any) -> Iterator[Matte]:
     src : path, glob, numbered sequence or URL
         The film.
     **options
-        Fields of :class:`streammatte.config.VideoOptions`.
+        Fields of :class:`streammatte.options.video.VideoOptions`.
 
     Yields
     ------
@@ -115,7 +115,7 @@ def matte_image(
     trimap : path or ndarray (H, W) uint8, optional
         0 background, 255 person, anything between unknown; for networks and classic methods that take one.
     **options
-        Fields of :class:`streammatte.stills.options.StillOptions`; without ``model`` the best network that is here.
+        Fields of :class:`streammatte.options.images.StillOptions`; without ``model`` the best network that is here.
 
     Returns
     -------
@@ -129,8 +129,8 @@ def matte_image(
     StreammatteError
         See :mod:`streammatte.errors`.
     """
-    from streammatte.stills.build import matte_still
-    from streammatte.stills.options import StillOptions
+    from streammatte.images.build import matte_still
+    from streammatte.options.images import StillOptions
 
     given = os.fspath(trimap) if isinstance(trimap, str | os.PathLike) else None
     # The options only need to know that there is a trimap; an array has no name.

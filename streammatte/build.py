@@ -9,18 +9,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streammatte.config import SIZE_RANGE, MatteOptions, VideoOptions
 from streammatte.errors import ConfigError
 from streammatte.frames import StreamInfo
-from streammatte.outputs import Outputs
+from streammatte.network_size import Fit, fit_to
+from streammatte.options.video import SIZE_RANGE, MatteOptions, VideoOptions
 from streammatte.pipeline import Pipeline
-from streammatte.sizes import Fit, fit_to
-from streammatte.stages import Engine, Matter, Sink, Source
+from streammatte.protocols import Engine, Matter, Sink, Source
+from streammatte.sinks.multi import Outputs
 from streammatte.stats import Progress
 
 if TYPE_CHECKING:
     from streammatte.compositing import StreamCompositor
-    from streammatte.matting.matter import NetworkMatter
+    from streammatte.matting.network import NetworkMatter
 
 __all__ = [
     "build_background",
@@ -56,7 +56,7 @@ def build_source(spec: str | Path, options: VideoOptions) -> Source:
 
 def input_fit(info: StreamInfo, options: MatteOptions) -> Fit:
     """At which size the network sees frames of this description. Raises ModelError, ConfigError."""
-    from streammatte.zoo.resolve import resolve
+    from streammatte.models.resolve import resolve
 
     files = resolve(options.model)
     if files.rule.trimap:
@@ -96,10 +96,10 @@ def build_matter(
 ) -> NetworkMatter:
     """The matting stage for frames of this description, around an engine of the caller's or a new one."""
     from streammatte.matting.controls import ControlSettings, MatteControls
-    from streammatte.matting.matter import NetworkMatter
-    from streammatte.matting.prepare import Preparer
+    from streammatte.matting.network import NetworkMatter
+    from streammatte.matting.preprocess import Preparer
     from streammatte.matting.refine import Refiner
-    from streammatte.matting.temporal import Smoother
+    from streammatte.matting.smoothing import Smoother
 
     controls = ControlSettings.of(options)
     controls.check(info.width, info.height)

@@ -7,9 +7,6 @@ everything else once, at the door.
 from __future__ import annotations
 
 import enum
-import weakref
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -17,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ColorSpec", "Composite", "Frame", "FramePool", "Layout", "Matte", "StreamInfo", "TrackFeed", "plane_shapes"]
+from streammatte.tracks import TrackFeed
+
+__all__ = ["ColorSpec", "Composite", "Frame", "Layout", "Matte", "StreamInfo", "plane_shapes"]
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -198,33 +197,6 @@ class Composite:
     foreground: Frame | None = None
 
 
-class TrackFeed:
-    """Encoded packets of the other streams (audio, subtitles) on their way from a source to a sink.
-
-    Packets do not pass through the rings: they are small, and the reader is never more than the rings' capacity ahead.
-
-    Parameters
-    ----------
-    streams : tuple
-        The demuxer's streams, opaque here, templates for the muxer.
-    """
-
-    def __init__(self, streams: tuple[Any, ...] = ()) -> None:
-        self.streams = streams
-        self._packets: deque[Any] = deque()
-
-    def put(self, packet: Any) -> None:
-        """Append a packet (reader thread)."""
-        self._packets.append(packet)
-
-    def take(self) -> list[Any]:
-        """All packets that have arrived, in order (writer thread)."""
-        taken = []
-        while self._packets:
-            taken.append(self._packets.popleft())
-        return taken
-
-
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
     """What is known of a stream before its first frame.
@@ -247,51 +219,3 @@ class StreamInfo:
     has_alpha: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
     tracks: TrackFeed | None = None
-
-
-class _Lease:
-    """Owner of pooled memory: numpy views keep it alive, and its end gives the memory back."""
-
-    __slots__ = ("__array_interface__", "__weakref__")
-
-    def __init__(self, memory: U8) -> None:
-        self.__array_interface__ = memory.__array_interface__
-
-
-class FramePool:
-    """Planes that are used again once nobody refers to them any more.
-
-    ``take`` hands out uninitialised planes; their memory comes back by itself when the last view of it is gone, so a
-    plane that somebody still holds is never overwritten. Thread-safe.
-    """
-
-    _ALIGN = 64
-    _SIZES_KEPT = 4
-    """Sizes whose free planes are kept: a film has one or two, a folder of stills as many as pictures."""
-
-    def __init__(self) -> None:
-        self._free: dict[int, deque[U8]] = {}
-
-    def take(self, layout: Layout, width: int, height: int) -> tuple[U8, ...]:
-        """Planes of ``plane_shapes(layout, width, height)``, C-contiguous, each aligned to 64 bytes."""
-        shapes = plane_shapes(layout, width, height)
-        sizes = [int(np.prod(shape)) for shape in shapes]
-        steps = [-(-size // self._ALIGN) * self._ALIGN for size in sizes]
-        if sum(steps) not in self._free:
-            for stale in list(self._free)[: -self._SIZES_KEPT + 1]:
-                self._free.pop(stale, None)
-        free = self._free.setdefault(sum(steps), deque())
-        try:
-            memory = free.pop()
-        except IndexError:
-            raw = np.empty(sum(steps) + self._ALIGN, np.uint8)
-            offset = -raw.ctypes.data % self._ALIGN
-            memory = raw[offset : offset + sum(steps)]
-        lease = _Lease(memory)
-        give_back: Callable[[U8], None] = free.append
-        weakref.finalize(lease, give_back, memory).atexit = False
-        whole = np.asarray(lease)
-        starts = np.cumsum([0, *steps[:-1]])
-        return tuple(
-            whole[start : start + size].reshape(shape) for start, size, shape in zip(starts, sizes, shapes, strict=True)
-        )

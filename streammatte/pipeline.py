@@ -17,9 +17,9 @@ from typing import Any
 
 from streammatte.errors import RingAborted, TruncatedSourceError, UnsupportedSourceError
 from streammatte.frames import Composite, Matte
-from streammatte.outputs import Outputs
-from streammatte.ring import RingBuffer
-from streammatte.stages import Compositor, Matter, Sink, Source, Stage
+from streammatte.protocols import Compositor, Matter, Sink, Source, Stage
+from streammatte.queues import RingBuffer
+from streammatte.sinks.multi import Outputs
 from streammatte.stats import LatencyHistogram, Progress, StageStats, Summary
 
 __all__ = ["Line", "Pipeline", "mattes"]

@@ -93,9 +93,9 @@ class EyeSink:
         self._raises_at, self._slow = raises_at, slow
 
     def open(self, info):
-        from streammatte.sinks.pixels import Pixels
+        from streammatte.media.convert import PixelConverter
 
-        self._pixels = Pixels("rgb24")
+        self._pixels = PixelConverter("rgb24")
 
     def process(self, item):
         if self._raises_at is not None and len(self.seen) >= self._raises_at:

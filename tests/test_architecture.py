@@ -78,7 +78,9 @@ def test_only_the_pipelines_start_threads():
             assert parts[0] in ("pipeline.py", "live"), f"{path} starts threads"
 
 
-@pytest.mark.parametrize("module", ["streammatte", "streammatte.cli", "streammatte.config", "streammatte.frames"])
+@pytest.mark.parametrize(
+    "module", ["streammatte", "streammatte.cli", "streammatte.options.video", "streammatte.frames"]
+)
 def test_light_modules_stay_light(module):
     heavy = "{'av', 'cv2', 'numba', 'openvino', 'paddle', 'pymatting', 'rich', 'yaml'}"
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"

@@ -8,7 +8,7 @@ import pytest
 from test_pull import archive, names
 
 from streammatte.errors import ModelError
-from streammatte.zoo.archive import inspect, unpack
+from streammatte.models.archive import inspect, unpack
 
 
 @pytest.mark.parametrize(

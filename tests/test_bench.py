@@ -7,9 +7,9 @@ import sys
 import pytest
 from films import make_film
 
-from streammatte.bench import compare, measure
-from streammatte.config import VideoOptions
+from streammatte.benchmark.pipeline import compare, measure
 from streammatte.errors import ConfigError
+from streammatte.options.video import VideoOptions
 from streammatte.sources import SyntheticSource
 
 SMALL = VideoOptions(size=192, background="#102030", preset="ultrafast")
@@ -89,7 +89,7 @@ def test_wrong_arguments_are_refused(args):
 def test_missing_matplotlib_says_which_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    from streammatte.bench_plot import draw
+    from streammatte.benchmark.plot import draw
 
     with pytest.raises(ConfigError, match=r"streammatte\[plot\]"):
         draw([], tmp_path / "a.png")

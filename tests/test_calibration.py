@@ -9,12 +9,12 @@ import pytest
 from films import make_film
 from tiny_networks import brightness_network, trimap_network
 
-from streammatte import calibration
 from streammatte.cli import main
 from streammatte.engines.precision import choose
 from streammatte.errors import ConfigError, UnsupportedSourceError
-from streammatte.zoo.quantize import quantise_measured
-from streammatte.zoo.resolve import resolve
+from streammatte.export.quantize import quantise_measured
+from streammatte.images import calibration
+from streammatte.models.resolve import resolve
 
 OLD = Path(__file__).parent / "golden" / "exported26"
 SIZE = (64, 96)

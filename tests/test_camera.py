@@ -18,9 +18,9 @@ from streammatte.frames import Layout
 from streammatte.sources import v4l2
 from streammatte.sources.camera import CameraSource, negotiate, open_camera
 from streammatte.sources.devices import Camera, find_camera
-from streammatte.sources.live import open_live_source
+from streammatte.sources.factory import open_source
+from streammatte.sources.live_factory import open_live_source
 from streammatte.sources.microphone import Microphone
-from streammatte.sources.opening import open_source
 from streammatte.sources.paced import PacedSource
 from streammatte.sources.reconnect import ReconnectingSource
 from streammatte.sources.synthetic import SyntheticSource

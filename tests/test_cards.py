@@ -3,8 +3,8 @@
 import pytest
 
 from streammatte.errors import ConfigError, ModelError
-from streammatte.zoo.cards import read_card
-from streammatte.zoo.rules import read_deploy
+from streammatte.models.cards import read_card
+from streammatte.models.input_rule import read_deploy
 
 CARD = """
 name: net

@@ -11,7 +11,7 @@ import pytest
 CALL = """
 import logging, os, sys, threading
 from streammatte.cli.options import set_up_logging
-from streammatte.zoo.chatter import hushed
+from streammatte.export.native_output import hushed
 
 set_up_logging({level!r})
 try:
@@ -51,7 +51,7 @@ def test_native_lines_come_out_on_failure_and_at_debug_only(level, end, shown):
 @pytest.mark.skipif(sys.platform == "win32", reason="there a process that native code ends says nothing more")
 def test_what_was_said_before_an_abort_is_shown():
     code = (
-        "import os; from streammatte.zoo.chatter import hushed\n"
+        "import os; from streammatte.export.native_output import hushed\n"
         "with hushed():\n    os.write(1, b'no such operator\\n'); os.abort()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from streammatte.config import VideoOptions, list_presets, load_preset
 from streammatte.errors import ConfigError
+from streammatte.options.video import VideoOptions, list_presets, load_preset
 
 
 def test_command_line_beats_preset_beats_default():

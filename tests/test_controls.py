@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from streammatte.config import VideoOptions
 from streammatte.errors import ConfigError
 from streammatte.frames import Frame, Layout
 from streammatte.live.matting import LiveMatter, Rung
 from streammatte.live.settings import SettingsBoard
 from streammatte.matting import ChromaKey
+from streammatte.matting.components import IslandFilter
 from streammatte.matting.controls import ControlSettings, MatteControls
-from streammatte.matting.islands import IslandFilter
+from streammatte.options.video import VideoOptions
 
 SIZE = (144, 256)
 LEAST = ControlSettings().min_area / 100

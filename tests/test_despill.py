@@ -9,7 +9,7 @@ import pytest
 from streammatte.compositing import StreamCompositor, Transparent, estimate_small, parse_background
 from streammatte.compositing.despill import Despill, edge_weights, screen_color
 from streammatte.compositing.foreground import estimate_multilevel
-from streammatte.compositing.light import LightMatch
+from streammatte.compositing.light_match import LightMatch
 from streammatte.errors import ConfigError
 from streammatte.frames import ColorSpec, Frame, Layout, Matte
 from streammatte.kernels.blend import foreground_plane

@@ -7,9 +7,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from streammatte import doctor as checks
 from streammatte.cli.cameras import command as cameras_command
 from streammatte.cli.doctor import command
-from streammatte.live import checks
 
 
 @pytest.fixture(scope="module")

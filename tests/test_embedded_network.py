@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streammatte import zoo
+from streammatte import networks as zoo
 from streammatte.engines import open_engine
 from streammatte.errors import EngineUnavailableError, ModelError, ModelNotFoundError
-from streammatte.zoo.cards import load_card
-from streammatte.zoo.checkpoints import load, read_state
+from streammatte.models.cards import load_card
+from streammatte.networks.checkpoints import load, read_state
 
 NAME = "ppmattingv2-lite"
 ASSETS = Path(zoo.__file__).parents[1] / "assets"
@@ -80,7 +80,7 @@ def test_forward_enlarges_and_training_gives_two_outputs(network, weights, golde
 @pytest.mark.parametrize("shape", [(8, 4), (3, 3), (32, 17), (6, 6)])
 def test_pooling_by_matrices_is_adaptive_pooling(shape):
     paddle = pytest.importorskip("paddle")
-    from streammatte.zoo.layers import AdaptiveAvgPool2D
+    from streammatte.networks.layers import AdaptiveAvgPool2D
 
     x = paddle.to_tensor(np.random.default_rng(0).standard_normal((2, 3, *shape), np.float32))
     for bins in (2, 4, 6):
@@ -93,7 +93,7 @@ def test_export_agrees_with_paddle_at_every_shape(network, golden, tmp_path):
     pytest.importorskip("paddle2onnx")
     import openvino as ov
 
-    from streammatte.zoo import export
+    from streammatte.export import onnx as export
 
     onnx = export.to_onnx(network, tmp_path / "net.onnx", network.alpha_half)
     export.save_openvino(export.to_openvino(onnx, (0.5,) * 3, (0.5,) * 3), tmp_path / "net.xml", half=False)

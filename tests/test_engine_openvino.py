@@ -15,8 +15,8 @@ import streammatte
 from streammatte.engines import open_engine
 from streammatte.engines.precision import choose
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
-from streammatte.stages import Engine
-from streammatte.zoo.resolve import ModelFiles
+from streammatte.models.files import ModelFiles
+from streammatte.protocols import Engine
 
 ASSETS = Path(streammatte.__file__).parent / "assets"
 SMALL = (192, 256)

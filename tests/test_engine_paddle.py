@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from streammatte.engines import open_engine
-from streammatte.engines.paddle_config import GPU_POOL_MB, PaddleSettings, gpu_index, make_config, plan
-from streammatte.engines.paddle_tensorrt import shape_ranges
+from streammatte.engines.paddle.config import GPU_POOL_MB, PaddleSettings, gpu_index, make_config, plan
+from streammatte.engines.paddle.tensorrt import shape_ranges
 from streammatte.errors import ConfigError, EngineUnavailableError, ModelError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -243,8 +243,8 @@ def test_a_program_of_three_on_an_older_paddle_is_told(paddle, monkeypatch):
 
 @pytest.mark.paddle
 def test_a_trimap_is_asked_for_where_the_network_needs_one(paddle, tmp_path):
-    from streammatte.zoo.program import write_paddle
-    from streammatte.zoo.rules import InputRule
+    from streammatte.export.paddle_program import write_paddle
+    from streammatte.models.input_rule import InputRule
 
     class Blend(paddle.nn.Layer):
         def __init__(self):
@@ -273,8 +273,8 @@ def test_a_trimap_is_asked_for_where_the_network_needs_one(paddle, tmp_path):
 
 @pytest.mark.paddle
 def test_what_gives_no_alpha_is_told(paddle, tmp_path):
-    from streammatte.zoo.program import write_paddle
-    from streammatte.zoo.rules import InputRule
+    from streammatte.export.paddle_program import write_paddle
+    from streammatte.models.input_rule import InputRule
 
     class Colours(paddle.nn.Layer):
         def __init__(self):

@@ -13,17 +13,20 @@ import numpy as np
 import pytest
 
 from streammatte import engines
-from streammatte.engines import choose_engine, open_engine, paddle_child, paddle_convert, paddle_probe
-from streammatte.engines.paddle_cache import keep, locked
-from streammatte.engines.paddle_calls import paddle_calls
-from streammatte.engines.paddle_child import Answer, call_in_child
-from streammatte.engines.paddle_config import PaddleSettings
-from streammatte.engines.paddle_convert import only_gpu
-from streammatte.engines.paddle_lane import Lane, open_lane
-from streammatte.engines.paddle_tensorrt import building, check_tensorrt, input_names, prepare, record_shapes
+from streammatte.engines import choose_engine, open_engine
+from streammatte.engines.paddle import onednn_probe as paddle_probe
+from streammatte.engines.paddle import subprocess_call as paddle_child
+from streammatte.engines.paddle import tensorrt as paddle_convert
+from streammatte.engines.paddle.cache import keep, locked
+from streammatte.engines.paddle.config import PaddleSettings
+from streammatte.engines.paddle.errors import paddle_calls
+from streammatte.engines.paddle.predictor import Lane, open_lane
+from streammatte.engines.paddle.subprocess_call import Answer, call_in_child
+from streammatte.engines.paddle.tensorrt import building, check_tensorrt, input_names, only_gpu, prepare, record_shapes
 from streammatte.errors import EngineUnavailableError, ModelError, ModelNotFoundError
-from streammatte.zoo.program import import_paddle
-from streammatte.zoo.resolve import ModelFiles, resolve
+from streammatte.models.files import ModelFiles
+from streammatte.models.resolve import resolve
+from streammatte.optional_imports import import_paddle
 
 GOLDEN = Path(__file__).parent / "golden"
 OLD, NEW = GOLDEN / "exported26", GOLDEN / "exported3"
@@ -401,7 +404,7 @@ def test_an_engine_that_cannot_run_is_closed(paddle, monkeypatch):
 def test_a_lane_waits_for_its_stream_and_gives_it_up_last(paddle):
     from paddle import inference
 
-    from streammatte.engines.paddle_config import make_config
+    from streammatte.engines.paddle.config import make_config
 
     class Stream:
         looks = 0

@@ -10,8 +10,9 @@ import pytest
 
 from streammatte.engines import choose_engine, open_engine
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError, StreammatteError
-from streammatte.zoo.convert import save_as
-from streammatte.zoo.resolve import ModelFiles, resolve
+from streammatte.export.convert import save_as
+from streammatte.models.files import ModelFiles
+from streammatte.models.resolve import resolve
 
 GOLDEN = Path(__file__).parent / "golden"
 OLD = GOLDEN / "exported26"  # written by Paddle 2.6.2, in the layout of the official zips

@@ -10,8 +10,7 @@ from scipy import ndimage
 
 from streammatte.errors import ConfigError
 from streammatte.evaluation import conn, dtssd, grad, mad, messddt, mse, sad
-from streammatte.evaluation.bands import transition_band, trimap_from_alpha
-from streammatte.evaluation.flow import dense_flow
+from streammatte.evaluation.bands import dense_flow, transition_band, trimap_from_alpha
 
 GOLDEN = Path(__file__).parent / "golden"
 STILL = {"MSE": mse, "SAD": sad, "Grad": grad, "Conn": conn}

@@ -17,11 +17,12 @@ import yaml
 from streammatte.cli import main
 from streammatte.engines import open_engine
 from streammatte.errors import ConfigError, DiskFullError, ModelError, OutputExistsError
-from streammatte.zoo import convert, create
-from streammatte.zoo.graph import read_facts
-from streammatte.zoo.program import told
-from streammatte.zoo.resolve import resolve
-from streammatte.zoo.rules import InputRule, SizeStep
+from streammatte.export import convert
+from streammatte.models.graph import read_facts
+from streammatte.models.input_rule import InputRule, SizeStep
+from streammatte.models.resolve import resolve
+from streammatte.networks import create
+from streammatte.optional_imports import told
 
 GOLDEN = Path(__file__).parent / "golden"
 OLD, NEW = GOLDEN / "exported26", GOLDEN / "exported3"

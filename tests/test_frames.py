@@ -6,7 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from streammatte.frames import ColorSpec, Frame, FramePool, Layout, Matte, TrackFeed, plane_shapes
+from streammatte.frame_pool import FramePool
+from streammatte.frames import ColorSpec, Frame, Layout, Matte, plane_shapes
+from streammatte.tracks import TrackFeed
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tiny_networks import brightness_network, trimap_network
 import streammatte
 from streammatte.engines import open_engine
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
-from streammatte.zoo.resolve import resolve
+from streammatte.models.resolve import resolve
 
 SIZE = (64, 96)
 

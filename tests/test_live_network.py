@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streammatte.live.build import build_live
-from streammatte.live.options import LiveOptions
+from streammatte.options.live import LiveOptions
 
 BACKGROUND = "#3060a0"
 RGB = np.array((0x30, 0x60, 0xA0), int)

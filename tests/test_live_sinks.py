@@ -18,16 +18,16 @@ from live_kit import COLOR, HEIGHT, MICRO, WIDTH, EyeSink, RoomCamera, pipeline,
 
 from streammatte.errors import ConfigError, DeviceError, OutputExistsError, SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, Layout, StreamInfo
-from streammatte.live.control import control_app, preview_app
-from streammatte.live.server import LocalServer, parse_address
+from streammatte.live.http_api import control_app, preview_app
+from streammatte.live.http_server import LocalServer, parse_address
 from streammatte.live.settings import SettingsBoard
-from streammatte.sinks.http_preview import HttpPreviewSink
-from streammatte.sinks.pixels import Pixels
-from streammatte.sinks.preview import PreviewSink
+from streammatte.media.convert import PixelConverter
+from streammatte.sinks.mjpeg import HttpPreviewSink
 from streammatte.sinks.record import RecordSink
 from streammatte.sinks.stream import StreamSink
 from streammatte.sinks.virtual_camera import VirtualCameraSink
-from streammatte.sound import SoundFeed, SoundPiece
+from streammatte.sinks.window import PreviewSink
+from streammatte.tracks import SoundFeed, SoundPiece
 
 INFO = StreamInfo(WIDTH, HEIGHT, Layout.YUV420, MICRO, Fraction(30), COLOR)
 
@@ -80,7 +80,7 @@ def test_virtual_camera_shows_rgb(backend):
     assert camera.arguments[:3] == (WIDTH, HEIGHT, 30.0)
     assert camera.closed
     shown = camera.sent[0].reshape(HEIGHT, WIDTH, 3)
-    assert np.array_equal(shown, Pixels("rgb24").array(frame(0)))
+    assert np.array_equal(shown, PixelConverter("rgb24").array(frame(0)))
     assert shown[..., 0].mean() > shown[..., 1].mean() + 40
 
 
@@ -101,7 +101,7 @@ def test_virtual_camera_takes_yuv_as_it_is(backend, native, chroma):
 
 def test_full_range_becomes_what_cameras_are_taken_for():
     full = Frame(room(0), Layout.YUV420, 0, MICRO, COLOR.__class__(6, 6, 6, True))
-    luma = Pixels("yuv420p").array(full)[: WIDTH * HEIGHT]
+    luma = PixelConverter("yuv420p").array(full)[: WIDTH * HEIGHT]
     assert set(np.unique(luma)) <= set(range(140, 150)) | set(range(195, 202))
 
 

@@ -13,9 +13,9 @@ from streammatte.errors import ConfigError
 from streammatte.frames import Composite, Frame, Layout, Matte
 from streammatte.live import LiveMatter, PrivacyGuard, Rung, SettingsBoard
 from streammatte.live.adaptive import AdaptiveController, ladder
-from streammatte.live.options import LiveOptions
+from streammatte.live.motion_detection import Stillness
 from streammatte.live.settings import KEYS, LiveSettings, press
-from streammatte.live.stillness import Stillness
+from streammatte.options.live import LiveOptions
 
 
 class Clock:
@@ -396,7 +396,7 @@ def test_options_from_a_preset_of_films():
 
 def test_room_of_the_kit_is_unlike_the_background():
     frame = camera_frame(0)
-    from streammatte.sinks.pixels import Pixels
+    from streammatte.media.convert import PixelConverter
 
-    assert kind_of(Pixels("rgb24").array(frame)) == "UNMATTED"
+    assert kind_of(PixelConverter("rgb24").array(frame)) == "UNMATTED"
     assert (frame.width, frame.height) == (WIDTH, HEIGHT)

@@ -10,9 +10,9 @@ import pytest
 
 from streammatte.errors import ConfigError
 from streammatte.frames import Frame, Layout, Matte
-from streammatte.matting.classic import METHODS, ClassicMatter, auto_trimap, classic_alpha
-from streammatte.matting_library import import_pymatting
-from streammatte.stages import Stage
+from streammatte.matting.trimap_methods import METHODS, ClassicMatter, auto_trimap, classic_alpha
+from streammatte.protocols import Stage
+from streammatte.runtime import import_pymatting
 
 WIDE, HIGH = 96, 72
 

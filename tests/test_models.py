@@ -19,11 +19,11 @@ from test_pull import Server
 from streammatte.cli import main
 from streammatte.engines import open_engine
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
-from streammatte.zoo import cards, store
-from streammatte.zoo.checkpoints import read_state
-from streammatte.zoo.pull import Retry
-from streammatte.zoo.resolve import match_name, resolve, split_name
-from streammatte.zoo.rules import InputRule, SizeStep, read_deploy
+from streammatte.models import cards, store
+from streammatte.models.download import Retry
+from streammatte.models.input_rule import InputRule, SizeStep, read_deploy
+from streammatte.models.resolve import match_name, resolve, split_name
+from streammatte.networks.checkpoints import read_state
 
 OLD = Path(__file__).parent / "golden" / "exported26"
 NET = "modnet-mobilenetv2"
@@ -551,7 +551,7 @@ def test_what_is_no_checkpoint_is_told(tmp_path, content, told):
 def test_listing_imports_no_engine():
     code = (
         "import sys\n"
-        "from streammatte.zoo.cards import card_names, load_card\n"
+        "from streammatte.models.cards import card_names, load_card\n"
         "[load_card(name) for name in card_names()]\n"
         "print(sorted({'openvino', 'paddle', 'cv2', 'av', 'nncf'} & set(sys.modules)))"
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streammatte.bench_models import format_models, model_table, print_table
+from streammatte.benchmark.models import format_models, model_table, print_table
 from streammatte.errors import ConfigError, ModelNotFoundError
 
 
@@ -47,7 +47,7 @@ def test_what_cannot_be_measured_is_told(caplog):
 
 
 def test_without_paddle_what_is_here_is_measured(monkeypatch, caplog):
-    monkeypatch.setattr("streammatte.bench_models.find_spec", lambda name: None)
+    monkeypatch.setattr("streammatte.benchmark.models.find_spec", lambda name: None)
     rows = model_table(["modnet-mobilenetv2", "ppmattingv2-lite"], 64, ["openvino"], 1)
     assert [row["name"] for row in rows] == ["ppmattingv2-lite"]
     assert "modnet-mobilenetv2 is left out" in caplog.text
@@ -72,7 +72,7 @@ def test_operations_are_those_of_paddle_flops(monkeypatch):
     paddle = pytest.importorskip("paddle")
     from paddle import nn
 
-    from streammatte.bench_models import _operations
+    from streammatte.benchmark.models import _operations
 
     class Mixed(nn.Layer):
         def __init__(self):
@@ -100,8 +100,8 @@ def test_operations_are_those_of_paddle_flops(monkeypatch):
 def test_a_convolution_with_spectral_norm_counts_as_a_plain_one(transposed):
     paddle = pytest.importorskip("paddle")
 
-    from streammatte.bench_models import _operations
-    from streammatte.zoo.spectral import SpectralConv
+    from streammatte.benchmark.models import _operations
+    from streammatte.networks.spectral import SpectralConv
 
     kind = paddle.nn.Conv2DTranspose if transposed else paddle.nn.Conv2D
     plain = paddle.nn.Sequential(kind(4, 6, 4, stride=2, padding=1, bias_attr=False))

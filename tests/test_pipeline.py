@@ -10,8 +10,8 @@ import pytest
 
 from streammatte.errors import DiskFullError, ModelError, TruncatedSourceError, UnsupportedSourceError
 from streammatte.frames import Composite, Frame, Layout, Matte, StreamInfo
-from streammatte.outputs import Outputs
 from streammatte.pipeline import Pipeline, mattes
+from streammatte.sinks.multi import Outputs
 
 INFO = StreamInfo(8, 6, Layout.GRAY, Fraction(1, 25), rate=Fraction(25), name="numbers")
 

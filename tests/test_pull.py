@@ -13,9 +13,9 @@ import zipfile
 import pytest
 
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
-from streammatte.zoo.archive import unpack
-from streammatte.zoo.cards import RemoteFile
-from streammatte.zoo.pull import Retry, fetch, file_sha256, mirrored
+from streammatte.models.archive import unpack
+from streammatte.models.cards import RemoteFile
+from streammatte.models.download import Retry, fetch, file_sha256, mirrored
 
 BODY = bytes(range(256)) * 4096  # 1 MiB: several reads
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -157,8 +157,8 @@ def test_a_killed_fetch_goes_on_in_another_process(server, tmp_path):
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from streammatte.zoo.cards import RemoteFile\n"
-        "from streammatte.zoo.pull import fetch\n"
+        "from streammatte.models.cards import RemoteFile\n"
+        "from streammatte.models.download import fetch\n"
         "def stop(have, total):\n"
         "    if have >= 400_000: os._exit(9)\n"
         "fetch(RemoteFile(sys.argv[1]), Path(sys.argv[2]), on_progress=stop)\n"
@@ -393,7 +393,7 @@ def test_what_is_no_zip_is_told(tmp_path):
 
 
 def test_a_bomb_is_refused_before_it_unpacks(tmp_path, monkeypatch):
-    monkeypatch.setattr("streammatte.zoo.archive.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("streammatte.models.archive.MOST_BYTES", 1 << 20)
     path = archive(tmp_path, ("a", b"0" * 700_000), ("b", b"0" * 700_000))
     assert path.stat().st_size < 10_000
     with pytest.raises(ModelError, match="more than"):

@@ -10,10 +10,11 @@ import pytest
 from test_pull import BODY, DIGEST, QUICK, Server, names, remote
 
 from streammatte.errors import ConfigError, DiskFullError, ModelError
-from streammatte.zoo import pull, transfer
-from streammatte.zoo.cards import RemoteFile
-from streammatte.zoo.locks import locked
-from streammatte.zoo.pull import Retry, fetch, mirrored
+from streammatte.models import download as pull
+from streammatte.models import download as transfer
+from streammatte.models.cards import RemoteFile
+from streammatte.models.download import Retry, fetch, mirrored
+from streammatte.models.locks import locked
 
 NEW = BODY[::-1]
 ONCE = Retry(attempts=1, backoff=0.0, timeout=5.0)

@@ -9,7 +9,7 @@ import pytest
 from streammatte.errors import ConfigError
 from streammatte.frames import ColorSpec, Frame, Layout, plane_shapes
 from streammatte.kernels.color import rgb_matrix
-from streammatte.matting.prepare import Preparer, resize_plane
+from streammatte.matting.preprocess import Preparer, resize_plane
 from streammatte.matting.refine import Refiner, enlarge
 
 PLAIN = ColorSpec()

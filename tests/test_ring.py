@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from streammatte.errors import ConfigError, RingAborted
-from streammatte.ring import RingBuffer
+from streammatte.queues import RingBuffer
 
 
 def test_items_come_out_in_order_across_threads():

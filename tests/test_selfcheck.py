@@ -11,11 +11,11 @@ import pytest
 from openvino import opset15 as ops
 from tiny_networks import brightness_network, trimap_network
 
-from streammatte.zoo import selfcheck
-from streammatte.zoo.cards import load_card
-from streammatte.zoo.resolve import ModelFiles
-from streammatte.zoo.rules import InputRule, SizeStep
-from streammatte.zoo.selfcheck import check
+from streammatte.export import selfcheck
+from streammatte.export.selfcheck import check
+from streammatte.models.cards import load_card
+from streammatte.models.files import ModelFiles
+from streammatte.models.input_rule import InputRule, SizeStep
 
 GOLDEN = Path(__file__).parent / "golden"
 NET = "modnet-mobilenetv2"

@@ -15,8 +15,9 @@ import pytest
 from sink_frames import BT709, info_of, make_frames, write
 
 from streammatte.errors import ConfigError, OutputExistsError, SinkError, UnsupportedOutputError
-from streammatte.frames import ColorSpec, Layout, TrackFeed
+from streammatte.frames import ColorSpec, Layout
 from streammatte.sinks import Y4MSink, open_sink
+from streammatte.tracks import TrackFeed
 
 
 def rgb_of(frame):

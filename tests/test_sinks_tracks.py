@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sink_frames import info_of, make_frames, times_of, write
 
-from streammatte.frames import TrackFeed
 from streammatte.sinks import open_sink
+from streammatte.tracks import TrackFeed
 
 BEEP_AT = 0.5
 

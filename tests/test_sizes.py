@@ -9,8 +9,8 @@ from tiny_networks import brightness_network
 import streammatte
 from streammatte.errors import ConfigError
 from streammatte.frames import Layout
-from streammatte.matting.prepare import Preparer, extend
-from streammatte.sizes import Fit, fit_to
+from streammatte.matting.preprocess import Preparer, extend
+from streammatte.network_size import Fit, fit_to
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from films import make_film, picture, read_packets, read_times
 
 from streammatte.errors import UnsupportedSourceError
 from streammatte.frames import Layout, plane_shapes
+from streammatte.protocols import Source
 from streammatte.sources import SyntheticSource, open_source
-from streammatte.stages import Source
 
 ONE = 65536
 

@@ -10,7 +10,7 @@ from films import make_film, picture, read_packets, read_times
 
 from streammatte.errors import ConfigError, SourceError
 from streammatte.sources import open_source
-from streammatte.sources.clock import Clock
+from streammatte.sources.timestamps import Clock
 
 IRREGULAR = [0, 1500, 6000, 9000, 9100, 20000, 40000, 41000, 60000, 90000]
 

@@ -15,16 +15,16 @@ from tiny_networks import brightness_network, trimap_network
 import streammatte
 from streammatte.errors import ConfigError, ModelNotFoundError, UnsupportedSourceError
 from streammatte.frames import Frame, Layout
-from streammatte.matting.classic import METHODS
-from streammatte.stills.matter import StillMatter
-from streammatte.stills.networks import ENGINES_KEPT, Networks
-from streammatte.stills.options import StillOptions
-from streammatte.stills.routing import HIGH_RESOLUTION, LARGE, Router
-from streammatte.stills.sizes import fit
-from streammatte.stills.transparency import extended, over_neutral
-from streammatte.zoo.cards import load_card
-from streammatte.zoo.resolve import EMBEDDED, ModelFiles
-from streammatte.zoo.rules import InputRule, SizeStep
+from streammatte.images.matter import StillMatter
+from streammatte.images.model_choice import HIGH_RESOLUTION, LARGE, Router
+from streammatte.images.networks import ENGINES_KEPT, Networks, fit
+from streammatte.images.transparency import extended, over_neutral
+from streammatte.matting.trimap_methods import METHODS
+from streammatte.models.cards import load_card
+from streammatte.models.files import ModelFiles
+from streammatte.models.input_rule import InputRule, SizeStep
+from streammatte.models.resolve import EMBEDDED
+from streammatte.options.images import StillOptions
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -143,14 +143,14 @@ def test_weights_that_nothing_here_runs_are_passed_over(store, tmp_path, monkeyp
     folder = tmp_path / "home" / "models" / "modnet-hrnet_w18"
     folder.mkdir(parents=True)
     (folder / "modnet-hrnet_w18.pdparams").write_bytes(b"x")
-    monkeypatch.setattr("streammatte.stills.routing._paddle", lambda: False)
+    monkeypatch.setattr("streammatte.images.model_choice._paddle", lambda: False)
     assert Router().network(500, 400)[0] == EMBEDDED[0]
-    monkeypatch.setattr("streammatte.stills.routing._paddle", lambda: True)
+    monkeypatch.setattr("streammatte.images.model_choice._paddle", lambda: True)
     assert Router().network(500, 400)[0] == "modnet-hrnet_w18"
 
 
 def test_the_log_says_what_was_chosen_once(store, caplog):
-    caplog.set_level(logging.INFO, "streammatte.stills")
+    caplog.set_level(logging.INFO, "streammatte.images")
     matter = StillMatter(StillOptions())
     for _ in range(2):
         matter.process(frame_of(picture(0, 64, 48)))
@@ -159,7 +159,7 @@ def test_the_log_says_what_was_chosen_once(store, caplog):
 
 
 def test_a_trimap_without_a_network_for_it_is_solved(store, caplog):
-    caplog.set_level(logging.INFO, "streammatte.stills")
+    caplog.set_level(logging.INFO, "streammatte.images")
     rgb, trimap = disc()
     matter = StillMatter(StillOptions(trimap="given"), {0: trimap})
     matter.process(frame_of(rgb))

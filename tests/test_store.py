@@ -18,10 +18,10 @@ from test_pull import Server
 
 from streammatte.cli import main
 from streammatte.errors import ConfigError, ModelError
-from streammatte.stills.routing import Router, _paddle
-from streammatte.zoo import archive, cards, store
-from streammatte.zoo.pull import Retry, file_sha256
-from streammatte.zoo.resolve import EMBEDDED, resolve
+from streammatte.images.model_choice import Router, _paddle
+from streammatte.models import archive, cards, store
+from streammatte.models.download import Retry, file_sha256
+from streammatte.models.resolve import EMBEDDED, resolve
 
 GOLDEN = Path(__file__).parent / "golden" / "exported26"
 NET, OTHER = "modnet-mobilenetv2", "modnet-hrnet_w18"
@@ -169,7 +169,7 @@ def test_a_file_that_was_cut_off_is_damage(server, capsys):
 
 def test_the_router_passes_over_what_only_paddle_runs(root, monkeypatch, caplog):
     shutil.copytree(GOLDEN.parent / "exported3", root / "inference")
-    monkeypatch.setattr("streammatte.stills.routing.find_spec", lambda name: None)
+    monkeypatch.setattr("streammatte.images.model_choice.find_spec", lambda name: None)
     _paddle.cache_clear()
     try:
         assert Router().network(500, 400)[0] == "ppmattingv2-lite"
@@ -378,7 +378,7 @@ def test_many_unpack_one_zip_and_all_have_it(root, monkeypatch):
 
 
 def test_processes_unpack_one_zip(root):
-    code = f"from streammatte.zoo.resolve import resolve; assert resolve({NET!r}).program.is_file()"
+    code = f"from streammatte.models.resolve import resolve; assert resolve({NET!r}).program.is_file()"
     by_hand(official_zip())
     running = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(3)]
     told = [process.communicate(timeout=60)[1] for process in running]

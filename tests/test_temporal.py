@@ -10,8 +10,8 @@ from films import make_film
 import streammatte
 from streammatte.errors import ConfigError
 from streammatte.live.build import _initial
-from streammatte.live.options import LiveOptions
-from streammatte.matting.temporal import Smoother
+from streammatte.matting.smoothing import Smoother
+from streammatte.options.live import LiveOptions
 
 SIZE = (72, 128)
 

@@ -49,7 +49,7 @@ def attention(guide, alpha, unknown):
 def test_attention_is_the_papers(known):
     import paddle
 
-    from streammatte.zoo.attention import GuidedContextualAttention
+    from streammatte.networks.attention import GuidedContextualAttention
 
     rng = np.random.default_rng(5)
     guide, alpha = rng.normal(size=(2, 4, 5, 6)), rng.normal(size=(2, 8, 10, 12))
@@ -72,7 +72,7 @@ def test_attention_is_the_papers(known):
 def test_attention_is_finite_where_all_or_nothing_is_unknown(value):
     import paddle
 
-    from streammatte.zoo.attention import GuidedContextualAttention
+    from streammatte.networks.attention import GuidedContextualAttention
 
     rng = np.random.default_rng(6)
     guide, alpha = rng.normal(size=(1, 8, 8, 8)).astype(np.float32), rng.normal(size=(1, 8, 8, 8)).astype(np.float32)
@@ -86,7 +86,7 @@ def test_attention_is_finite_where_all_or_nothing_is_unknown(value):
 def test_spectral_norm_reaches_one(transposed):
     import paddle
 
-    from streammatte.zoo.spectral import SpectralConv
+    from streammatte.networks.spectral import SpectralConv
 
     layer = SpectralConv(4, 6, 4, 2, 1, transposed=transposed)
     weight = np.random.default_rng(7).normal(size=layer.weight_orig.shape).astype(np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import zoo_networks as zn
 
-from streammatte import zoo
+from streammatte import networks as zoo
 
 for package in ("paddle", "paddle2onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package)
@@ -16,7 +16,7 @@ SIZES = [(512, 512), (288, 512), (96, 128)]
 
 @pytest.fixture(scope="module", params=NAMES)
 def exported(request, tmp_path_factory):
-    from streammatte.zoo.export import to_onnx
+    from streammatte.export.onnx import to_onnx
 
     path = tmp_path_factory.mktemp("onnx") / f"{request.param}.onnx"
     network = zn.seeded(request.param)
@@ -60,7 +60,7 @@ def test_exported_alpha_is_paddles(exported, engine, size):
 
 @pytest.mark.parametrize("name", ["modnet-mobilenetv2", "gca-resguidedcxtatten"])
 def test_a_batch_of_two_goes_through_the_exported_graph(name, tmp_path):
-    from streammatte.zoo.export import to_onnx
+    from streammatte.export.onnx import to_onnx
 
     network = zn.seeded(name)
     path = to_onnx(network, tmp_path / "network.onnx", trimap=name in zn.TRIMAP)
@@ -76,7 +76,7 @@ def test_no_pad_carries_a_value_of_the_converters(tmp_path):
     # paddle2onnx leaves that value uninitialised: garbage from the second export of a process on
     import onnx
 
-    from streammatte.zoo.export import to_onnx
+    from streammatte.export.onnx import to_onnx
 
     path = to_onnx(zn.seeded("human_matting-resnet34_vd"), tmp_path / "network.onnx")
     pads = [node for node in onnx.load(str(path)).graph.node if node.op_type == "Pad"]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from streammatte import zoo
-from streammatte.zoo.cards import load_card
+from streammatte import networks as zoo
+from streammatte.models.cards import load_card
 
 paddle = pytest.importorskip("paddle")
 pytestmark = pytest.mark.paddle

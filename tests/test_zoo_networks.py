@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import zoo_networks as zn
 
-from streammatte import zoo
+from streammatte import networks as zoo
 from streammatte.errors import ModelError
-from streammatte.zoo.cards import card_names, load_card
-from streammatte.zoo.checkpoints import load
+from streammatte.models.cards import card_names, load_card
+from streammatte.networks.checkpoints import load
 
 pytest.importorskip("paddle")
 pytestmark = pytest.mark.paddle

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streammatte import zoo
+from streammatte import networks as zoo
 
 GOLDEN = Path(__file__).parent / "golden" / "zoo"
 PUBLISHED = tuple(name for name in zoo.names() if name != "ppmattingv2-lite")

@@ -24,9 +24,9 @@ from streammatte.evaluation import grad
 from streammatte.frames import F32, U8, Frame, Layout
 from streammatte.kernels.refine import apply_models, mean_models, solve_models
 from streammatte.kernels.rows import frame_taps
-from streammatte.matting.prepare import Preparer, resize_plane
+from streammatte.matting.preprocess import Preparer, resize_plane
 from streammatte.matting.refine import Refiner, enlarge
-from streammatte.sizes import fit_to
+from streammatte.network_size import fit_to
 from streammatte.sources import open_source
 
 Way = Callable[["Case"], U8]

@@ -29,9 +29,9 @@ from streammatte.engines import open_engine
 from streammatte.frames import F32, U8, Frame, Layout, Matte
 from streammatte.kernels.blend import PlaneEstimate, foreground_plane
 from streammatte.kernels.fusion import fuse, premultiply
-from streammatte.matting.prepare import Preparer, resize_plane
+from streammatte.matting.preprocess import Preparer, resize_plane
 from streammatte.matting.refine import Refiner
-from streammatte.sizes import fit_to
+from streammatte.network_size import fit_to
 
 Estimator = Callable[[tuple[U8, ...], F32], tuple[PlaneEstimate, ...]]
 

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte import zoo
-from streammatte.zoo import export
+from streammatte import networks as zoo
+from streammatte.export import onnx as export
 
 MODEL = "ppmattingv2-lite"
 MEAN = STD = (0.5, 0.5, 0.5)

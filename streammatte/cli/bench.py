@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streammatte.cli import options as shared
-from streammatte.config import VideoOptions
 from streammatte.errors import ConfigError
+from streammatte.options.video import VideoOptions
 
 if TYPE_CHECKING:
-    from streammatte.bench import BenchResult
-    from streammatte.stages import Source
+    from streammatte.benchmark.pipeline import BenchResult
+    from streammatte.protocols import Source
 
 __all__ = ["command"]
 
@@ -62,7 +62,7 @@ def command(
         _models(models, given, as_json, rounds)
         return
     shared.take_threads()
-    from streammatte.bench import compare, measure
+    from streammatte.benchmark.pipeline import compare, measure
 
     options = shared.fill(config, given)
     spec = _input(file, input_size, frames)
@@ -139,14 +139,14 @@ def _table(result: BenchResult) -> str:
 
 
 def _draw(results: list[BenchResult], path: Path) -> None:
-    from streammatte.bench_plot import draw
+    from streammatte.benchmark.plot import draw
 
     draw([result.as_dict() for result in results], path)
     click.echo(f"wrote {path}", err=True)
 
 
 def _models(names: str, given: dict[str, Any], as_json: bool, repeats: int) -> None:
-    from streammatte.bench_models import model_table, print_table
+    from streammatte.benchmark.models import model_table, print_table
 
     engine = given.get("engine") or "auto"
     rows = model_table(

@@ -19,7 +19,7 @@ def command(as_json: bool) -> int:
 
     Exit code 1 where the main job (a film in, a film out) cannot run here.
     """
-    from streammatte.live.checks import run_checks
+    from streammatte.doctor import run_checks
 
     findings = []
     for finding in run_checks():

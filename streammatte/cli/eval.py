@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from streammatte.cli import options as shared
-from streammatte.config import VideoOptions
-from streammatte.errors import ConfigError, SinkError, UnsupportedSourceError
-from streammatte.frames import U8, Frame, Matte, StreamInfo
-from streammatte.sizes import Fit
+from streammatte.errors import ConfigError, SinkError
+from streammatte.evaluation.maker import _Maker
+from streammatte.frames import Frame
+from streammatte.options.video import VideoOptions
 
 __all__ = ["command"]
-
-KEPT_NETWORKS = 4
-"""Compiled networks kept for stills: a data set has a few shapes, and each costs tens of megabytes."""
 
 
 @click.command(short_help="Measure mattes against the truth.")
@@ -129,87 +124,6 @@ def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...], se
         maker.close()
     settings |= maker.ran
     return scores
-
-
-class _Maker:
-    """Makes mattes as ``streammatte image`` and ``streammatte video`` do."""
-
-    def __init__(self, options: VideoOptions) -> None:
-        self._options = options
-        self._stills = replace(options, smooth="off")
-        self._matters: OrderedDict[Fit, Any] = OrderedDict()
-        self._compositor: Any = None
-        self.ran: dict[str, str] = {}
-
-    def still(self, picture: Path) -> Matte:
-        from streammatte.build import build_source
-
-        source = build_source(picture, self._stills)
-        try:
-            frame = next(iter(source.frames()), None)
-        finally:
-            source.close()
-        if frame is None:
-            raise UnsupportedSourceError(f"{picture} holds no picture; give a PNG or JPEG")
-        matter = self._matter(frame)
-        found: list[Matte] = [*matter.process(frame), *matter.drain()]
-        matter.reset()
-        return found[0]
-
-    def film(self, path: Path) -> Iterator[Matte]:
-        from streammatte.build import build_matter, build_source
-        from streammatte.pipeline import mattes
-
-        source = build_source(path, replace(self._options, audio=False))
-        try:
-            matter = self._note(build_matter(source.info, self._options))
-        except BaseException:
-            source.close()
-            raise
-        try:
-            yield from mattes(source, matter)
-        finally:
-            _close(matter)
-
-    def foreground(self, matte: Matte) -> U8:
-        from streammatte.build import build_compositor
-
-        if self._compositor is None:
-            # Only that a foreground is wanted counts here; nothing is written.
-            self._compositor = build_compositor(replace(self._stills, foreground="foreground"), "none")
-        composites = [*self._compositor.process(matte), *self._compositor.drain()]
-        self._compositor.reset()
-        picture: U8 = composites[0].foreground.to_rgb()
-        return picture
-
-    def close(self) -> None:
-        while self._matters:
-            _close(self._matters.popitem()[1])
-
-    def _note(self, matter: Any) -> Any:
-        """Remember what ``auto`` came to."""
-        engine = getattr(matter, "engine", None)
-        if engine is not None:
-            self.ran = {"engine": engine.name, "device": engine.device, "precision": engine.precision}
-        return matter
-
-    def _matter(self, frame: Frame) -> Any:
-        from streammatte.build import build_matter, input_fit
-
-        info = StreamInfo(frame.width, frame.height, frame.layout, frame.time_base, color=frame.color)
-        size = input_fit(info, self._stills)
-        if size not in self._matters:
-            if len(self._matters) == KEPT_NETWORKS:
-                _close(self._matters.popitem(last=False)[1])
-            self._matters[size] = self._note(build_matter(info, self._stills, throughput=False))
-        self._matters.move_to_end(size)
-        return self._matters[size]
-
-
-def _close(matter: Any) -> None:
-    close = getattr(matter, "close", None)
-    if close is not None:
-        close()
 
 
 def _check_reports(names: list[str | None]) -> None:

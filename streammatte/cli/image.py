@@ -11,12 +11,12 @@ import click
 from streammatte.cli import options as shared
 from streammatte.cli.interrupts import interrupts
 from streammatte.cli.progress import Reporter
-from streammatte.config import SIZE_RANGE, load_preset
 from streammatte.errors import ConfigError, SourceError, StreammatteError
+from streammatte.images.build import build_stills
+from streammatte.images.jobs import Job, plan_folder, plan_one
+from streammatte.options.images import WIDEST_TRIMAP, StillOptions
+from streammatte.options.video import SIZE_RANGE, load_preset
 from streammatte.stats import Summary, bytes_told
-from streammatte.stills.build import build_stills
-from streammatte.stills.jobs import Job, plan_folder, plan_one
-from streammatte.stills.options import WIDEST_TRIMAP, StillOptions
 
 __all__ = ["command"]
 

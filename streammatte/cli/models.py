@@ -14,8 +14,8 @@ from streammatte.cli import options as shared
 from streammatte.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
-    from streammatte.zoo.cards import Card
-    from streammatte.zoo.pull import Progress
+    from streammatte.models.cards import Card
+    from streammatte.models.download import Progress
 
 __all__ = ["command"]
 
@@ -57,7 +57,7 @@ def command(log_level: str) -> None:
 @_log_level
 def list_() -> None:
     """List the networks, what is here of each, and the published figures."""
-    from streammatte.zoo.cards import card_names, load_card
+    from streammatte.models.cards import card_names, load_card
 
     rows: list[tuple[str, ...]] = [("name", "input", "here", "SAD", "params M", "FLOPs G", "FPS (V100)")]
     for name in card_names():
@@ -78,8 +78,8 @@ def list_() -> None:
 @click.argument("name")
 def info(name: str) -> None:
     """Show a network's card, where its files are and what is here of them."""
-    from streammatte.zoo.cards import load_card
-    from streammatte.zoo.store import Kept, find, place
+    from streammatte.models.cards import load_card
+    from streammatte.models.store import Kept, find, place
 
     card = load_card(name)
     height, width = card.input.size
@@ -119,11 +119,11 @@ def info(name: str) -> None:
 @click.option("--timeout", type=click.FloatRange(1), default=30.0, show_default=True, help="Seconds of silence.")
 def pull(name: str, checkpoint: bool, mirror: str | None, attempts: int, timeout: float) -> None:
     """Fetch a network's official files; goes on where an earlier try broke off."""
+    from streammatte.models.cards import load_card
+    from streammatte.models.download import Retry
+    from streammatte.models.store import find
+    from streammatte.models.store import pull as fetch_model
     from streammatte.stats import bytes_told
-    from streammatte.zoo.cards import load_card
-    from streammatte.zoo.pull import Retry
-    from streammatte.zoo.store import find
-    from streammatte.zoo.store import pull as fetch_model
 
     if load_card(name).embedded:
         click.echo(f"{name} comes with the package; nothing to fetch")
@@ -197,8 +197,8 @@ def convert(file: str, output: str | None, overwrite: bool) -> None:
 
     Without OUTPUT, .pdparams becomes .npz, .npz becomes .pdparams, and anything else becomes OpenVINO's .xml.
     """
-    from streammatte.cli.exporting import Output, form_of, named, save_weights
-    from streammatte.zoo.resolve import split_name
+    from streammatte.cli.export_output import Output, form_of, named, save_weights
+    from streammatte.models.resolve import split_name
 
     _, source = split_name(file)
     weights = source.suffix in (".pdparams", ".npz")
@@ -208,8 +208,8 @@ def convert(file: str, output: str | None, overwrite: bool) -> None:
         return
     if not weights:
         raise ConfigError(f"{target.suffix} holds weights; {source} has none that can be taken out by name")
-    from streammatte.zoo.checkpoints import read_state
-    from streammatte.zoo.plan import refuse_sources
+    from streammatte.export.plan import refuse_sources
+    from streammatte.networks.checkpoints import read_state
 
     refuse_sources([source], [target])
     state = read_state(source)
@@ -223,8 +223,8 @@ def convert(file: str, output: str | None, overwrite: bool) -> None:
 @click.argument("names", nargs=-1)
 def verify(names: tuple[str, ...]) -> int:
     """Check the files of networks that are here, and that each one runs."""
-    from streammatte.zoo.cards import card_names, load_card
-    from streammatte.zoo.selfcheck import check
+    from streammatte.export.selfcheck import check
+    from streammatte.models.cards import card_names, load_card
 
     faulty = 0
     for name in names or card_names():
@@ -238,7 +238,7 @@ def verify(names: tuple[str, ...]) -> int:
 
 
 def _here(card: Card) -> str:
-    from streammatte.zoo.store import find
+    from streammatte.models.store import find
 
     if card.embedded:
         return "embedded"
@@ -257,11 +257,11 @@ def _write(
     calibrate: Path | None,
     overwrite: bool,
 ) -> None:
-    from streammatte.cli.exporting import Output
-    from streammatte.zoo.convert import save_as
-    from streammatte.zoo.plan import TARGETS, plan
-    from streammatte.zoo.quantize import BAD_LOSS, quantise_measured
-    from streammatte.zoo.resolve import resolve
+    from streammatte.cli.export_output import Output
+    from streammatte.export.convert import save_as
+    from streammatte.export.plan import TARGETS, plan
+    from streammatte.export.quantize import BAD_LOSS, quantise_measured
+    from streammatte.models.resolve import resolve
 
     if precision == "int8" and to != "openvino":
         raise ConfigError(f"int8 is made for openvino; got --to {to}")
@@ -280,7 +280,7 @@ def _write(
             save_as(files, path, to, size=size, precision=stored)
         click.echo(target)
         return
-    from streammatte.calibration import calibration_samples
+    from streammatte.images.calibration import calibration_samples
 
     pictures = calibration_samples(calibrate, files, size or files.rule.size)
 

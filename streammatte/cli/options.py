@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from streammatte.config import SIZE_RANGE, VideoOptions, load_preset, parse_box, parse_size
+from streammatte.options.video import SIZE_RANGE, VideoOptions, load_preset, parse_box, parse_size
 
 __all__ = ["SIZE", "common", "controls", "encoding", "fill", "matting", "set_up_logging", "take_threads"]
 

@@ -11,8 +11,8 @@ import click
 from streammatte.cli import options as shared
 from streammatte.cli.interrupts import interrupts
 from streammatte.cli.progress import Reporter
-from streammatte.config import VideoOptions
 from streammatte.errors import ConfigError, StreammatteError, TruncatedSourceError
+from streammatte.options.video import VideoOptions
 from streammatte.stats import Summary
 
 __all__ = ["command"]

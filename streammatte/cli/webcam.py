@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from streammatte.cli import options as shared
-from streammatte.config import load_preset
+from streammatte.options.video import load_preset
 
 __all__ = ["command"]
 
@@ -116,9 +116,9 @@ def _signals() -> Iterator[_Signals]:
 def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Signals) -> tuple[int, bool]:
     from streammatte.errors import StreammatteError
     from streammatte.live.build import build_live
-    from streammatte.live.keys import TerminalKeys
-    from streammatte.live.options import LiveOptions
     from streammatte.live.settings import press
+    from streammatte.live.terminal_keys import TerminalKeys
+    from streammatte.options.live import LiveOptions
 
     show = _Show(as_json)
     try:

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from streammatte.colors import is_color, parse_color
+from streammatte.color import is_color, parse_color
 from streammatte.compositing.blur import DEFAULT_STRENGTH, blur_background
-from streammatte.compositing.film import FilmBackground
 from streammatte.compositing.planes import Target, color_planes, convert_planes
+from streammatte.compositing.video_background import FilmBackground
 from streammatte.errors import BackgroundError, SourceError
 from streammatte.frames import Frame, Layout, Matte
-from streammatte.stages import Source
+from streammatte.protocols import Source
 
 __all__ = [
     "DEFAULT_GREEN",

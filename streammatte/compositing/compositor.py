@@ -8,9 +8,10 @@ import numpy.typing as npt
 from streammatte.compositing.backgrounds import Background, FilmBackground, ImageBackground, Original, Transparent
 from streammatte.compositing.despill import Despill
 from streammatte.compositing.foreground import estimate_multilevel, estimate_small
-from streammatte.compositing.light import LightMatch
+from streammatte.compositing.light_match import LightMatch
 from streammatte.compositing.planes import Target, alpha_for_planes, black_planes, small_components
-from streammatte.frames import ColorSpec, Composite, Frame, FramePool, Layout, Matte
+from streammatte.frame_pool import FramePool
+from streammatte.frames import ColorSpec, Composite, Frame, Layout, Matte
 from streammatte.kernels.blend import PlaneEstimate, blend_plane, foreground_plane
 
 __all__ = ["StreamCompositor"]

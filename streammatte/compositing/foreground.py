@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from streammatte.kernels.blend import PlaneEstimate
 from streammatte.kernels.fusion import fuse, premultiply, ratios
-from streammatte.matting_library import import_pymatting
+from streammatte.runtime import import_pymatting
 
 __all__ = ["estimate_multilevel", "estimate_small"]
 

@@ -6,8 +6,9 @@ import logging
 from importlib.util import find_spec
 
 from streammatte.errors import ConfigError
-from streammatte.stages import Engine
-from streammatte.zoo.resolve import ModelFiles, resolve
+from streammatte.models.files import ModelFiles
+from streammatte.models.resolve import resolve
+from streammatte.protocols import Engine
 
 __all__ = ["ENGINES", "PRECISIONS", "choose_engine", "open_engine"]
 
@@ -38,7 +39,7 @@ def open_engine(
     Parameters
     ----------
     model : str
-        A name of the zoo or a path, as :func:`streammatte.zoo.resolve.resolve` takes it.
+        A name of the zoo or a path, as :func:`streammatte.models.resolve.resolve` takes it.
     engine : {"auto", "openvino", "paddle"}
         ``auto`` chooses as :func:`choose_engine` says; what it chose and why is logged.
     device : str
@@ -83,11 +84,11 @@ def open_engine(
         raise ConfigError(f"--trt is the paddle engine's; got --engine {engine}")
     chosen, reason = choose_engine(engine, device, files)
     log.info("engine %s: %s", chosen, reason)
-    from streammatte.zoo.convert import materialise
+    from streammatte.export.convert import materialise
 
     files = materialise(files, chosen)
     if chosen == "paddle":
-        from streammatte.engines.paddle_inference import PaddleEngine
+        from streammatte.engines.paddle.engine import PaddleEngine
 
         return PaddleEngine(
             files,
@@ -131,7 +132,7 @@ def choose_engine(engine: str, device: str, files: ModelFiles) -> tuple[str, str
 
 
 def _for_the_gpu() -> tuple[str, str]:
-    from streammatte.zoo.program import import_paddle
+    from streammatte.optional_imports import import_paddle
 
     try:
         paddle = import_paddle("the paddle engine")

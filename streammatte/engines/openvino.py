@@ -10,20 +10,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.cores import available_cores
-from streammatte.engines.compile import compile_cached, first_line, read_static
+from streammatte.engines.openvino_graph import compile_cached, first_line, read_static
 from streammatte.engines.precision import choose
-from streammatte.engines.trimaps import check_trimaps
 from streammatte.errors import ConfigError, EngineUnavailableError, ModelError
-from streammatte.zoo.graph import TRIMAP, needs_trimap
-from streammatte.zoo.resolve import ModelFiles
+from streammatte.models.files import ModelFiles
+from streammatte.models.graph import TRIMAP, needs_trimap
+from streammatte.runtime import available_cores
+
+__all__ = ["OpenVINOEngine", "check_trimaps"]
+
+
+def check_trimaps(images: npt.NDArray[np.uint8], trimaps: npt.NDArray[np.uint8] | None, needed: bool) -> None:
+    """Refuse trimaps where the network takes none, their lack where it needs them, and other shapes than the images'.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if needed != (trimaps is not None):
+        raise ConfigError(
+            "this network needs a trimap: give --trimap" if needed else "this network takes no trimap: leave it out"
+        )
+    if trimaps is not None and (trimaps.shape != images.shape[:3] or trimaps.dtype != np.uint8):
+        raise ConfigError(f"trimaps must be uint8 {images.shape[:3]}; got {trimaps.dtype} {trimaps.shape}")
+
 
 try:
     import openvino as ov
 except ImportError as error:
     raise EngineUnavailableError("the openvino engine needs openvino; install streammatte again") from error
 
-__all__ = ["OpenVINOEngine"]
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +75,7 @@ class _Submission:
             self._images = None
 
     def result(self) -> F32:
-        """As :class:`streammatte.stages.Pending`. Raises ModelError where the inference failed."""
+        """As :class:`streammatte.protocols.Pending`. Raises ModelError where the inference failed."""
         self.settle()
         if self._alpha is None:
             raise self._fault or ModelError("inference gave nothing")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streammatte.errors import ConfigError
-from streammatte.zoo.resolve import ModelFiles
+from streammatte.models.files import ModelFiles
 
 __all__ = ["Plan", "choose"]
 

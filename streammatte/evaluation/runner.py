@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import UnsupportedSourceError
-from streammatte.evaluation.bands import trimap_from_alpha
+from streammatte.evaluation.bands import dense_flow, trimap_from_alpha
 from streammatte.evaluation.datasets import Item
-from streammatte.evaluation.flow import dense_flow
 from streammatte.evaluation.mattes import FilmOpener, MatteReader, matte_of, read_matte, read_rgb, read_trimap
 from streammatte.evaluation.scoring import ItemScore, Scorer, foreground_error
 from streammatte.frames import U8, Frame, Matte

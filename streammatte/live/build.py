@@ -13,17 +13,17 @@ from streammatte.build import build_background, build_engine, input_fit
 from streammatte.compositing import StreamCompositor
 from streammatte.frames import StreamInfo
 from streammatte.live.adaptive import LADDER, ladder
-from streammatte.live.control import control_app, preview_app
+from streammatte.live.http_api import control_app, preview_app
+from streammatte.live.http_server import LocalServer, parse_address
 from streammatte.live.matting import LiveMatter, Rung
-from streammatte.live.options import LiveOptions
 from streammatte.live.pipeline import LivePipeline
 from streammatte.live.scenes import Scene, Scenes
-from streammatte.live.server import LocalServer, parse_address
 from streammatte.live.settings import CONTROLS, SMOOTHING, LiveSettings, SettingsBoard, press
 from streammatte.live.status import LiveStatus
-from streammatte.sizes import Fit
-from streammatte.sources.live import open_live_source
-from streammatte.stages import Sink, Source
+from streammatte.network_size import Fit
+from streammatte.options.live import LiveOptions
+from streammatte.protocols import Sink, Source
+from streammatte.sources.live_factory import open_live_source
 
 __all__ = ["Session", "build_live"]
 
@@ -120,10 +120,10 @@ def build_live(
 def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
     """The networks of a session, compiled for latency: one size, or the ladder of sizes."""
     from streammatte.matting.controls import ControlSettings, MatteControls
-    from streammatte.matting.matter import NetworkMatter
-    from streammatte.matting.prepare import Preparer
+    from streammatte.matting.network import NetworkMatter
+    from streammatte.matting.preprocess import Preparer
     from streammatte.matting.refine import Refiner
-    from streammatte.matting.temporal import Smoother
+    from streammatte.matting.smoothing import Smoother
 
     settings = ControlSettings.of(options)
     settings.check(info.width, info.height)
@@ -193,12 +193,12 @@ def _sinks(options: LiveOptions, board: SettingsBoard, microphone: Any) -> list[
         return VirtualCameraSink(None if options.virtual_camera in (None, AUTO) else options.virtual_camera)
 
     def preview() -> Sink:
-        from streammatte.sinks.preview import PreviewSink
+        from streammatte.sinks.window import PreviewSink
 
         return PreviewSink(lambda key: press(board, key), lambda: press(board, "q"))
 
     def preview_http() -> Sink:
-        from streammatte.sinks.http_preview import HttpPreviewSink
+        from streammatte.sinks.mjpeg import HttpPreviewSink
 
         return HttpPreviewSink()
 

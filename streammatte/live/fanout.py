@@ -12,9 +12,9 @@ from typing import Any
 
 from streammatte.errors import RingAborted
 from streammatte.frames import StreamInfo
-from streammatte.live.guard import Shown
-from streammatte.ring import RingBuffer
-from streammatte.stages import Sink
+from streammatte.live.privacy_guard import Shown
+from streammatte.protocols import Sink
+from streammatte.queues import RingBuffer
 from streammatte.stats import LatencyHistogram
 
 __all__ = ["Fanout", "SinkWriter"]

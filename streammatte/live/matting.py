@@ -14,9 +14,9 @@ import numpy as np
 from streammatte.errors import ModelError
 from streammatte.frames import Frame, Matte, StreamInfo, plane_shapes
 from streammatte.live.adaptive import AdaptiveController
+from streammatte.live.motion_detection import Stillness
 from streammatte.live.settings import CONTROLS, LiveSettings
-from streammatte.live.stillness import Stillness
-from streammatte.stages import Matter
+from streammatte.protocols import Matter
 
 __all__ = ["MARGINS", "LiveMatter", "Rung", "blank_frame"]
 

@@ -16,13 +16,13 @@ from typing import Protocol
 
 from streammatte.errors import RingAborted
 from streammatte.live.fanout import Fanout
-from streammatte.live.guard import PrivacyGuard
-from streammatte.live.line import LiveLine
 from streammatte.live.matting import LiveMatter
+from streammatte.live.privacy_guard import PrivacyGuard
 from streammatte.live.scenes import Scenes
 from streammatte.live.settings import SettingsBoard
+from streammatte.live.stages import LiveLine
 from streammatte.live.status import LiveStatus
-from streammatte.stages import Sink, Source
+from streammatte.protocols import Sink, Source
 
 __all__ = ["LivePipeline"]
 

@@ -11,7 +11,7 @@ from streammatte.errors import ModelError
 from streammatte.frames import Composite, Frame, Matte, StreamInfo
 from streammatte.live.matting import MARGINS, blank_frame
 from streammatte.live.settings import LiveSettings
-from streammatte.stages import Compositor
+from streammatte.protocols import Compositor
 
 __all__ = ["Scene", "Scenes"]
 

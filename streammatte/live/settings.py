@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from streammatte.config import MatteOptions
 from streammatte.errors import ConfigError
+from streammatte.options.video import MatteOptions
 
 __all__ = ["CONTROLS", "KEYS", "SMOOTHING", "LiveSettings", "SettingsBoard", "press"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streammatte.live.fanout import Fanout
-from streammatte.live.guard import PrivacyGuard
 from streammatte.live.matting import LiveMatter
+from streammatte.live.privacy_guard import PrivacyGuard
 from streammatte.live.settings import LiveSettings
 
 __all__ = ["LiveStatus", "RateMeter"]

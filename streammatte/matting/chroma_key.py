@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.colors import parse_color
+from streammatte.color import parse_color
 from streammatte.errors import ConfigError
 from streammatte.frames import Frame, Layout, Matte
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from streammatte.errors import ConfigError
 from streammatte.frames import F32, U8
-from streammatte.matting.islands import IslandFilter
+from streammatte.matting.components import IslandFilter
 
 __all__ = ["ControlSettings", "MatteControls"]
 

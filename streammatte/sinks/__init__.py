@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from streammatte.errors import ConfigError, UnsupportedOutputError
+from streammatte.protocols import Sink
+from streammatte.sinks.containers import CONTAINERS, container_of, containers_with_alpha
 from streammatte.sinks.encoders import choose_encoder
-from streammatte.sinks.file import FileSink
-from streammatte.sinks.formats import CONTAINERS, container_of, containers_with_alpha
 from streammatte.sinks.gif import GifSink
 from streammatte.sinks.images import IMAGE_SUFFIXES, SequenceSink, StillSink, is_pattern
 from streammatte.sinks.memory import MemorySink
+from streammatte.sinks.video import FileSink
 from streammatte.sinks.y4m import Y4MSink
-from streammatte.stages import Sink
 
 __all__ = [
     "FileSink",

@@ -11,8 +11,8 @@ import av.error
 
 from streammatte.errors import UnsupportedOutputError
 from streammatte.frames import Layout
-from streammatte.sinks.formats import Container, containers_with_alpha
-from streammatte.sinks.settings import Asked, options_for
+from streammatte.sinks.containers import Container, containers_with_alpha
+from streammatte.sinks.encoder_options import Asked, options_for
 
 __all__ = ["EncoderChoice", "choose_encoder", "encoder_options", "has_encoder", "pixel_format"]
 

@@ -14,8 +14,8 @@ import av.filter
 
 from streammatte.errors import SinkError, UnsupportedOutputError
 from streammatte.frames import ColorSpec, Frame, StreamInfo
+from streammatte.media.convert import FrameConverter
 from streammatte.sinks.atomic import AtomicFile, writing
-from streammatte.sinks.door import Door
 from streammatte.sinks.tracks import leave_out
 
 __all__ = ["GifSink"]
@@ -42,7 +42,7 @@ class GifSink:
         self._output: Any = None
         self._video: Any = None
         self._graph: Any = None
-        self._door: Door | None = None
+        self._door: FrameConverter | None = None
         self._start: Fraction | None = None
         self._last = -_SHORTEST
         self._left_out = 0
@@ -58,7 +58,7 @@ class GifSink:
         self._file.check()
         leave_out(info.tracks, str(self._file.target))
         width, height = self._output_size or (info.width, info.height)
-        self._door = Door(width, height, "rgba" if info.has_alpha else "rgb24", ColorSpec(full_range=True))
+        self._door = FrameConverter(width, height, "rgba" if info.has_alpha else "rgb24", ColorSpec(full_range=True))
         try:
             self._graph = _palette_graph(width, height, info.has_alpha)
             self._output = av.open(str(self._file.path), "w", format="gif")

@@ -12,9 +12,9 @@ import numpy as np
 
 from streammatte.errors import ConfigError, OutputExistsError, SinkError, UnsupportedOutputError
 from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
+from streammatte.media.convert import FrameConverter
 from streammatte.sinks.atomic import AtomicFile, AtomicFolder, writing
-from streammatte.sinks.door import Door
-from streammatte.sinks.formats import containers_with_alpha
+from streammatte.sinks.containers import containers_with_alpha
 from streammatte.sinks.tracks import leave_out
 
 __all__ = ["IMAGE_SUFFIXES", "SequenceSink", "StillSink", "is_pattern"]
@@ -54,7 +54,7 @@ class _Encoder:
     def __init__(self, suffix: str, output_size: tuple[int, int] | None) -> None:
         self._suffix = suffix
         self._output_size = output_size
-        self._door: Door | None = None
+        self._door: FrameConverter | None = None
 
     def open(self, info: StreamInfo, target: str) -> None:
         if info.has_alpha and self._suffix not in _WITH_ALPHA:
@@ -65,7 +65,7 @@ class _Encoder:
         gray = info.layout is Layout.GRAY and not info.has_alpha
         pix_fmt = "gray" if gray else "bgra" if info.has_alpha else "bgr24"
         width, height = self._output_size or (info.width, info.height)
-        self._door = Door(width, height, pix_fmt, _FULL_RGB)
+        self._door = FrameConverter(width, height, pix_fmt, _FULL_RGB)
 
     def encode(self, frame: Frame) -> bytes:
         if self._door is None:

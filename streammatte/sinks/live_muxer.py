@@ -8,9 +8,9 @@ from typing import Any
 import av
 
 from streammatte.frames import Frame, Layout, StreamInfo
-from streammatte.sinks.door import Door, tags_of
-from streammatte.sinks.sound_track import SoundTrack
-from streammatte.sound import SoundFeed
+from streammatte.media.convert import FrameConverter, tags_of
+from streammatte.sinks.audio_track import SoundTrack
+from streammatte.tracks import SoundFeed
 
 __all__ = ["LiveMuxer"]
 
@@ -98,7 +98,7 @@ class LiveMuxer:
         width, height = info.width + info.width % 2, info.height + info.height % 2
         tags = tags_of(info.color, info.layout, "yuv420p")
         pad = (width, height) != (info.width, info.height) and info.layout is not Layout.GRAY
-        self._door = Door(width, height, "yuv420p", tags, pad)
+        self._door = FrameConverter(width, height, "yuv420p", tags, pad)
         stream = self._output.add_stream(
             "libx264",
             rate=self._rate,

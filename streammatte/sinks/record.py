@@ -11,7 +11,7 @@ import av.error
 from streammatte.errors import DiskFullError, OutputExistsError, SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.sinks.live_muxer import LiveMuxer
-from streammatte.sound import SoundFeed
+from streammatte.tracks import SoundFeed
 
 __all__ = ["RecordSink"]
 

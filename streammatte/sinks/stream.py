@@ -13,8 +13,8 @@ import av.error
 from streammatte.errors import SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.sinks.live_muxer import LiveMuxer
-from streammatte.sinks.relay_pipe import RelayPipe
-from streammatte.sound import SoundFeed
+from streammatte.sinks.stream_relay import RelayPipe
+from streammatte.tracks import SoundFeed
 
 __all__ = ["StreamSink"]
 

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import av
 import av.error
 
-from streammatte.frames import TrackFeed
-from streammatte.sinks.formats import Container
-from streammatte.sinks.recode import AudioRecoder, SubtitleRecoder
+from streammatte.sinks.containers import Container
+from streammatte.sinks.transcode import AudioRecoder, SubtitleRecoder
+from streammatte.tracks import TrackFeed
 
 __all__ = ["TrackWriter", "leave_out"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from streammatte.errors import DeviceError, SinkError
 from streammatte.frames import Frame, StreamInfo
-from streammatte.sinks.pixels import Pixels
+from streammatte.media.convert import PixelConverter
 
 __all__ = ["VirtualCameraSink"]
 
@@ -31,7 +31,7 @@ class VirtualCameraSink:
     def __init__(self, device: str | None = None) -> None:
         self._device = device
         self._camera: Any = None
-        self._pixels = Pixels("rgb24")
+        self._pixels = PixelConverter("rgb24")
         self.name = device or "virtual camera"
 
     def open(self, info: StreamInfo) -> None:
@@ -60,7 +60,7 @@ class VirtualCameraSink:
         if native is not None and native.name in _NATIVE and info.width % 2 == info.height % 2 == 0:
             camera.close()
             camera = opened(native)
-            self._pixels = Pixels(_NATIVE[native.name])
+            self._pixels = PixelConverter(_NATIVE[native.name])
         self._camera = camera
         self.name = camera.device
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from streammatte.errors import SinkError, UnsupportedOutputError
 from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
+from streammatte.media.convert import FrameConverter, tags_of
 from streammatte.sinks.atomic import writing
-from streammatte.sinks.door import Door, tags_of
-from streammatte.sinks.formats import containers_with_alpha
+from streammatte.sinks.containers import containers_with_alpha
 from streammatte.sinks.tracks import leave_out
 
 __all__ = ["Y4MSink"]
@@ -40,7 +40,7 @@ class Y4MSink:
         self._output_size = output_size
         self._given = stream
         self._stream: Any = None
-        self._door: Door | None = None
+        self._door: FrameConverter | None = None
 
     def open(self, info: StreamInfo) -> None:
         """Write the header.
@@ -60,7 +60,7 @@ class Y4MSink:
         width, height = self._output_size or (info.width, info.height)
         pix_fmt = "yuv444p" if info.layout is Layout.RGB else info.layout.value
         tags = ColorSpec(full_range=True) if pix_fmt == "gray" else tags_of(info.color, info.layout, pix_fmt)
-        self._door = Door(width, height, pix_fmt, tags)
+        self._door = FrameConverter(width, height, pix_fmt, tags)
         # A descriptor of our own: what a closed pipe leaves behind never meets the interpreter's own stdout at its end.
         self._stream = self._given or os.fdopen(os.dup(1), "wb")
         rate = info.rate or Fraction(25)

@@ -1,9 +1,9 @@
 """Where frames come from: films, folders of images, streams of the network, a drawn figure."""
 
-from streammatte.sources.file import FileSource
+from streammatte.media.image_reader import read_still
+from streammatte.sources.factory import is_url, open_source
 from streammatte.sources.images import ImageSource
-from streammatte.sources.opening import is_url, open_source
-from streammatte.sources.still import read_still
 from streammatte.sources.synthetic import SyntheticSource
+from streammatte.sources.video import FileSource
 
 __all__ = ["FileSource", "ImageSource", "SyntheticSource", "is_url", "open_source", "read_still"]

@@ -14,9 +14,9 @@ import av.error
 
 from streammatte.errors import DeviceError, StreammatteError
 from streammatte.frames import Frame, StreamInfo
-from streammatte.sources.container import reason
+from streammatte.media.container import reason
 from streammatte.sources.devices import FRAMEWORKS, Camera, find_camera
-from streammatte.sources.picture import Door
+from streammatte.sources.planes import Door
 
 __all__ = ["CameraSource", "negotiate", "open_camera"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Colorspace, VideoReformatter
 
-from streammatte.frames import ColorSpec, FramePool, Layout
+from streammatte.frame_pool import FramePool
+from streammatte.frames import ColorSpec, Layout
 from streammatte.kernels.tonemap import HLG_PEAK_NITS, tone_map, tone_table
 
 __all__ = ["ToneMapper", "peak_of"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from streammatte.errors import UnsupportedSourceError
 from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
-from streammatte.sources.still import STILL_SUFFIXES, read_still
+from streammatte.media.image_reader import STILL_SUFFIXES, read_still
 
 __all__ = ["IMAGE_SUFFIXES", "ImageSource", "natural_key"]
 

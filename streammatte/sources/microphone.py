@@ -14,8 +14,8 @@ import av.error
 import numpy as np
 
 from streammatte.errors import DeviceError
-from streammatte.sound import SoundFeed, SoundPiece
-from streammatte.sources.container import reason
+from streammatte.media.container import reason
+from streammatte.tracks import SoundFeed, SoundPiece
 
 __all__ = ["Microphone"]
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from streammatte.errors import ConfigError, TruncatedSourceError
 from streammatte.frames import Frame
-from streammatte.stages import Source
+from streammatte.protocols import Source
 
 __all__ = ["PacedSource"]
 

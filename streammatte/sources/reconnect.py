@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 from streammatte.errors import SourceError, StreammatteError
 from streammatte.frames import Frame
-from streammatte.sources.picture import Planes
-from streammatte.sources.rescale import Rescaler
-from streammatte.stages import Source
+from streammatte.media.convert import Rescaler
+from streammatte.protocols import Source
+from streammatte.sources.planes import Planes
 
 __all__ = ["ReconnectingSource"]
 

@@ -1,0 +1,1 @@
+"""Conversion of networks to ONNX, OpenVINO and Paddle Inference, and int8 quantisation."""

@@ -1,0 +1,113 @@
+"""Joins options to a pipeline of stills, and to the matte of one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.build import build_compositor, build_outputs, resolve_background
+from streammatte.errors import ConfigError, StreammatteError
+from streammatte.frames import Frame, Matte
+from streammatte.images.jobs import Job
+from streammatte.images.matter import StillMatter, Trimaps
+from streammatte.images.sink import StillOutputs
+from streammatte.images.source import Failure, StillSource, read_frame, read_trimap, three_levels
+from streammatte.options.images import StillOptions
+from streammatte.pipeline import Pipeline
+from streammatte.sinks.multi import Outputs
+from streammatte.stats import Progress
+
+__all__ = ["build_stills", "matte_still"]
+
+_CAPACITY = 2
+"""Pictures a ring holds: one is worked on while the next is read; each may be 50 megapixels."""
+
+
+def build_stills(
+    jobs: Sequence[Job],
+    options: StillOptions,
+    *,
+    folders: Sequence[Path] = (),
+    on_failure: Failure | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Pipeline:
+    """The pipeline for planned jobs; everything that can be refused is refused here or at the start of ``run``.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    options : StillOptions
+    folders : sequence of Path
+        To be made where they are not there.
+    on_failure : callable, optional
+        As :class:`StillSource` takes it.
+    on_progress : callable, optional
+        As :class:`Pipeline` takes it.
+
+    Raises
+    ------
+    BackgroundError, ModelError, ConfigError
+    """
+    background = resolve_background(options.background, str(jobs[0].picture), "auto")
+    compositor = build_compositor(options, background)
+    trimaps: Trimaps = {}
+
+    def unsolved(index: int, error: StreammatteError) -> None:
+        if on_failure is not None:
+            on_failure(jobs[index], error)
+
+    matter = StillMatter(
+        options, trimaps, None if on_failure is None else unsolved, lambda frame: str(jobs[frame.index].source)
+    )
+
+    def open_job(job: Job) -> Outputs:
+        alpha, foreground = (None if path is None else str(path) for path in (job.alpha, job.foreground))
+        return build_outputs(
+            str(job.picture), replace(options, alpha=alpha, foreground=foreground, codec="auto"), background
+        )
+
+    return Pipeline(
+        StillSource(jobs, trimaps, on_failure),
+        matter,
+        compositor,
+        StillOutputs(jobs, open_job, folders),
+        capacity=_CAPACITY,
+        on_progress=on_progress,
+    )
+
+
+def matte_still(picture: Path | Frame, trimap: str | npt.NDArray[np.uint8] | None, options: StillOptions) -> Matte:
+    """The matte of one picture, ``alpha`` uint8.
+
+    Parameters
+    ----------
+    picture : Path or Frame
+    trimap : str or ndarray (H, W) uint8, optional
+        A file, or levels as :func:`three_levels` takes them.
+    options : StillOptions
+
+    Raises
+    ------
+    ConfigError
+        A trimap of another shape or dtype than the picture's.
+    StreammatteError
+        See :mod:`streammatte.errors`.
+    """
+    frame = read_frame(picture) if isinstance(picture, Path) else picture
+    trimaps: Trimaps = {}
+    if isinstance(trimap, str):
+        trimaps[frame.index] = read_trimap(Path(trimap), frame, str(picture))
+    elif trimap is not None:
+        if trimap.shape != (frame.height, frame.width) or trimap.dtype != np.uint8:
+            raise ConfigError(
+                f"a trimap is an (H, W) uint8 array of its picture's size {(frame.height, frame.width)}; "
+                f"got shape {trimap.shape}, {trimap.dtype}"
+            )
+        trimaps[frame.index] = three_levels(trimap)
+    with closing(StillMatter(options, trimaps)) as matter:
+        return matter.process(frame)[0]

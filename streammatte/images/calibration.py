@@ -1,0 +1,118 @@
+"""What eight bits are calibrated on: pictures of a film or a folder, as the network will see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from streammatte.errors import ConfigError, UnsupportedSourceError
+from streammatte.export.quantize import FEWEST, Sample
+from streammatte.frames import U8, Frame, Layout
+from streammatte.images.matter import StillMatter
+from streammatte.images.source import read_frame
+from streammatte.matting.preprocess import Preparer, extend, resize_plane
+from streammatte.matting.trimap_methods import auto_trimap
+from streammatte.media.image_reader import STILL_SUFFIXES
+from streammatte.models.files import ModelFiles
+from streammatte.models.resolve import EMBEDDED
+from streammatte.network_size import fit_to
+from streammatte.options.images import StillOptions
+from streammatte.sources import open_source
+from streammatte.sources.images import natural_key
+
+__all__ = ["PICTURES", "calibration_samples", "samples"]
+
+PICTURES = 150
+"""Most that are taken; from 100 on, their choice matters more than their number."""
+BAND = 12
+"""Half the width in pixels of the unknown band of a trimap that is made: hair at 512 pixels."""
+
+
+def samples(path: Path, files: ModelFiles, size: tuple[int, int]) -> list[Sample]:
+    """Pictures taken evenly from a film or a folder, at a network's size.
+
+    Parameters
+    ----------
+    path : Path
+        A film, or a folder of pictures, which may differ in size.
+    files : ModelFiles
+        The network. One that needs trimaps gets them from the embedded network's mattes.
+    size : (int, int)
+        Height and width of its input; the pictures keep their aspect inside and are padded.
+
+    Raises
+    ------
+    SourceError
+        Nothing there that can be read.
+    """
+    taken: list[Sample] = []
+    with closing(_Trimaps()) as trimaps:
+        for frame in _evenly(path):
+            scale = min(size[0] / frame.height, size[1] / frame.width)
+            content = fit_to(frame.width, frame.height, max(frame.width, frame.height) * scale).content
+            within = min(content[0], size[0]), min(content[1], size[1])
+            picture = np.empty((*size, 3), np.uint8)
+            Preparer(within, size).prepare(frame, picture)
+            taken.append((picture, trimaps.make(frame, within, size)) if files.rule.trimap else (picture,))
+    return taken
+
+
+def calibration_samples(path: Path, files: ModelFiles, size: tuple[int, int]) -> list[Sample]:
+    """As :func:`samples`, as many as eight bits need at least.
+
+    Raises
+    ------
+    SourceError
+        Nothing there that can be read.
+    ConfigError
+        Fewer than ``FEWEST``.
+    """
+    taken = samples(path, files, size)
+    if len(taken) < FEWEST:
+        step = "put more pictures there" if path.is_dir() else "give a longer film, or a folder of pictures"
+        raise ConfigError(f"int8 is calibrated on {FEWEST} pictures or more; {path} has {len(taken)}: {step}")
+    return taken
+
+
+def _evenly(path: Path) -> Iterator[Frame]:
+    if path.is_dir():
+        yield from _pictures(path)
+        return
+    with closing(open_source(path, tracks=False)) as source:
+        count = source.info.frame_count or _count(path)
+        wanted = set(np.linspace(0, count - 1, min(count, PICTURES)).round().astype(int).tolist())
+        for frame in source.frames():
+            if frame.index in wanted:
+                yield frame
+
+
+def _count(path: Path) -> int:
+    """Frames of a film whose container does not say how many."""
+    with closing(open_source(path, tracks=False)) as source:
+        return max(1, sum(1 for _ in source.frames()))
+
+
+def _pictures(folder: Path) -> Iterator[Frame]:
+    found = sorted((entry for entry in folder.iterdir() if entry.suffix.lower() in STILL_SUFFIXES), key=natural_key)
+    if not found:
+        raise UnsupportedSourceError(f"{folder} holds no picture; give a film or a folder of pictures")
+    for place in np.linspace(0, len(found) - 1, min(len(found), PICTURES)).round().astype(int):
+        yield read_frame(found[place])
+
+
+class _Trimaps:
+    """Trimaps (H, W, 1) as a user would have them made: of the embedded network's mattes."""
+
+    def __init__(self) -> None:
+        self._matter = StillMatter(StillOptions(model=EMBEDDED[0]))
+
+    def make(self, frame: Frame, within: tuple[int, int], size: tuple[int, int]) -> U8:
+        rgb = Frame((frame.to_rgb(),), Layout.RGB, frame.pts, frame.time_base, index=frame.index)
+        (matte,) = self._matter.process(rgb)
+        return extend(auto_trimap(resize_plane(matte.alpha, within), BAND), size)[..., None]
+
+    def close(self) -> None:
+        self._matter.close()

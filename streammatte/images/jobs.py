@@ -1,0 +1,174 @@
+"""What is to be done: which picture becomes which files."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from streammatte.errors import ConfigError, SourceNotFoundError, UnsupportedOutputError, UnsupportedSourceError
+from streammatte.media.image_reader import STILL_SUFFIXES
+from streammatte.options.images import StillOptions
+from streammatte.sinks.images import IMAGE_SUFFIXES
+from streammatte.sources.images import natural_key
+
+__all__ = ["Job", "plan_folder", "plan_one"]
+
+_WILD = re.compile(r"[*?\[]")
+_TRANSPARENT = "transparent"
+_WITH_ALPHA = (".png", ".webp")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One picture and what becomes of it."""
+
+    source: Path
+    picture: Path
+    alpha: Path | None = None
+    foreground: Path | None = None
+    trimap: Path | None = None
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        """Files that will be written."""
+        return tuple(path for path in (self.picture, self.alpha, self.foreground) if path is not None)
+
+
+def plan_one(source: str, target: str, options: StillOptions) -> list[Job]:
+    """One picture to one file.
+
+    Raises
+    ------
+    ConfigError
+        A folder or a glob without ``--out-dir``, or an output that is an input.
+    SourceNotFoundError, UnsupportedOutputError
+    """
+    path = Path(source)
+    if path.is_dir() or (_WILD.search(source) and not path.exists()):
+        raise ConfigError(f"{source} is more than one picture: give --out-dir FOLDER in place of {target}")
+    if Path(target).is_dir() or target.endswith(("/", os.sep)):
+        raise ConfigError(f"{target} is a folder: give the name of a picture, or --out-dir {target}")
+    if not path.exists():
+        raise SourceNotFoundError(f"there is no {source}; check the name")
+    job = Job(path, Path(target), _path(options.alpha), _path(options.foreground), _trimap_for(path, options.trimap))
+    return _checked([job], options)
+
+
+def plan_folder(sources: Sequence[str], out_dir: Path, options: StillOptions) -> list[Job]:
+    """Pictures, folders and globs into a folder, under their own names.
+
+    ``options.alpha`` and ``options.foreground`` are folders too; the files in them are PNG.
+
+    Raises
+    ------
+    ConfigError
+        Two pictures would become one file, or an output is an input.
+    SourceNotFoundError, UnsupportedSourceError
+        Nothing there, or no picture in it.
+    """
+    jobs = []
+    for path in _expanded(sources):
+        jobs.append(
+            Job(
+                path,
+                out_dir / (path.stem + _suffix_for(path, options)),
+                _in_folder(options.alpha, path),
+                _in_folder(options.foreground, path),
+                _trimap_for(path, options.trimap),
+            )
+        )
+    return _checked(jobs, options)
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
+
+
+def _in_folder(folder: str | None, source: Path) -> Path | None:
+    return None if folder is None else Path(folder) / f"{source.stem}.png"
+
+
+def _suffix_for(source: Path, options: StillOptions) -> str:
+    """The picture's own kind where it can be written and can hold what is asked; else PNG."""
+    suffix = source.suffix.lower()
+    allowed = _WITH_ALPHA if (options.background or _TRANSPARENT) == _TRANSPARENT else IMAGE_SUFFIXES
+    return source.suffix if suffix in allowed else ".png"
+
+
+def _expanded(sources: Iterable[str]) -> list[Path]:
+    found: dict[Path, None] = {}
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            entries = [entry for entry in path.iterdir() if _is_still(entry)]
+            _refuse_none(entries, source)
+        elif path.exists():
+            entries = [path]
+        elif _WILD.search(source):
+            entries = [entry for entry in map(Path, glob.glob(source, recursive=True)) if _is_still(entry)]  # noqa: PTH207
+            _refuse_none(entries, source)
+        else:
+            raise SourceNotFoundError(f"there is no {source}; check the name")
+        found |= dict.fromkeys(sorted(entries, key=natural_key))
+    return list(found)
+
+
+def _is_still(path: Path) -> bool:
+    return path.suffix.lower() in STILL_SUFFIXES and path.is_file() and not path.name.startswith(".")
+
+
+def _refuse_none(entries: list[Path], source: str) -> None:
+    if not entries:
+        kinds = " ".join(sorted(STILL_SUFFIXES))
+        raise UnsupportedSourceError(f"{source} holds no picture; looked for {kinds}")
+
+
+def _trimap_for(source: Path, trimap: str | None) -> Path | None:
+    """The trimap itself, or the one in a folder that is named like the picture."""
+    if trimap is None:
+        return None
+    path = Path(trimap)
+    if not path.exists():
+        raise SourceNotFoundError(f"there is no trimap {trimap}; check the name")
+    if not path.is_dir():
+        return path
+    named = sorted(entry for entry in path.iterdir() if entry.stem == source.stem and _is_still(entry))
+    if not named:
+        raise SourceNotFoundError(f"{trimap} holds no trimap named {source.stem}, as {source.stem}.png would be")
+    return named[0]
+
+
+def _checked(jobs: list[Job], options: StillOptions) -> list[Job]:
+    if len(jobs) > 1 and options.trimap is not None and not Path(options.trimap).is_dir():
+        raise ConfigError(f"--trimap {options.trimap} is one trimap for {len(jobs)} pictures; give a folder of them")
+    read = {_key(path): path for job in jobs for path in (job.source, job.trimap) if path is not None}
+    if options.background is not None and Path(options.background).is_file():
+        read[_key(Path(options.background))] = Path(options.background)
+    written: dict[str, Job] = {}
+    for job in jobs:
+        for target in job.targets:
+            if target.suffix.lower() not in IMAGE_SUFFIXES:
+                raise UnsupportedOutputError(
+                    f"cannot write {target}: a picture's ending must be one of {' '.join(IMAGE_SUFFIXES)}"
+                )
+            key = _key(target)
+            if key in read:
+                raise ConfigError(f"{target} is also an input; give the output another name")
+            if key in written:
+                other = written[key].source
+                what = f"both {other} and {job.source}" if other != job.source else "two outputs"
+                raise ConfigError(f"{what} would become {target}; give them other names, or run them one by one")
+            written[key] = job
+    return jobs
+
+
+def _key(path: Path) -> str:
+    """The same for every name of a file, as far as it can be told: links and letter case by the file itself."""
+    if path.exists():
+        found = path.stat()
+        return f"{found.st_dev}:{found.st_ino}"
+    return os.path.normcase(path.resolve())

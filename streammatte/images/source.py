@@ -1,0 +1,96 @@
+"""Pictures as the pipeline's source; they may differ in size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from streammatte.errors import SourceError, StreammatteError, UnsupportedSourceError
+from streammatte.frames import U8, Frame, Layout, StreamInfo
+from streammatte.images.jobs import Job
+from streammatte.images.matter import Trimaps
+from streammatte.matting.trimap_methods import BACKGROUND, FOREGROUND, UNKNOWN
+from streammatte.media.image_reader import read_still
+from streammatte.sources.images import SRGB
+
+__all__ = ["StillSource", "read_frame", "read_trimap", "three_levels"]
+
+_CERTAIN = 26
+"""Levels that a trimap's black and white may be off by: a tenth, as JPEG and scaling leave them."""
+
+Failure = Callable[[Job, StreammatteError], None]
+"""Told of a picture that is passed over, and why."""
+_ANY_BASE = Fraction(1, 25)
+
+
+class StillSource:
+    """Reads the jobs' pictures; a frame's ``index`` is its job's number.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    trimaps : dict
+        Where the trimaps of the pictures go, by frame index.
+    on_failure : callable, optional
+        Told of a picture that cannot be read, which is then skipped; without it the error is raised.
+    """
+
+    def __init__(self, jobs: Sequence[Job], trimaps: Trimaps, on_failure: Failure | None = None) -> None:
+        self._jobs = jobs
+        self._trimaps = trimaps
+        self._on_failure = on_failure
+        name = str(jobs[0].source) if len(jobs) == 1 else "none of the pictures could be read; the list"
+        # Their sizes differ and are told by the frames; 0 says so.
+        self.info = StreamInfo(0, 0, Layout.RGB, _ANY_BASE, color=SRGB, frame_count=len(jobs), name=name)
+
+    def frames(self) -> Iterator[Frame]:
+        """A frame a picture, all of one moment, so that a film as background stands still."""
+        for index, job in enumerate(self._jobs):
+            try:
+                frame = read_frame(job.source, index)
+                if job.trimap is not None:
+                    self._trimaps[index] = read_trimap(job.trimap, frame, str(job.source))
+            except SourceError as error:
+                if self._on_failure is None:
+                    raise
+                self._on_failure(job, error)
+                continue
+            yield frame
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def read_frame(path: Path, index: int = 0) -> Frame:
+    """A picture as a frame. Raises SourceError as :func:`read_still` does."""
+    rgb, alpha = read_still(path)
+    return Frame((rgb,), Layout.RGB, 0, _ANY_BASE, SRGB, index, alpha=alpha)
+
+
+def read_trimap(path: Path, frame: Frame, name: str) -> U8:
+    """A trimap (H, W) uint8 in {0, 128, 255} for a frame, which messages call ``name``.
+
+    Raises
+    ------
+    UnsupportedSourceError
+        Of another size than its picture, or no picture at all.
+    SourceNotFoundError, SourceError
+    """
+    marks, _ = read_still(path)
+    if marks.shape[:2] != (frame.height, frame.width):
+        raise UnsupportedSourceError(
+            f"trimap {path} is {marks.shape[1]}x{marks.shape[0]}, its picture {name} is "
+            f"{frame.width}x{frame.height}; give one of the same size"
+        )
+    return three_levels(marks[..., 1])
+
+
+def three_levels(marks: U8) -> U8:
+    """Gray levels as background, unknown, foreground; nearly black and nearly white count as such."""
+    trimap = np.full(marks.shape, UNKNOWN, np.uint8)
+    trimap[marks <= _CERTAIN] = BACKGROUND
+    trimap[marks >= 255 - _CERTAIN] = FOREGROUND
+    return trimap

@@ -1,0 +1,197 @@
+"""From frames to mattes with a network: prepare, infer, smooth, refine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.frames import F32, U8, Frame, Layout, Matte
+from streammatte.protocols import Engine, Pending
+
+__all__ = ["NetworkMatter"]
+
+
+class Preparer(Protocol):
+    """Scales a frame to the network's input, and finds its part of the network's matte."""
+
+    def prepare(self, frame: Frame, out: U8) -> tuple[U8, ...]: ...
+
+    def crop(self, alpha: F32) -> F32: ...
+
+
+class Smoother(Protocol):
+    """Steadies mattes over time: every matte comes back once, in order, at once or a few mattes later."""
+
+    def push(self, alpha: F32, small_planes: tuple[U8, ...], time: float, *, rgb: bool = False) -> list[F32]: ...
+
+    def drain(self) -> list[F32]: ...
+
+    def reset(self) -> None: ...
+
+
+class Refiner(Protocol):
+    """Brings a matte to its frame's size."""
+
+    def refine(self, small_alpha: F32, frame: Frame, small_planes: tuple[U8, ...]) -> U8: ...
+
+
+class Controls(Protocol):
+    """What users adjust: islands in the small matte, the shape of the refined one."""
+
+    def clean(self, alpha: F32, size: tuple[int, int], time: float) -> F32: ...
+
+    def shape(self, alpha: U8) -> U8: ...
+
+    def reset(self) -> None: ...
+
+
+@dataclass
+class _Batch:
+    """Frames that share a submission, and the input they were prepared into."""
+
+    images: npt.NDArray[np.uint8]
+    frames: list[Frame]
+    planes: list[tuple[U8, ...]]
+    pending: Pending | None = None
+
+
+class NetworkMatter:
+    """A stage: frames in, mattes out, in order, with several submissions under way.
+
+    Parameters
+    ----------
+    engine : Engine
+    preparer, smoother, refiner
+        As the protocols above; ``preparer`` writes RGB at ``engine.input_size``.
+    controls : Controls, optional
+        Without them the matte stays as it is.
+    batch : int
+        Frames a submission.
+    on_close : callable, optional
+        Called once by ``close``.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        preparer: Preparer,
+        smoother: Smoother,
+        refiner: Refiner,
+        *,
+        controls: Controls | None = None,
+        batch: int = 1,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self.engine = engine
+        self.preparer = preparer
+        self._smoother = smoother
+        self._refiner = refiner
+        self._controls = controls
+        self._size = batch
+        self._free: list[_Batch] = []
+        self._filling: _Batch | None = None
+        self._flying: deque[_Batch] = deque()
+        self._held_back: deque[tuple[Frame, tuple[U8, ...]]] = deque()
+        self._on_close = on_close
+
+    def process(self, item: Frame) -> list[Matte]:
+        """Prepare and submit one frame; gives the mattes that are finished (none while submissions fly)."""
+        batch = self._filling or self._take()
+        self._filling = batch
+        batch.planes.append(self.preparer.prepare(item, batch.images[len(batch.frames)]))
+        batch.frames.append(item)
+        if len(batch.frames) < self._size:
+            return []
+        self._filling = None
+        return self._submit(batch)
+
+    def drain(self) -> list[Matte]:
+        """Wait for everything that was submitted."""
+        done: list[Matte] = []
+        if self._filling is not None:
+            batch, self._filling = self._filling, None
+            done += self._submit(batch)
+        while self._flying:
+            done += self._finish(self._flying.popleft())
+        return done + self._pair(self._smoother.drain())
+
+    def reset(self) -> None:
+        """Forget the film: wait for what flies and drop it, start smoothing anew."""
+        while self._flying:
+            batch = self._flying.popleft()
+            if batch.pending is not None:
+                batch.pending.result()
+            self._give_back(batch)
+        self._filling = None
+        self._held_back.clear()
+        self._smoother.reset()
+        if self._controls is not None:
+            self._controls.reset()
+
+    def close(self) -> None:
+        """Release the engine."""
+        self.engine.close()
+        if self._on_close is not None:
+            self._on_close()
+            self._on_close = None
+
+    def _submit(self, batch: _Batch) -> list[Matte]:
+        # The oldest is awaited, its successor submitted, and only then is the oldest worked on: no stream of the engine
+        # stands idle meanwhile.
+        oldest: _Batch | None = None
+        alphas: F32 | None = None
+        if len(self._flying) >= self.engine.in_flight:
+            oldest = self._flying.popleft()
+            alphas = self._await(oldest)
+        batch.pending = self.engine.submit(batch.images[: len(batch.frames)])
+        self._flying.append(batch)
+        if oldest is None or alphas is None:
+            return []
+        return self._mattes(oldest, alphas)
+
+    def _finish(self, batch: _Batch) -> list[Matte]:
+        return self._mattes(batch, self._await(batch))
+
+    @staticmethod
+    def _await(batch: _Batch) -> F32:
+        if batch.pending is None:
+            raise RuntimeError("a batch was awaited before it was submitted")
+        return batch.pending.result()
+
+    def _mattes(self, batch: _Batch, alphas: F32) -> list[Matte]:
+        mattes: list[Matte] = []
+        for frame, planes, alpha in zip(batch.frames, batch.planes, alphas, strict=True):
+            self._held_back.append((frame, planes))
+            own = self.preparer.crop(alpha)
+            mattes += self._pair(self._smoother.push(own, planes, frame.time, rgb=frame.layout is Layout.RGB))
+        self._give_back(batch)
+        return mattes
+
+    def _pair(self, steadied: list[F32]) -> list[Matte]:
+        """Each smoothed matte with the frame it was made of: the oldest that has none yet."""
+        mattes = []
+        for small in steadied:
+            frame, planes = self._held_back.popleft()
+            mattes.append(self._finished(small, frame, planes))
+        return mattes
+
+    def _finished(self, small: F32, frame: Frame, planes: tuple[U8, ...]) -> Matte:
+        controls = self._controls
+        if controls is not None:
+            small = controls.clean(small, (frame.height, frame.width), frame.time)
+        alpha = self._refiner.refine(small, frame, planes)
+        return Matte(frame, alpha if controls is None else controls.shape(alpha), small, planes)
+
+    def _take(self) -> _Batch:
+        if self._free:
+            return self._free.pop()
+        height, width = self.engine.input_size
+        return _Batch(np.empty((self._size, height, width, 3), np.uint8), [], [])
+
+    def _give_back(self, batch: _Batch) -> None:
+        self._free.append(_Batch(batch.images, [], []))

@@ -1,0 +1,1 @@
+"""The boundary to PyAV and Pillow: planes, containers, still images."""

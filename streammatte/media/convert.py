@@ -1,0 +1,273 @@
+"""Conversion between frames (NumPy planes) and ``av.VideoFrame``, and between pixel formats, by swscale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from streammatte.frames import U8, UNSPECIFIED, ColorSpec, Frame, Layout, StreamInfo, plane_shapes
+
+__all__ = ["FrameConverter", "PixelConverter", "Rescaler", "tags_of"]
+
+_LIMITED, _FULL = 1, 2  # AVColorRange
+_SWS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+"""Matrix coefficients (ISO/IEC 23091-2) to swscale's own numbers."""
+_BT601 = 5
+
+
+class Rescaler:
+    """Converts to one stream's description.
+
+    Parameters
+    ----------
+    target : StreamInfo
+    """
+
+    def __init__(self, target: StreamInfo) -> None:
+        self._target = target
+        self._reformatter = VideoReformatter()
+
+    def planes(self, frame: Frame) -> tuple[U8, ...]:
+        """The frame's planes (uint8) as the target has them."""
+        target = self._target
+        picture = av.VideoFrame(frame.width, frame.height, frame.layout.value)
+        for plane, values in zip(picture.planes, frame.planes, strict=False):
+            rows, columns = values.shape[0], values[0].size
+            view = _rows(plane)
+            view[:rows, :columns] = values.reshape(rows, columns)
+        done = self._reformatter.reformat(
+            picture,
+            target.width,
+            target.height,
+            target.layout.value,
+            src_colorspace=_matrix(frame.color, frame.height),
+            dst_colorspace=_matrix(target.color, target.height),
+            src_color_range=_range(frame.color, frame.layout.is_yuv),
+            dst_color_range=_range(target.color, target.layout.is_yuv),
+            interpolation="BICUBIC",
+            threads=1,
+        )
+        shapes = plane_shapes(target.layout, target.width, target.height)
+        return tuple(
+            _rows(plane)[: shape[0], : int(np.prod(shape[1:]))].reshape(shape)
+            for plane, shape in zip(done.planes, shapes, strict=False)
+        )
+
+
+class PixelConverter:
+    """Converts frames of any layout.
+
+    Parameters
+    ----------
+    pix_fmt : {"rgb24", "bgr24", "yuv420p", "nv12"}
+        The two of YUV are BT.601, limited range: what programs take a camera for.
+    """
+
+    def __init__(self, pix_fmt: str) -> None:
+        self._pix_fmt = pix_fmt
+        self._reformatter = VideoReformatter()
+        self._picture: Any = None
+
+    def array(self, frame: Frame) -> U8:
+        """The picture: (H, W, 3) uint8 for RGB and BGR, the planes' bytes one after the other for YUV."""
+        if self._pix_fmt == frame.layout.value == "rgb24":
+            return np.ascontiguousarray(frame.planes[0])
+        done = self._convert(frame)
+        if self._pix_fmt in ("rgb24", "bgr24"):
+            rows = _rows(done.planes[0])[: frame.height, : frame.width * 3]
+            return np.ascontiguousarray(rows).reshape(frame.height, frame.width, 3)
+        chroma = ((frame.height + 1) // 2, (frame.width + 1) // 2)
+        sizes = [(frame.height, frame.width), chroma, chroma]
+        if self._pix_fmt == "nv12":
+            sizes[1:] = [(chroma[0], 2 * chroma[1])]
+        parts = [_rows(plane)[:h, :w].reshape(-1) for plane, (h, w) in zip(done.planes, sizes, strict=False)]
+        return np.concatenate(parts)
+
+    def _convert(self, frame: Frame) -> Any:
+        source = self._load(frame)
+        is_rgb = self._pix_fmt in ("rgb24", "bgr24")
+        matrix = _matrix(frame.color, frame.height)
+        given = _range(frame.color, frame.layout.is_yuv)
+        wanted = _FULL if is_rgb else _LIMITED
+        same = matrix == _BT601 and given == wanted
+        if source.format.name == self._pix_fmt and same:
+            return source
+        return self._reformatter.reformat(
+            source,
+            frame.width,
+            frame.height,
+            self._pix_fmt,
+            src_colorspace=matrix,
+            dst_colorspace=matrix if is_rgb else _BT601,
+            src_color_range=given,
+            dst_color_range=wanted,
+            threads=1,
+        )
+
+    def _load(self, frame: Frame) -> Any:
+        picture = self._picture
+        kind = (frame.width, frame.height, frame.layout.value)
+        if picture is None or (picture.width, picture.height, picture.format.name) != kind:
+            picture = self._picture = av.VideoFrame(*kind)
+        picture.make_writable()
+        for plane, values in zip(picture.planes, frame.planes, strict=False):
+            rows, columns = values.shape[0], values[0].size
+            _rows(plane)[:rows, :columns] = values.reshape(rows, columns)
+        return picture
+
+
+_GRAY_IN_YUV = ColorSpec(1, 1, 1, True)
+"""A matte uses all 256 levels; its chroma is neutral, so the matrix does not matter, but players ask for one."""
+
+_RGB_FORMATS = {"rgb24", "bgr24", "rgba", "argb", "bgra", "bgr0", "gbrp", "gbrap"}
+
+
+def tags_of(color: ColorSpec, layout: Layout, pix_fmt: str, limited_only: bool = False) -> ColorSpec:
+    """How the encoded picture is to be described.
+
+    YUV frames keep their own description. RGB that becomes YUV is BT.709, limited range; a matte's gray is full range.
+    """
+    if pix_fmt in _RGB_FORMATS:
+        return ColorSpec(UNSPECIFIED, color.primaries, color.transfer, True)
+    if layout is Layout.RGB:
+        color = ColorSpec(1, 1, color.transfer if color.transfer != UNSPECIFIED else 1, False)
+    elif layout is Layout.GRAY:
+        color = _GRAY_IN_YUV
+    return ColorSpec(color.matrix, color.primaries, color.transfer, False) if limited_only else color
+
+
+class FrameConverter:
+    """Turns frames of one layout and size into pictures of one pixel format and size.
+
+    Where both are the same, rows are copied and nothing is computed. The picture that is given back is used again
+    once the encoder lets go of it.
+
+    Parameters
+    ----------
+    width, height : int
+        Of the encoded picture.
+    pix_fmt : str
+        What the encoder takes.
+    tags : ColorSpec
+        How the encoded picture is described.
+    pad : bool
+        Repeat the last column and row of the picture up to ``width`` and ``height`` (at most one each), not scale.
+    """
+
+    def __init__(self, width: int, height: int, pix_fmt: str, tags: ColorSpec, pad: bool = False) -> None:
+        self._size = (width, height)
+        self._pix_fmt = pix_fmt
+        self._tags = tags
+        self._pad = pad
+        self._pictures: dict[tuple[int, int, str], Any] = {}
+        self._reformatter = VideoReformatter()
+
+    def picture(self, frame: Frame) -> Any:
+        """The frame as ``av.VideoFrame`` for the encoder, times not set."""
+        width, height = self._size if self._pad else (frame.width, frame.height)
+        source = self._load(frame, width, height)
+        if source.format.name == self._pix_fmt and (source.width, source.height) == self._size:
+            return self._tagged(source)
+        wanted = _FULL if self._tags.full_range else _LIMITED
+        given = _range(frame.color, frame.layout.is_yuv)
+        matrix = _matrix(frame.color if frame.layout.is_yuv else self._tags, frame.height)
+        picture = self._reformatter.reformat(
+            source,
+            *self._size,
+            self._pix_fmt,
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=given,
+            dst_color_range=wanted,
+            interpolation=_interpolation(source, self._size),
+            threads=1,
+        )
+        return self._tagged(picture)
+
+    def _tagged(self, picture: Any) -> Any:
+        """Some encoders take the description from the pictures (ProRes), others from their own context."""
+        picture.colorspace = self._tags.matrix
+        picture.color_range = _FULL if self._tags.full_range else _LIMITED
+        picture.color_primaries = self._tags.primaries
+        picture.color_trc = self._tags.transfer
+        return picture
+
+    def _load(self, frame: Frame, width: int, height: int) -> Any:
+        """The frame's planes in a picture of FFmpeg's; gray becomes luma where the encoder takes no gray."""
+        layout, planes, alpha = frame.layout, frame.planes, frame.alpha
+        wants_alpha = "a" in self._pix_fmt.replace("gray", "")
+        name = layout.value
+        if layout is Layout.GRAY and self._pix_fmt == "yuv420p":
+            name = "yuv420p"
+        elif wants_alpha and layout.is_yuv:
+            name = layout.value.replace("yuv", "yuva")
+        elif wants_alpha:
+            name = "rgba"
+        picture = self._take(width, height, name)
+        views = [_rows(plane) for plane in picture.planes]
+        if name == "rgba":
+            _fill_rgba(views[0], planes, alpha, width, height)
+            return picture
+        for view, plane in zip(views, planes, strict=False):
+            _fill(view, plane)
+        if name == "yuv420p" and layout is Layout.GRAY:
+            for view in views[1:]:
+                view[:] = 128
+        if name.startswith("yuva"):
+            _fill(views[3], alpha if alpha is not None else _OPAQUE)
+        return picture
+
+    def _take(self, width: int, height: int, name: str) -> Any:
+        picture = self._pictures.get((width, height, name))
+        if picture is None:
+            self._pictures.clear()
+            picture = self._pictures[width, height, name] = av.VideoFrame(width, height, name)
+        picture.make_writable()
+        return picture
+
+
+_OPAQUE = np.full((1, 1), 255, np.uint8)
+
+
+def _rows(plane: Any) -> U8:
+    """A plane's memory as rows of bytes, cut to what belongs to the picture."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+
+
+def _fill(view: U8, plane: U8) -> None:
+    """Copy a plane, repeating its last row and column where the picture is larger by one."""
+    rows, columns = plane.shape[:2]
+    if plane.size == 1:
+        view[:] = plane.reshape(())
+        return
+    width = columns * (plane.shape[2] if plane.ndim == 3 else 1)
+    view[:rows, :width] = plane.reshape(rows, width)
+    step = width // columns
+    if view.shape[1] >= width + step:
+        view[:rows, width : width + step] = view[:rows, width - step : width]
+    if view.shape[0] > rows:
+        view[rows:] = view[rows - 1]
+
+
+def _fill_rgba(view: U8, planes: tuple[U8, ...], alpha: U8 | None, width: int, height: int) -> None:
+    pixels = view[:height, : 4 * width].reshape(height, width, 4)
+    pixels[..., :3] = planes[0] if planes[0].ndim == 3 else planes[0][..., None]
+    pixels[..., 3] = 255 if alpha is None else alpha
+
+
+def _matrix(color: ColorSpec, height: int) -> int:
+    """The swscale number of a matrix; BT.709 is assumed for untagged video of 720 rows or more, BT.601 below."""
+    return _SWS.get(color.matrix, 1 if height >= 720 else _BT601)
+
+
+def _range(color: ColorSpec, is_yuv: bool) -> int:
+    return _FULL if color.full_range or not is_yuv else _LIMITED
+
+
+def _interpolation(source: Any, size: tuple[int, int]) -> Any:
+    """Area averaging where the picture shrinks, bicubic where it grows; accurate rounding always."""
+    kind = Interpolation.AREA if source.width > size[0] else Interpolation.BICUBIC
+    return kind | Interpolation.ACCURATE_RND

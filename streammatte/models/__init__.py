@@ -1,0 +1,1 @@
+"""Model cards, files and downloads; needs no Paddle."""

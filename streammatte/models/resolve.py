@@ -1,0 +1,140 @@
+"""From what a user calls a model (a name, a file, a folder) to the files that an engine reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
+from streammatte.models.input_rule import InputRule
+
+if TYPE_CHECKING:
+    from streammatte.models.graph import GraphFacts
+from streammatte.models.files import PROGRAM_SUFFIXES, ModelFiles, _program, exported
+
+__all__ = ["EMBEDDED", "match_name", "resolve", "split_name"]
+
+EMBEDDED = ("ppmattingv2-lite",)
+"""Networks whose files come with the package, in ``assets/``."""
+WEIGHT_SUFFIXES = (".pdparams", ".npz")
+GRAPH_SUFFIXES = (".xml", ".onnx")
+
+
+def resolve(model: str) -> ModelFiles:
+    """Find a network's files.
+
+    Parameters
+    ----------
+    model : str
+        A name of the zoo (embedded, or pulled before); an ``.xml``, ``.onnx``, ``.pdmodel`` or ``.json`` (with its
+        ``.pdiparams`` beside); a folder with an exported Paddle model; or weights (``.pdparams``, ``.npz``), whose
+        network is told by their name or as ``NETWORK=FILE``.
+
+    Raises
+    ------
+    ModelNotFoundError
+        Neither a known name nor a file, or a network whose files are not here.
+    ModelError
+        A file of a kind that no engine reads, or an installation without its assets.
+    """
+    from streammatte.models.cards import card_names
+
+    if model in EMBEDDED:
+        return _embedded(model)
+    if model in card_names():
+        return _from_store(model)
+    network, path = split_name(model)
+    if network is not None and not path.exists():
+        raise ModelNotFoundError(f"there are no weights {path}; check the name")
+    if not model or not path.exists():
+        raise ModelNotFoundError(
+            f"no model is named {model!r} and no such file exists; "
+            f"known: {', '.join(dict.fromkeys((*EMBEDDED, *card_names())))}, or give a path"
+        )
+    suffix = path.suffix.lower()
+    if suffix in WEIGHT_SUFFIXES:
+        return _weights(path, network)
+    if network is not None:
+        raise ConfigError(f"NETWORK=FILE tells whose weights FILE holds ({', '.join(WEIGHT_SUFFIXES)}); got {model}")
+    if path.is_dir():
+        return exported(path)
+    if suffix in PROGRAM_SUFFIXES:
+        files = _program(path, path.with_suffix(".pdiparams"), path.stem, InputRule())
+        return replace(files, rule=_facts(path).rule) if files.graphs else files
+    if suffix not in GRAPH_SUFFIXES:
+        known = ", ".join((*GRAPH_SUFFIXES, *PROGRAM_SUFFIXES, *WEIGHT_SUFFIXES))
+        raise ModelError(f"a model file must be one of {known}, or a folder with an exported model; got {model}")
+    return _graph(path)
+
+
+def split_name(model: str) -> tuple[str | None, Path]:
+    """A path as a user writes it, and the network in front of it (``NETWORK=FILE``), if any.
+
+    What exists under the whole text is that: folders may well be named ``lr=0.1``.
+    """
+    from streammatte.networks.registry import names
+
+    network, given, file = model.partition("=")
+    whole = Path(model).expanduser()
+    if given and network in names() and not whole.exists():
+        return network, Path(file).expanduser()
+    return None, whole
+
+
+def match_name(path: Path) -> str | None:
+    """The network of the zoo that a file's name begins with; the longest where several do."""
+    from streammatte.networks.registry import names
+
+    stem = path.stem.replace("_", "-").lower()
+    fitting = [name for name in names() if stem.startswith(name.replace("_", "-").lower())]
+    return max(fitting, key=len, default=None)
+
+
+def _graph(path: Path) -> ModelFiles:
+    facts = _facts(path)
+    return ModelFiles(path.stem, {"float": path} | ({"int8": path} if facts.int8 else {}), rule=facts.rule)
+
+
+def _facts(path: Path) -> GraphFacts:
+    """What a graph says that comes with no other word than itself."""
+    from streammatte.models.graph import read_facts
+
+    return read_facts(path, path.stat().st_mtime_ns)
+
+
+def _embedded(name: str) -> ModelFiles:
+    from streammatte.models.cards import load_card
+
+    card = load_card(name)
+    folder = Path(__file__).parents[1] / "assets"
+    found = {kind: folder / file for kind, file in card.assets.items()}
+    missing = [path.name for path in found.values() if not path.is_file()]
+    if missing:
+        raise ModelError(f"the installation lacks {', '.join(missing)} in {folder}; install streammatte again")
+    return ModelFiles(name, found, rule=card.input)
+
+
+def _from_store(name: str) -> ModelFiles:
+    from streammatte.models.cards import load_card
+    from streammatte.models.store import ready
+
+    rule = load_card(name).input
+    kept = ready(name)
+    if kept.folder is not None:
+        return exported(kept.folder, name)
+    return ModelFiles(name, weights=kept.checkpoint, architecture=name, rule=rule)
+
+
+def _weights(path: Path, network: str | None) -> ModelFiles:
+    from streammatte.models.cards import card_names, load_card
+    from streammatte.networks.registry import names
+
+    found = network or match_name(path)
+    if found is None or found not in names():
+        raise ConfigError(
+            f"which network are the weights in {path.name} of? Write NETWORK={path}, "
+            f"NETWORK one of {', '.join(names())}"
+        )
+    rule = load_card(found).input if found in card_names() else InputRule()
+    return ModelFiles(path.stem, weights=path, architecture=found, rule=rule)

@@ -1,0 +1,8 @@
+"""The networks: architectures in Paddle, their names, their weights and the way out to the engines.
+
+Importing this package does not import Paddle; :func:`create` does.
+"""
+
+from streammatte.networks.registry import create, names
+
+__all__ = ["create", "names"]

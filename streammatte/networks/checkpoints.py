@@ -1,0 +1,79 @@
+"""Reading weights and putting them into a network by name, strictly."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.errors import ModelError, ModelNotFoundError
+from streammatte.networks.pdparams import read_pdparams
+
+__all__ = ["load", "read_state"]
+
+_SHOWN = 5
+"""Names quoted of each kind of mismatch; the rest is counted."""
+
+
+def read_state(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+    """Read weights as arrays under their names.
+
+    Parameters
+    ----------
+    path : path
+        ``.npz`` (one array an entry) or ``.pdparams`` (Paddle's; nothing in it is run).
+
+    Raises
+    ------
+    ModelNotFoundError
+        There is no such file.
+    ModelError
+        The file is neither, or damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelNotFoundError(f"no weights at {path}; give a .npz or .pdparams file")
+    if path.suffix not in (".npz", ".pdparams"):
+        raise ModelError(f"weights must be a .npz or .pdparams file, got {path.name}")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        return read_pdparams(path)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} cannot be read as weights ({error}); fetch it again") from error
+
+
+def load(network: Any, path: str | Path) -> None:
+    """Put the weights at ``path`` into a ``paddle.nn.Layer``; every name and every shape must agree.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelError
+        As :func:`read_state`, and where names or shapes differ: the message lists which.
+    """
+    given = read_state(path)
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    faults = _listed("missing", sorted(wanted.keys() - given.keys()))
+    faults += _listed("unexpected", sorted(given.keys() - wanted.keys()))
+    faults += _listed(
+        "of another shape",
+        [
+            f"{name} {given[name].shape} instead of {wanted[name]}"
+            for name in sorted(wanted.keys() & given.keys())
+            if given[name].shape != wanted[name]
+        ],
+    )
+    if faults:
+        raise ModelError(f"{path} is not for {type(network).__name__}: {'; '.join(faults)}")
+    network.set_state_dict(given)
+
+
+def _listed(kind: str, entries: list[str]) -> list[str]:
+    if not entries:
+        return []
+    more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
+    return [f"{len(entries)} {kind}: {', '.join(entries[:_SHOWN])}{more}"]

@@ -1,0 +1,82 @@
+"""Pictures for a browser. The sink keeps the newest one as JPEG; a server fetches it from here."""
+
+from __future__ import annotations
+
+import threading
+
+import cv2
+
+from streammatte.errors import SinkError
+from streammatte.frames import Frame, StreamInfo
+from streammatte.media.convert import PixelConverter
+
+__all__ = ["HttpPreviewSink"]
+
+QUALITY = 80
+"""JPEG quality: no visible loss in a preview, 60 kB a picture at 640x480."""
+
+
+class HttpPreviewSink:
+    """Encodes frames while somebody looks, and only then. Any thread may ``wait_newer``."""
+
+    continuous = True
+
+    def __init__(self) -> None:
+        self._pixels = PixelConverter("bgr24")
+        self._news = threading.Condition()
+        self._picture = b""
+        self._number = 0
+        self._waiting = 0
+        self._closed = False
+
+    def open(self, info: StreamInfo) -> None:
+        """Nothing needs to be opened."""
+
+    def process(self, item: Frame) -> list[None]:
+        """Encode a frame for those who wait."""
+        if not self._waiting:
+            return []
+        good, data = cv2.imencode(".jpg", self._pixels.array(item), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        if not good:
+            raise SinkError("the preview's picture could not be encoded as JPEG")
+        with self._news:
+            self._picture = data.tobytes()
+            self._number += 1
+            self._news.notify_all()
+        return []
+
+    def wait_newer(self, number: int, timeout: float) -> tuple[int, bytes]:
+        """The next picture after ``number`` as (its number, JPEG); ``(number, b"")`` where none came in time."""
+        with self._news:
+            self._waiting += 1
+            try:
+                newer = self._news.wait_for(lambda: self._number > number or self._closed, timeout)
+            finally:
+                self._waiting -= 1
+            if not newer or self._closed:
+                return number, b""
+            return self._number, self._picture
+
+    @property
+    def number(self) -> int:
+        """Number of the newest picture."""
+        return self._number
+
+    @property
+    def closed(self) -> bool:
+        """True once the session has ended."""
+        return self._closed
+
+    def drain(self) -> list[None]:
+        """Nothing is held back."""
+        return []
+
+    def close(self) -> None:
+        """Wake who waits."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+
+    def abort(self) -> None:
+        """As ``close``."""
+        self.close()

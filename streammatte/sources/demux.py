@@ -1,0 +1,276 @@
+"""Reading a film: demuxing, searching the start of a part, decoding, passing the other tracks on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av.error
+import av.format
+
+from streammatte.errors import SourceError, UnsupportedSourceError
+from streammatte.media.container import best_video, carried_streams, open_container, reason
+from streammatte.runtime import set_threads
+from streammatte.sources.timestamps import Clock, Cut
+from streammatte.sources.truncation import Ending
+from streammatte.tracks import TrackFeed
+
+__all__ = ["FilmReader"]
+
+log = logging.getLogger(__name__)
+
+_MICRO = 1_000_000
+_DEFAULT_RATE = Fraction(25)
+_PIPE = "pipe:0"
+_STEPS_BACK = (0, 2, 10, 60)
+"""Seconds before the start at which the search for a keyframe begins, one after the other."""
+
+_EARLY = Fraction(1)
+"""Seconds before the start from which sound is remembered until the first picture says by how much all moves."""
+
+_INTERLEAVE = Fraction(2)
+"""Seconds that are read on after the last wanted frame, for sound that is stored later than its picture."""
+
+
+class FilmReader:
+    """Decoded pictures of a film's wanted part, with their times.
+
+    Parameters
+    ----------
+    address, name, start, duration, timeout, threads, tracks
+        As :class:`streammatte.sources.FileSource` takes them.
+
+    Attributes
+    ----------
+    video : av.VideoStream
+    base : Fraction
+        Its time base.
+    rate : Fraction
+        Average frames a second.
+    feed : TrackFeed or None
+    cut : Cut
+    ending : Ending
+    """
+
+    def __init__(
+        self,
+        address: str,
+        name: str,
+        *,
+        start: float | None,
+        duration: float | None,
+        timeout: float | None,
+        threads: int,
+        tracks: bool,
+    ) -> None:
+        self._name = name
+        self._address, self._timeout, self._threads, self._tracks = address, timeout, threads, tracks
+        self._asked = tuple(None if value is None else Fraction(str(value)) for value in (start, duration))
+        self._lock = threading.Lock()
+        self.container: Any = None
+
+    def _open(self) -> None:
+        """Open the film at its beginning (again)."""
+        self.close()
+        url = "://" in self._address
+        self.container = open_container(self._address, self._name, timeout=self._timeout, url=url)
+        self.video = best_video(self.container, self._name)
+        set_threads(self.video, self._threads)
+        self._others = carried_streams(self.container)
+        self.feed = TrackFeed(self._others) if self._tracks else None
+        self.base = Fraction(self.video.time_base)
+        self.rate = Fraction(self.video.average_rate or self.video.guessed_rate or _DEFAULT_RATE)
+        self._anew()
+
+    def _anew(self) -> None:
+        """Forget what was read, before reading from another place."""
+        self._early: list[Any] = []
+        self._clock = Clock(self.container.format.name, round(1 / (self.rate * self.base)))
+        self.cut = Cut(Fraction(self.container.start_time or 0, _MICRO), *self._asked)
+        self.ending = Ending(self.container, self.video, self._name)
+        self._pictures = self._decode()
+
+    def first(self) -> tuple[Any, int]:
+        """Open the film and give the first wanted picture with its time.
+
+        Searching is only trusted when it lands at or before the start; some containers land behind it. Then the search
+        starts further back, and in the end the film is read from its beginning.
+        """
+        self._open()
+        found, landed = None, False
+        if self._asked[0] and self._searchable():
+            for back in _STEPS_BACK:
+                if not self._search(back):
+                    break
+                found, landed = self._first_picture(searched=True)
+                if landed:
+                    break
+                self._anew()
+            if not landed:
+                self._open()
+        if not landed:
+            found, _ = self._first_picture(searched=False)
+        if found is not None:
+            return found
+        if self._asked[0] and self.ending.seen:
+            raise SourceError(
+                f"{self._name} lasts {self.ending.length():.2f} s; "
+                f"the part asked for (start {float(self._asked[0]):g} s) lies beyond its end, give an earlier start"
+            )
+        raise UnsupportedSourceError(
+            f"{self._name} has a video stream but no frame can be decoded; the file may be damaged"
+        )
+
+    def _searchable(self) -> bool:
+        """False for pipes, for raw streams, and for films in decoding order whose times need every frame before."""
+        kind = self.container.format
+        raw = bool(av.format.Flags(kind.flags) & av.format.Flags.no_timestamps)
+        return not (raw or self._address == _PIPE or (self._clock.by_dts and self.video.codec_context.has_b_frames))
+
+    def _search(self, back: int) -> bool:
+        """Go to the keyframe before the start, or ``back`` seconds before that; False where that cannot be."""
+        at = (self.cut.begin or 0) - back
+        if back and at < self.cut.origin:
+            return False
+        try:
+            self.container.seek(int(at / self.base), stream=self.video, backward=True)
+        except av.error.FFmpegError as error:
+            log.info("%s cannot be searched (%s); it is read from its beginning", self._name, reason(error))
+            return False
+        return True
+
+    def _first_picture(self, *, searched: bool) -> tuple[tuple[Any, int] | None, bool]:
+        """The first wanted picture with its time, and whether decoding began at or before the part's start."""
+        landed = not searched
+        for picture, pts in self._pictures:
+            time = pts * self.base
+            landed = landed or not self.cut.late(time)
+            if self.cut.before(time):
+                continue
+            if self.cut.after(time) or not landed:
+                break
+            self._hold(time)
+            return (picture, pts), landed
+        return None, landed
+
+    def _hold(self, time: Fraction) -> None:
+        """The part begins here: what other tracks gave before is placed now."""
+        self.cut.hold(time)
+        early, self._early = self._early, []
+        for packet in early:
+            self._carry(packet)
+
+    def rest(self) -> Iterator[tuple[Any, int]]:
+        """The wanted pictures after the first, with their times.
+
+        Raises
+        ------
+        TruncatedSourceError
+            After the last good picture of a film that breaks off.
+        """
+        frames = 1
+        for picture, pts in self._pictures:
+            time = pts * self.base
+            if self.cut.before(time):
+                continue
+            if self.cut.after(time):
+                self._read_on()
+                return
+            frames += 1
+            yield picture, pts
+        self.ending.check(frames)
+
+    def _decode(self) -> Iterator[tuple[Any, int]]:
+        """Decoded pictures with their times; packets of the other tracks go to the feed on the way.
+
+        An incomplete packet waits for the next one: in the middle of a film it is decoded as well as can be, at the end
+        it is where the film broke off.
+        """
+        video, ending = self.video, self.ending
+        held: Any = None
+        for packet in self._packets():
+            if packet.stream_index != video.index:
+                self._carry(packet)
+                continue
+            if held is not None and packet.size:
+                yield from self._pictures_of(held)
+            elif held is not None:
+                ending.broken("its last frame is incomplete")
+            held = packet if packet.is_corrupt and packet.size else None
+            if held is None:
+                yield from self._pictures_of(packet)
+
+    def _pictures_of(self, packet: Any) -> Iterator[tuple[Any, int]]:
+        self._clock.packet(packet)
+        try:
+            pictures = packet.decode()
+        except av.error.FFmpegError as error:
+            self.ending.damaged(error)
+            return
+        for picture in pictures:
+            pts = self._clock.time(picture)
+            self.ending.frame(pts, picture)
+            yield picture, pts
+
+    def _packets(self) -> Iterator[Any]:
+        packets = self.container.demux((self.video, *self._others))
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (av.error.ExitError, av.error.TimeoutError) as error:
+                self.ending.broken(f"no data came in time ({reason(error)})")
+                break
+            except av.error.FFmpegError as error:
+                self.ending.broken(reason(error))
+                break
+            self.ending.packet(packet)
+            yield packet
+        yield from self._flush()
+
+    def _flush(self) -> Iterator[Any]:
+        """The empty packet that makes the decoder give what it holds, after reading failed."""
+        packet = av.Packet()
+        packet.stream = self.video
+        packet.time_base = self.base
+        yield packet
+
+    def _carry(self, packet: Any) -> None:
+        if self.feed is None or packet.size == 0:
+            return
+        if self.cut.shift is None:
+            if packet.pts is None or not self.cut.before(packet.pts * packet.time_base + _EARLY):
+                self._early.append(packet)
+            return
+        if self.cut.place(packet):
+            self.feed.put(packet)
+
+    def _read_on(self) -> None:
+        """Hand on the rest of the part's sound once its last frame is out."""
+        if self.feed is None or self.cut.end is None:
+            return
+        late = {stream.index for stream in self.feed.streams if stream.type == "audio"}
+        for packet in self._packets():
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            if packet.size == 0 or stamp is None or not late:
+                return
+            time = stamp * packet.time_base
+            if packet.stream_index != self.video.index:
+                self._carry(packet)
+                if time >= self.cut.end:
+                    late.discard(packet.stream_index)
+            elif time > self.cut.end + _INTERLEAVE:
+                return
+
+    def close(self) -> None:
+        """Close the film; safe to call twice."""
+        with self._lock:
+            container, self.container = self.container, None
+        # A generator that refers to its reader would keep the decoder's memory until the garbage collector comes by.
+        self._pictures = iter(())
+        if container is not None:
+            container.close()

@@ -1,0 +1,177 @@
+"""From what a user typed to a source."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import re
+from fractions import Fraction
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from streammatte.errors import ConfigError, SourceError, SourceNotFoundError, UnsupportedSourceError
+from streammatte.protocols import Source
+from streammatte.sources.images import IMAGE_SUFFIXES, ImageSource, natural_key
+from streammatte.sources.video import FileSource
+
+__all__ = ["is_url", "open_source"]
+
+log = logging.getLogger(__name__)
+
+_NUMBER = re.compile(r"%(0?)(\d*)d")
+_RATE = 25
+_WILD = re.compile(r"[*?\[]")
+
+
+def is_url(spec: str) -> bool:
+    """True for an address with a scheme (``rtsp://...``), also ``file://``."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", spec) is not None
+
+
+def open_source(
+    spec: str | os.PathLike[str],
+    *,
+    start: float | None = None,
+    duration: float | None = None,
+    timeout: float = 10.0,
+    threads: int = 0,
+    tracks: bool = True,
+    rate: Fraction | float | None = None,
+) -> Source:
+    """Open a film, a folder of pictures, a stream.
+
+    Parameters
+    ----------
+    spec : str or path
+        A film (anything PyAV decodes), a still picture, a folder of pictures, a glob (``shots/*.png``), a numbered
+        sequence (``frame_%04d.png``), ``-`` for a film on standard input (raw Y4M, or whatever FFmpeg reads from a
+        pipe), or a URL (http, https, rtsp, rtmp ...).
+    start, duration : float, optional
+        The part that is wanted, seconds from the beginning.
+    timeout : float
+        Seconds that a server may take to answer and to send (URLs only).
+    threads : int
+        Decoder threads; 0 chooses.
+    tracks : bool
+        Whether audio and subtitles are handed on.
+    rate : Fraction or float, optional
+        Pictures a second of folders, globs and sequences; 25 by default.
+
+    Raises
+    ------
+    SourceNotFoundError, UnsupportedSourceError, SourceError
+        What is wrong with the input.
+    ConfigError
+        A negative start, a duration or a rate that is not above 0.
+    """
+    rate = _RATE if rate is None else rate
+    _check(start, duration, timeout, rate)
+    text = os.fspath(spec)
+    if text == "-":
+        return FileSource(
+            "pipe:0", name="standard input", start=start, duration=duration, threads=threads, tracks=tracks
+        )
+    if is_url(text):
+        if not text.lower().startswith("file://"):
+            return FileSource(
+                text,
+                name=_public(text),
+                start=start,
+                duration=duration,
+                timeout=timeout,
+                threads=threads,
+                tracks=tracks,
+            )
+        text = unquote(urlsplit(text).path)
+    path = Path(text).expanduser()
+    pictures = _pictures(path, text)
+    if pictures is not None:
+        return ImageSource(_part(pictures, start, duration, rate, text), rate, text)
+    _check_file(path, text)
+    return FileSource(str(path.absolute()), name=text, start=start, duration=duration, threads=threads, tracks=tracks)
+
+
+def _check(start: float | None, duration: float | None, timeout: float, rate: Fraction | float) -> None:
+    if start is not None and start < 0:
+        raise ConfigError(f"start must be 0 or more seconds, got {start:g}")
+    for what, value in (("duration", duration), ("timeout", timeout), ("rate", rate)):
+        if value is not None and value <= 0:
+            raise ConfigError(f"{what} must be above 0, got {value}")
+
+
+def _public(url: str) -> str:
+    """The URL without user and password: messages and logs are shared."""
+    return re.sub(r"//[^/@]*@", "//", url)
+
+
+def _pictures(path: Path, text: str) -> list[Path] | None:
+    """The pictures that a spec names, in order; None where it names something else."""
+    if path.is_dir():
+        found = [child for child in path.iterdir() if _is_picture(child)]
+        if not found:
+            raise UnsupportedSourceError(
+                f"the folder {text} has no pictures; give one with PNG, JPEG, WebP, TIFF or BMP files"
+            )
+        return sorted(found, key=natural_key)
+    if path.exists():
+        return [path] if path.suffix.lower() in IMAGE_SUFFIXES else None
+    if _NUMBER.search(path.name):
+        return _numbered(path, text)
+    if _WILD.search(text):
+        found = [Path(match) for match in glob.glob(str(path)) if _is_picture(Path(match))]  # noqa: PTH207 - absolute too
+        if not found:
+            raise SourceNotFoundError(f"{text} matches no picture; check the pattern (and quote it in a shell)")
+        return sorted(found, key=natural_key)
+    return None
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
+
+
+def _numbered(path: Path, text: str) -> list[Path]:
+    """``frame_%04d.png``: every file of that form, by number; a gap is logged and skipped."""
+    match = _NUMBER.search(path.name)
+    assert match is not None
+    width = int(match[2] or 0) if match[1] else 0
+    form = re.compile(
+        re.escape(path.name[: match.start()]) + rf"(\d{{{max(width, 1)},}})" + re.escape(path.name[match.end() :])
+    )
+    found: dict[int, Path] = {}
+    if path.parent.is_dir():
+        for child in path.parent.iterdir():
+            hit = form.fullmatch(child.name)
+            if hit and (not width or len(hit[1]) == width or not hit[1].startswith("0")):
+                found[int(hit[1])] = child
+    if not found:
+        raise SourceNotFoundError(f"no file is named like {text}; check the folder and the number of digits")
+    numbers = sorted(found)
+    missing = numbers[-1] - numbers[0] + 1 - len(numbers)
+    if missing:
+        log.warning("%s: %d numbers between %d and %d are missing", text, missing, numbers[0], numbers[-1])
+    return [found[number] for number in numbers]
+
+
+def _part(
+    pictures: list[Path], start: float | None, duration: float | None, rate: Fraction | float, text: str
+) -> list[Path]:
+    first = round((start or 0) * float(rate))
+    if first and first >= len(pictures):
+        raise SourceError(f"{text} lasts {len(pictures) / float(rate):.2f} s; start {start:g} lies beyond its end")
+    last = None if duration is None else first + max(1, round(duration * float(rate)))
+    return pictures[first:last]
+
+
+def _check_file(path: Path, text: str) -> None:
+    """What FFmpeg would say less clearly."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise SourceNotFoundError(f"there is no {text}; check the name") from error
+    except OSError as error:
+        raise SourceError(f"{text} may not be read: {error.strerror or error}") from error
+    if path.is_file() and size == 0:
+        raise UnsupportedSourceError(f"{text} is empty; give a film")
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"{text} may not be read: permission denied; change its rights")

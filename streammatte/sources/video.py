@@ -1,0 +1,126 @@
+"""Films: everything that PyAV can demux and decode."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from streammatte.errors import SourceError
+from streammatte.frames import Frame, StreamInfo
+from streammatte.media.container import kept_metadata
+from streammatte.sources.demux import FilmReader
+from streammatte.sources.planes import Door
+
+__all__ = ["FileSource"]
+
+log = logging.getLogger(__name__)
+
+
+class FileSource:
+    """A film, decoded to YUV planes in order of presentation; its other tracks are handed on as packets.
+
+    Parameters
+    ----------
+    address : str
+        What FFmpeg opens: an absolute path, a URL, or ``pipe:0``.
+    name : str, optional
+        What messages call it; the address by default.
+    start, duration : float, optional
+        The part that is wanted, seconds from the film's beginning. With ``start``, times are moved so that the first
+        frame is shown at 0; other tracks move by the same time, rounded to their own time base.
+    timeout : float, optional
+        Seconds for opening and for each read (network); None waits for ever.
+    threads : int
+        Decoder threads; 0 chooses.
+    tracks : bool
+        Whether audio and subtitles are handed on in ``info.tracks``.
+
+    Raises
+    ------
+    SourceNotFoundError, UnsupportedSourceError, SourceError
+        At once, from here: what cannot be read, has no video stream or no frame.
+    TruncatedSourceError
+        From ``frames()``, after the last good frame.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        name: str | None = None,
+        start: float | None = None,
+        duration: float | None = None,
+        timeout: float | None = None,
+        threads: int = 0,
+        tracks: bool = True,
+    ) -> None:
+        self._name = name or address
+        self._reader = FilmReader(
+            address, self._name, start=start, duration=duration, timeout=timeout, threads=threads, tracks=tracks
+        )
+        try:
+            picture, pts = self._reader.first()
+            self._first: tuple[Any, int] | None = (picture, pts)
+            self._door = Door(picture, self._reader.video.codec_context, self._name)
+            self._base = self._reader.base
+            self._shift = round((self._reader.cut.shift or 0) / self._base)
+            self.info = self._describe(picture)
+        except BaseException:
+            self.close()
+            raise
+
+    def _describe(self, picture: Any) -> StreamInfo:
+        door, reader, video = self._door, self._reader, self._reader.video
+        ratio = Fraction(video.sample_aspect_ratio or 1)
+        interlaced = bool(picture.interlaced_frame)
+        if interlaced:
+            log.warning("%s is interlaced; it is taken as whole frames (comb edges stay where things move)", self._name)
+        whole = reader.cut.begin is None and reader.cut.end is None
+        return StreamInfo(
+            width=door.width,
+            height=door.height,
+            layout=door.layout,
+            time_base=self._base,
+            rate=reader.rate,
+            color=door.color,
+            sample_aspect_ratio=1 / ratio if door.orientation.swaps else ratio,
+            frame_count=(video.frames or None) if whole else None,
+            duration=reader.ending.part(reader.cut),
+            name=self._name,
+            interlaced=interlaced,
+            has_alpha=door.has_alpha,
+            metadata=kept_metadata(reader.container, video),
+            tracks=reader.feed,
+        )
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames in order of presentation, once; TruncatedSourceError after the last good one of a broken film."""
+        if self._first is None:
+            raise SourceError(f"{self._name} has been read already; open it again")
+        picture, pts = self._first
+        self._first = None
+        yield self._frame(picture, pts, 0)
+        del picture
+        for index, (picture, pts) in enumerate(self._reader.rest(), 1):
+            yield self._frame(picture, pts, index)
+
+    def _frame(self, picture: Any, pts: int, index: int) -> Frame:
+        planes, alpha = self._door.planes(picture)
+        return Frame(
+            planes,
+            self._door.layout,
+            pts - self._shift,
+            self._base,
+            self._door.color,
+            index,
+            picture.duration or 0,
+            alpha,
+            None,
+            picture,
+        )
+
+    def close(self) -> None:
+        """Close the film; safe to call twice."""
+        self._reader.close()

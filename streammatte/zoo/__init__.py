@@ -1,8 +1,0 @@
-"""The networks: architectures in Paddle, their names, their weights and the way out to the engines.
-
-Importing this package does not import Paddle; :func:`create` does.
-"""
-
-from streammatte.zoo.registry import create, names
-
-__all__ = ["create", "names"]
