@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from films import make_film
+from support.videos import make_film
 
 import streammatte
 from streammatte.errors import ConfigError, SourceNotFoundError, StreammatteError

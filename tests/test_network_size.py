@@ -1,0 +1,81 @@
+"""At which size a network sees a picture, and what lies around it."""
+
+import numpy as np
+import pytest
+from support.sink_frames import make_frames
+from support.tiny_networks import brightness_network
+from support.videos import make_film
+
+import streammatte
+from streammatte.errors import ConfigError
+from streammatte.frames import Layout
+from streammatte.matting.preprocess import Preparer, extend
+from streammatte.network_size import Fit, fit_to
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "aspect", "long_side", "content", "padded"),
+    [
+        (1280, 720, 1.0, 512, (288, 512), (288, 512)),
+        (1920, 1080, 1.0, 384, (216, 384), (224, 384)),
+        (1080, 1920, 1.0, 512, (512, 288), (512, 288)),
+        (640, 480, 1.0, 512, (384, 512), (384, 512)),
+        (700, 700, 1.0, 512, (512, 512), (512, 512)),
+        (720, 576, 64 / 45, 512, (288, 512), (288, 512)),
+        (1998, 1080, 1.0, 512, (276, 512), (288, 512)),
+        (3000, 100, 1.0, 512, (64, 512), (64, 512)),
+        (1280, 720, 1.0, 200, (112, 200), (128, 224)),
+    ],
+)
+def test_the_displayed_aspect_is_kept(width, height, aspect, long_side, content, padded):
+    assert fit_to(width, height, long_side, pixel_aspect=aspect) == Fit(content, padded)
+
+
+def test_padding_makes_up_a_larger_multiple():
+    assert fit_to(1280, 720, 512, multiple=128) == Fit((288, 512), (384, 512))
+
+
+@pytest.mark.parametrize("layout", [Layout.RGB, Layout.YUV420, Layout.GRAY])
+def test_the_input_is_the_picture_and_its_last_row_and_column_repeated(layout):
+    (frame,) = make_frames(1, (200, 100), layout)
+    plain, padded = np.empty((50, 100, 3), np.uint8), np.empty((64, 128, 3), np.uint8)
+    planes = Preparer((50, 100)).prepare(frame, plain)
+    around = Preparer((50, 100), (64, 128))
+    for given, wanted in zip(around.prepare(frame, padded), planes, strict=True):
+        assert np.array_equal(given, wanted)
+    assert np.array_equal(padded[:50, :100], plain)
+    assert np.array_equal(padded, np.pad(plain, ((0, 14), (0, 28), (0, 0)), mode="edge"))
+    assert np.array_equal(extend(plain, (64, 128)), padded)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_the_frames_part_of_the_matte_is_found_at_any_scale(factor):
+    alpha = np.arange(64 * 128, dtype=np.float32).reshape(64, 128)[: 64 // factor, : 128 // factor]
+    part = Preparer((48, 96), (64, 128)).crop(alpha)
+    assert part.flags.c_contiguous
+    assert np.array_equal(part, alpha[: 48 // factor, : 96 // factor])
+    whole = Preparer((64, 128)).crop(alpha)
+    assert whole is alpha
+
+
+def test_an_input_smaller_than_the_picture_is_refused():
+    with pytest.raises(ConfigError, match="must hold"):
+        Preparer((64, 96), (64, 64))
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 134), (134, 320), (200, 200)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_films_mattes_lie_where_its_pictures_are(tmp_path, monkeypatch, width, height, batch):
+    monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path / "home"))
+    network = brightness_network(tmp_path / "brightness.xml")
+
+    def ramp(index, width, height):
+        levels = np.linspace(40, 140, width)[None] + np.linspace(0, 80, height)[:, None]
+        return np.repeat(levels[..., None], 3, 2).astype(np.uint8)
+
+    film = make_film(tmp_path / "in.mp4", width=width, height=height, frames=5, image=ramp)
+    mattes = list(streammatte.stream(film, model=str(network), size=192, batch=batch, refine="off", smooth="off"))
+    assert len(mattes) == 5
+    wanted = ramp(0, width, height)[..., 0].astype(int)
+    for matte in mattes:
+        assert np.abs(255 * matte.alpha - wanted).max() <= 6
