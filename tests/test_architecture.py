@@ -1,4 +1,4 @@
-"""The house's walls: imports run one way, heavy packages stay where they belong, public names are real."""
+"""Which room imports which, where heavy packages and threads may be, and that public names exist."""
 
 import ast
 import importlib
@@ -11,71 +11,158 @@ import pytest
 import streammatte
 
 PACKAGE = Path(streammatte.__file__).parent
-FILES = sorted(path for path in PACKAGE.rglob("*.py"))
-ROOMS = ("sources", "matting", "engines", "compositing", "sinks", "kernels", "evaluation", "zoo")
-BASE = {
-    "cores",
-    "errors",
-    "frames",
-    "matting_library",
-    "cache",
-    "ring",
-    "sizes",
-    "stats",
-    "stages",
-    "config",
-    "colors",
-    "sound",
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+LAYERS = (  # from the bottom; a room may import those of lower layers that its own line names, and BASE
+    ("kernels", "cache"),
+    ("media", ""),
+    ("networks", ""),
+    ("models", "networks"),
+    ("export", "models networks"),
+    ("sources", "media kernels"),
+    ("matting", "kernels"),
+    ("compositing", "kernels"),
+    ("engines", "models export"),
+    ("sinks", "media"),
+    ("options", ""),
+    ("pipeline", "sinks"),
+    ("build", "sources matting compositing engines models sinks options pipeline"),
+    ("images", "media models export sources matting compositing engines sinks options pipeline build"),
+    ("live", "kernels sources matting compositing engines sinks options pipeline build"),
+    ("api", "options pipeline build images"),
+    ("evaluation", "media kernels options pipeline build images"),
+    ("benchmark", "media models networks export sources matting engines sinks options pipeline build"),
+    ("doctor", "media engines sources sinks models"),
+    (
+        "cli",
+        "api benchmark build doctor evaluation export images live media models networks options pipeline sinks sources",
+    ),
+    ("__init__", "api pipeline"),
+    ("__main__", "cli"),
+)
+"""Stages (sources, matting, compositing, engines, sinks) do not import each other: ``build`` joins them."""
+
+BASE = (  # modules every room may import; each may import those before it
     "_version",
-}
-ALLOWED = {  # a room may import these rooms besides the base
-    "kernels": {"kernels"},
-    "sources": {"sources", "kernels"},
-    "sinks": {"sinks", "kernels"},
-    "matting": {"matting", "kernels"},
-    "compositing": {"compositing", "kernels"},
-    "engines": {"engines", "zoo"},
-    "zoo": {"zoo"},
-    "evaluation": {"evaluation", "kernels"},
-}
+    "errors",
+    "color",
+    "cache",
+    "optional_imports",
+    "runtime",
+    "queues",
+    "network_size",
+    "tracks",
+    "frames",
+    "frame_pool",
+    "protocols",
+    "stats",
+)
+
+STARTS_THREADS = ("pipeline.py", "runtime.py", "live", "engines/paddle/engine.py")
+"""Pipelines own the threads; a notice after some seconds and Paddle's single worker are the exceptions."""
 
 
-def imports(path, *, top_level_only=False):
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level_only else ast.walk(tree)
-    for node in nodes:
+def room_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_rooms(source, name="planted"):
+    """The rooms (first names below the package) that a module imports; ``""`` for the package root itself."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: relative import"
-            yield node.module
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            modules = [node.module]
+            if node.module == "streammatte":
+                modules = [f"streammatte.{alias.name}" for alias in node.names]
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute | ast.Name)
+            and ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__")
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            modules = [node.args[0].value]
+        else:
+            continue
+        for module in modules:
+            first, _, rest = module.partition(".")
+            if first == "streammatte":
+                yield rest.partition(".")[0]
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_rooms_do_not_import_each_other(room):
-    files = [path for path in FILES if path.relative_to(PACKAGE).parts[0] == room]
-    assert files, f"no files in {room}"
-    for path in files:
-        for name in imports(path):
-            if not name.startswith("streammatte."):
-                continue
-            target = name.split(".")[1]
-            assert target in BASE | ALLOWED[room], f"{path.name} imports {name}"
+def allowed_for(room):
+    if room in BASE:
+        return set(BASE[: BASE.index(room)])
+    rules = dict(LAYERS)
+    assert room in rules, f"{room} is not in LAYERS"
+    below = [name for name, _ in LAYERS[: [name for name, _ in LAYERS].index(room)]]
+    named = set(rules[room].split())
+    assert named <= {*below, *BASE}, f"{room} names rooms that are not below it: {named - set(below)}"
+    return {room, *named, *BASE}
 
 
-def test_pyav_lives_in_sources_and_sinks_only():
+def violations(source, room, name="planted"):
+    return sorted(set(imported_rooms(source, name)) - allowed_for(room))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    assert violations(path.read_text(), room_of(path), path) == []
+
+
+def test_every_room_is_known_and_there():
+    assert {room_of(path) for path in FILES} == {name for name, _ in LAYERS} | set(BASE)
+
+
+@pytest.mark.parametrize("room", [name for name, _ in LAYERS if name != "__main__"])
+def test_an_upward_import_is_found(room):
+    order = [name for name, _ in LAYERS]
+    above = "cli" if room not in ("cli", "__init__") else "__main__"
+    for statement in (
+        f"from streammatte.{above}.video import x",
+        f"import streammatte.{above}",
+        "import streammatte",
+        f"from streammatte import {above}",
+        f"def f():\n    from streammatte.{above} import x",
+        f"importlib.import_module('streammatte.{above}.video')",
+    ):
+        assert violations(statement, room), statement
+    assert order.index(room) < order.index(above)
+
+
+def test_pyav_is_used_by_media_sources_and_sinks_only():
     for path in FILES:
-        room = path.relative_to(PACKAGE).parts[0]
-        if room not in ("sources", "sinks"):
-            found = {name for name in imports(path) if name.split(".")[0] == "av"}
-            assert not found or path.name in ("doctor.py", "checks.py"), f"{path} imports av"
+        tree = ast.parse(path.read_text())
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        if any(name and name.split(".")[0] == "av" for name in names):
+            assert room_of(path) in ("media", "sources", "sinks", "doctor"), f"{path} imports av"
+
+
+def thread_starts(source):
+    """Calls that start a thread, in whatever way the class was imported."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            if name in (
+                "Thread",
+                "Timer",
+                "ThreadPoolExecutor",
+                "ThreadPool",
+                "start_new_thread",
+                "ThreadingHTTPServer",
+            ):
+                yield name
 
 
 def test_only_the_pipelines_start_threads():
     for path in FILES:
-        if "threading.Thread(" in path.read_text():
-            parts = path.relative_to(PACKAGE).parts
-            assert parts[0] in ("pipeline.py", "live"), f"{path} starts threads"
+        place = path.relative_to(PACKAGE).as_posix()
+        if not place.startswith(STARTS_THREADS):
+            assert not list(thread_starts(path.read_text())), f"{path} starts threads"
+    assert list(thread_starts("from threading import Thread as T, Timer\nTimer(1, f).start()")) == ["Timer"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +180,7 @@ def test_every_public_name_exists():
         assert getattr(streammatte, name) is not None
     for path in FILES:
         parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts[0] == "zoo" or parts[-1] in ("__init__", "__main__"):
+        if parts[0] == "networks" or parts[-1] in ("__init__", "__main__"):
             continue
         module = importlib.import_module(".".join(("streammatte", *parts)))
         for name in getattr(module, "__all__", ()):

@@ -10,9 +10,15 @@ import av.codec
 import av.codec.hwaccel
 import av.error
 
-from streammatte.sinks.encoders import has_encoder
+__all__ = ["FfmpegFeatures", "ffmpeg_features", "has_encoder"]
 
-__all__ = ["FfmpegFeatures", "ffmpeg_features"]
+
+def has_encoder(name: str) -> bool:
+    """True where this build of FFmpeg has the video encoder."""
+    try:
+        return bool(av.codec.Codec(name, "w").type == "video")
+    except (av.codec.codec.UnknownCodecError, av.error.FFmpegError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ import av.error
 
 from streammatte.errors import UnsupportedOutputError
 from streammatte.frames import Layout
+from streammatte.media.capabilities import has_encoder
 from streammatte.sinks.containers import Container, containers_with_alpha
 from streammatte.sinks.encoder_options import Asked, options_for
 
-__all__ = ["EncoderChoice", "choose_encoder", "encoder_options", "has_encoder", "pixel_format"]
+__all__ = ["EncoderChoice", "choose_encoder", "encoder_options", "pixel_format"]
 
 _log = logging.getLogger(__name__)
 
@@ -57,14 +58,6 @@ class EncoderChoice:
     even: bool = False
     carries_aspect: bool = False
     lossless: bool = False
-
-
-def has_encoder(name: str) -> bool:
-    """True where this build of FFmpeg has the video encoder."""
-    try:
-        return bool(av.codec.Codec(name, "w").type == "video")
-    except (av.codec.codec.UnknownCodecError, av.error.FFmpegError):
-        return False
 
 
 def choose_encoder(container: Container, codec: str, alpha: bool, target: str, layout: Layout = Layout.YUV420) -> str:

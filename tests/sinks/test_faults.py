@@ -15,9 +15,9 @@ from support.sink_frames import decode, info_of, make_frames, times_of, write
 
 from streammatte.errors import DiskFullError, OutputExistsError, SinkError, UnsupportedOutputError
 from streammatte.frames import Layout
+from streammatte.media.capabilities import has_encoder
 from streammatte.protocols import Sink
 from streammatte.sinks import MemorySink, open_sink
-from streammatte.sinks.encoders import has_encoder
 
 TARGETS = ["film.mp4", "film.mov", "film.mkv", "film.webm", "film.gif", "film_%04d.png", "frames/"]
 STILLS = ["still.png", "still.jpg", "still.webp"]

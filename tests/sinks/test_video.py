@@ -11,8 +11,8 @@ from support.sink_frames import BT709, decode, info_of, make_frames, plane, time
 
 from streammatte.errors import ConfigError, UnsupportedOutputError
 from streammatte.frames import ColorSpec, Layout
+from streammatte.media.capabilities import has_encoder
 from streammatte.sinks import alpha_by_default, can_hold_alpha, containers_with_alpha, open_sink
-from streammatte.sinks.encoders import has_encoder
 
 FILMS = [
     ("mp4", "auto", "h264"),
