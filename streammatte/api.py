@@ -32,17 +32,17 @@ def matte_video(
     on_progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Summary:
-    """Take the person out of a film and write them before another background.
+    """Take the person out of a video and write them before another background.
 
     Parameters
     ----------
     src : path, glob, numbered sequence or URL
-        The film.
+        The video.
     dst : path or Sink
         The container follows from the ending.
     background : str or path, optional
-        As ``--bg``: an image, a film, a colour, ``"blur"``, ``"transparent"``, ``"none"``; by default transparent where
-        the container can hold alpha, else green.
+        As ``--bg``: an image, a video, a colour, ``"blur"``, ``"transparent"``, ``"none"``; by default transparent
+        where the container can hold alpha, else green.
     on_progress : callable, optional
         Called about ten times a second in this thread.
     **options
@@ -65,12 +65,12 @@ def matte_video(
 
 
 def stream(src: str | os.PathLike[str], **options: Any) -> Iterator[Matte]:
-    """The mattes of a film, in order, each with its frame; made ahead in threads of their own.
+    """The mattes of a video, in order, each with its frame; made ahead in threads of their own.
 
     Parameters
     ----------
     src : path, glob, numbered sequence or URL
-        The film.
+        The video.
     **options
         Fields of :class:`streammatte.options.video.VideoOptions`.
 

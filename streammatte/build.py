@@ -60,7 +60,7 @@ def input_fit(info: StreamInfo, options: MatteOptions) -> Fit:
 
     files = resolve(options.model)
     if files.rule.trimap:
-        raise ConfigError(f"{options.model} needs a trimap with every picture; for films take a network without one")
+        raise ConfigError(f"{options.model} needs a trimap with every picture; for videos take a network without one")
     if files.rule.fixed is not None:
         return Fit(files.rule.fixed, files.rule.fixed)
     side = options.size or min(max(files.rule.size), SIZE_RANGE[1])
@@ -129,7 +129,7 @@ def build_background(spec: str, fit: str, sample_aspect: Fraction = Fraction(1))
     from streammatte.sources import open_source
 
     return parse_background(
-        spec, fit=fit, open_film=lambda path: open_source(path, tracks=False), sample_aspect=sample_aspect
+        spec, fit=fit, open_video=lambda path: open_source(path, tracks=False), sample_aspect=sample_aspect
     )
 
 
@@ -190,10 +190,10 @@ def build_pipeline(
     limit: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Pipeline:
-    """A film pipeline from file names and options; everything that can be refused is refused here or in ``run``.
+    """A video pipeline from file names and options; everything that can be refused is refused here or in ``run``.
 
     ``sink`` takes the pictures where no ``target`` is named; ``matter`` is a stage to use instead of a new one;
-    ``limit`` ends the film after so many frames.
+    ``limit`` ends the video after so many frames.
     """
     goal = None if target is None else str(target)
     if goal is None:

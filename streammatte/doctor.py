@@ -92,7 +92,7 @@ def _engine() -> Iterator[Finding]:
             times.append(time.perf_counter() - began)
         text = f"{engine.name} on {engine.device}, {engine.precision}: {min(times[1:]) * 1000:.1f} ms for 512x288"
         slow = min(times[1:]) > 1 / 30
-        fix = "30 frames a second need 33 ms: live sessions step down by themselves, films take --size 384"
+        fix = "30 frames a second need 33 ms: live sessions step down by themselves, videos take --size 384"
         yield Finding("inference", "warn" if slow else "ok", text, fix if slow else "")
     finally:
         engine.close()
@@ -165,7 +165,7 @@ def _cameras() -> Iterator[Finding]:
 
     cameras = list_cameras(with_modes=False)
     if not cameras:
-        fix = "plug one in and run `streammatte cameras`; a film can be one: streammatte webcam --camera clip.mp4"
+        fix = "plug one in and run `streammatte cameras`; a video can be one: streammatte webcam --camera clip.mp4"
         yield Finding("cameras", "warn", "none found", fix)
     for camera in cameras:
         level: Level = "warn" if camera.problem else "ok"

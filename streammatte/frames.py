@@ -97,7 +97,7 @@ class Frame:
         Seconds a unit.
     color : ColorSpec
     index : int
-        0, 1, 2 ... in order of presentation within the film.
+        0, 1, 2 ... in order of presentation within the video.
     duration : int
         In units of ``time_base``; 0 where the container does not say.
     alpha : ndarray (H, W) uint8, optional
@@ -190,7 +190,7 @@ class Matte:
 
 @dataclass(slots=True)
 class Composite:
-    """What the compositor makes of a matte: the picture, and the extra films that were asked for."""
+    """What the compositor makes of a matte: the picture, and the extra videos that were asked for."""
 
     picture: Frame
     alpha: Frame | None = None

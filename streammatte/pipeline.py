@@ -1,8 +1,8 @@
-"""The film pipeline: a thread a stage, bounded rings between, the caller's thread supervising.
+"""The video pipeline: a thread a stage, bounded rings between, the caller's thread supervising.
 
     source --ring--> matting --ring--> compositing --ring--> sink
 
-Only this module starts threads for films. The first error is kept with its traceback, the rings abort, the threads
+Only this module starts threads for videos. The first error is kept with its traceback, the rings abort, the threads
 join, the sink gives up, and the error is raised again in the caller's thread. An input that breaks off is no such
 error: what came before is drained and kept, then TruncatedSourceError is raised.
 """
@@ -27,7 +27,7 @@ __all__ = ["Line", "Pipeline", "mattes"]
 log = logging.getLogger(__name__)
 
 RING_CAPACITY = 4
-"""Items a ring holds: enough to ride out a key frame's encoding, small enough that a 4K film needs no gigabytes."""
+"""Items a ring holds: enough to ride out a key frame's encoding, small enough that a 4K video needs no gigabytes."""
 POLL_SECONDS = 0.1
 """How often the supervisor looks up; also the longest a signal waits for its handler on every platform."""
 
@@ -191,7 +191,7 @@ class _WriterStage:
 
 
 class Pipeline:
-    """A film from a source through matting and compositing to a sink.
+    """A video from a source through matting and compositing to a sink.
 
     Parameters
     ----------
@@ -343,7 +343,7 @@ class Pipeline:
 
 
 def mattes(source: Source, matter: Matter, capacity: int = RING_CAPACITY) -> Generator[Matte, None, None]:
-    """The mattes of a film, in order, made ahead in threads of their own; closing the iterator ends them.
+    """The mattes of a video, in order, made ahead in threads of their own; closing the iterator ends them.
 
     Raises what a stage raised, after the mattes before it.
     """

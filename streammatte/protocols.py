@@ -29,7 +29,7 @@ class Stage(Protocol[In_contra, Out]):
         ...
 
     def reset(self) -> None:
-        """Forget the stream (a cut, a seek, another film); keep what is expensive (compiled models, pools)."""
+        """Forget the stream (a cut, a seek, another video); keep what is expensive (compiled models, pools)."""
         ...
 
 

@@ -51,7 +51,7 @@ def _imported() -> Any:
         package = importlib.import_module("pymatting")
     finally:
         teller.cancel()
-    # its advice for who sets thresholds, which it prints on standard output, where a film or JSON may be going out
+    # its advice for who sets thresholds, which it prints on standard output, where a video or JSON may be going out
     vars(importlib.import_module("pymatting.preconditioner.ichol"))["print"] = _advise
     return package
 

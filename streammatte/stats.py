@@ -108,7 +108,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a finished run did. ``seconds`` are wall-clock, ``media_seconds`` the length of film that was written."""
+    """What a finished run did. ``seconds`` are wall-clock, ``media_seconds`` the length of video that was written."""
 
     frames: int
     seconds: float
@@ -125,7 +125,7 @@ class Summary:
 
     @property
     def realtime_factor(self) -> float:
-        """Seconds of film a second; above 1 is faster than real time."""
+        """Seconds of video a second; above 1 is faster than real time."""
         return self.media_seconds / self.seconds if self.seconds else 0.0
 
     def as_dict(self) -> dict[str, Any]:

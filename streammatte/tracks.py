@@ -1,4 +1,4 @@
-"""Sound on its way from a microphone to the sinks: pieces with the moment at which they were recorded."""
+"""Audio on its way from a microphone to the sinks: pieces with the moment at which they were recorded."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SoundFeed", "SoundPiece"]
+__all__ = ["AudioFeed", "AudioPiece"]
 
 MOST_SECONDS = 10.0
 """What a feed holds at most; a sink that does not take it for longer loses the oldest."""
 
 
 @dataclass(frozen=True, slots=True)
-class SoundPiece:
+class AudioPiece:
     """Samples (channels, n) float32 in [-1, 1]; ``captured`` is ``time.monotonic()`` at the first one."""
 
     samples: npt.NDArray[np.float32]
     captured: float
 
 
-class SoundFeed:
-    """A bounded queue of sound between a microphone's thread and a sink's.
+class AudioFeed:
+    """A bounded queue of audio between a microphone's thread and a sink's.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ class SoundFeed:
     def __init__(self, rate: int, channels: int) -> None:
         self.rate = rate
         self.channels = channels
-        self._pieces: deque[SoundPiece] = deque()
+        self._pieces: deque[AudioPiece] = deque()
         self._held = 0
         self._lock = threading.Lock()
 
-    def put(self, piece: SoundPiece) -> None:
+    def put(self, piece: AudioPiece) -> None:
         """Append (microphone's thread)."""
         with self._lock:
             self._pieces.append(piece)
@@ -50,7 +50,7 @@ class SoundFeed:
             while self._held > MOST_SECONDS * self.rate:
                 self._held -= self._pieces.popleft().samples.shape[1]
 
-    def take(self, until: float) -> list[SoundPiece]:
+    def take(self, until: float) -> list[AudioPiece]:
         """The pieces recorded before ``until``, in order (sink's thread)."""
         taken = []
         with self._lock:

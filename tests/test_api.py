@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.videos import make_film
+from support.videos import make_video
 
 import streammatte
 from streammatte.errors import ConfigError, SourceNotFoundError, StreammatteError
@@ -12,8 +12,8 @@ from streammatte.sinks import MemorySink
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("api") / "in.mp4", frames=12)
+def video(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("api") / "in.mp4", frames=12)
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,9 @@ def portrait():
     return np.ascontiguousarray(pytest.importorskip("skimage.data").astronaut())
 
 
-def test_matte_video_writes_and_sums_up(film, tmp_path):
+def test_matte_video_writes_and_sums_up(video, tmp_path):
     seen = []
-    summary = streammatte.matte_video(film, tmp_path / "out.mp4", background="navy", size=192, on_progress=seen.append)
+    summary = streammatte.matte_video(video, tmp_path / "out.mp4", background="navy", size=192, on_progress=seen.append)
     assert isinstance(summary, streammatte.Summary)
     assert (summary.frames, summary.drops) == (12, 0)
     assert summary.output_bytes == (tmp_path / "out.mp4").stat().st_size
@@ -31,14 +31,14 @@ def test_matte_video_writes_and_sums_up(film, tmp_path):
     assert seen[-1].frames == 12
 
 
-def test_matte_video_into_memory(film):
+def test_matte_video_into_memory(video):
     sink = MemorySink()
-    assert streammatte.matte_video(film, sink, background="#000000", size=192).frames == 12
+    assert streammatte.matte_video(video, sink, background="#000000", size=192).frames == 12
     assert len(sink.frames) == 12
 
 
-def test_stream_gives_mattes_with_their_frames(film):
-    mattes = list(streammatte.stream(film, size=192, smooth="off"))
+def test_stream_gives_mattes_with_their_frames(video):
+    mattes = list(streammatte.stream(video, size=192, smooth="off"))
     assert [matte.frame.index for matte in mattes] == list(range(12))
     for matte in mattes:
         assert matte.alpha.shape == (64, 96)
@@ -47,9 +47,9 @@ def test_stream_gives_mattes_with_their_frames(film):
         assert matte.frame.to_rgb().shape == (64, 96, 3)
 
 
-def test_stream_can_be_left_early(film):
+def test_stream_can_be_left_early(video):
     with pytest.raises(StopIteration):
-        iterator = streammatte.stream(film, size=192)
+        iterator = streammatte.stream(video, size=192)
         next(iterator)
         iterator.close()
         next(iterator)

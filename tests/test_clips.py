@@ -1,4 +1,4 @@
-"""Real films, whole: nothing is lost, nothing moves."""
+"""Real videos, whole: nothing is lost, nothing moves."""
 
 import subprocess
 import sys
@@ -33,8 +33,8 @@ def frame_times(path):
         return [frame.pts * frame.time_base if frame.pts is not None else None for frame in frames], tags
 
 
-def sound(path):
-    """Payloads and times in seconds of the sound's packets."""
+def audio(path):
+    """Payloads and times in seconds of the audio's packets."""
     with av.open(str(path)) as container:
         if not container.streams.audio:
             return [], []
@@ -59,12 +59,12 @@ def test_every_clip_goes_through_whole(shared, tmp_path, name, suffix):
         assert all(a < b for a, b in pairwise(after))
     else:
         assert all(abs(a - b) <= tolerance for a, b in zip(after, before, strict=True))
-    payloads, times = sound(clip)
-    kept_payloads, kept_times = sound(out)
+    payloads, times = audio(clip)
+    kept_payloads, kept_times = audio(out)
     assert kept_payloads == payloads
     if payloads and not name.endswith(".avi"):
         shifts = {(b - after[0]) - (a - before[0]) for a, b in zip(times, kept_times, strict=True)}
-        assert max(abs(shift) for shift in shifts) <= Fraction(1, 500), "sound moved against the picture"
+        assert max(abs(shift) for shift in shifts) <= Fraction(1, 500), "audio moved against the picture"
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.sink_frames import make_frames
 from support.tiny_networks import brightness_network
-from support.videos import make_film
+from support.videos import make_video
 
 import streammatte
 from streammatte.errors import ConfigError
@@ -65,7 +65,7 @@ def test_an_input_smaller_than_the_picture_is_refused():
 
 @pytest.mark.parametrize(("width", "height"), [(320, 134), (134, 320), (200, 200)])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_films_mattes_lie_where_its_pictures_are(tmp_path, monkeypatch, width, height, batch):
+def test_a_videos_mattes_lie_where_its_pictures_are(tmp_path, monkeypatch, width, height, batch):
     monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path / "home"))
     network = brightness_network(tmp_path / "brightness.xml")
 
@@ -73,8 +73,8 @@ def test_a_films_mattes_lie_where_its_pictures_are(tmp_path, monkeypatch, width,
         levels = np.linspace(40, 140, width)[None] + np.linspace(0, 80, height)[:, None]
         return np.repeat(levels[..., None], 3, 2).astype(np.uint8)
 
-    film = make_film(tmp_path / "in.mp4", width=width, height=height, frames=5, image=ramp)
-    mattes = list(streammatte.stream(film, model=str(network), size=192, batch=batch, refine="off", smooth="off"))
+    video = make_video(tmp_path / "in.mp4", width=width, height=height, frames=5, image=ramp)
+    mattes = list(streammatte.stream(video, model=str(network), size=192, batch=batch, refine="off", smooth="off"))
     assert len(mattes) == 5
     wanted = ramp(0, width, height)[..., 0].astype(int)
     for matte in mattes:

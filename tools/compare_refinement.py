@@ -1,4 +1,4 @@
-"""Compare ways from the network's small matte to the picture's size, on films whose alpha is known.
+"""Compare ways from the network's small matte to the picture's size, on videos whose alpha is known.
 
     python tools/compare_refinement.py FOLDER [--every N] [--sizes 720,1080]
 
@@ -36,7 +36,7 @@ Way = Callable[["Case"], U8]
 class Case:
     """A frame with its small matte and its true one."""
 
-    film: str
+    video: str
     frame: Frame
     planes: tuple[U8, ...]
     small: F32
@@ -65,9 +65,9 @@ def _scaled(frame: Frame, short: int) -> Frame:
 
 
 def cases(folder: Path, every: int, short: int) -> Iterator[Case]:
-    """Every so many frames of every film."""
-    for film in sorted(path for path in folder.iterdir() if (path / "alpha.mkv").is_file()):
-        pictures, truths = (open_source(film / name, tracks=False) for name in ("frames.mp4", "alpha.mkv"))
+    """Every so many frames of every video."""
+    for video in sorted(path for path in folder.iterdir() if (path / "alpha.mkv").is_file()):
+        pictures, truths = (open_source(video / name, tracks=False) for name in ("frames.mp4", "alpha.mkv"))
         size = fit_to(pictures.info.width, pictures.info.height, 512)
         engine, preparer = open_engine(size=size.padded, throughput=False), Preparer(size.content, size.padded)
         for number, (picture, truth) in enumerate(zip(pictures.frames(), truths.frames(), strict=True)):
@@ -78,7 +78,7 @@ def cases(folder: Path, every: int, short: int) -> Iterator[Case]:
             planes = preparer.prepare(frame, image[0])
             small = preparer.crop(engine.submit(image).result()[0]).copy()
             alpha = resize_plane(np.ascontiguousarray(truth.planes[0]), (frame.height, frame.width))
-            yield Case(film.name, frame, planes, small, alpha)
+            yield Case(video.name, frame, planes, small, alpha)
         for opened in (engine, pictures, truths):
             opened.close()
 
@@ -173,22 +173,22 @@ def main() -> int:
 
 
 def _table(short: int, items: list[Case]) -> None:
-    films = sorted({case.film for case in items})
-    sys.stdout.write(f"\nShort side {short}, {len(items)} frames of {len(films)} films\n\n")
+    videos = sorted({case.video for case in items})
+    sys.stdout.write(f"\nShort side {short}, {len(items)} frames of {len(videos)} videos\n\n")
     sys.stdout.write("| way | band MAD x 1000 | Grad / 1000 | ms |\n|---|---|---|---|\n")
     kernel = np.ones((15, 15), np.uint8)
     bands = [cv2.dilate(((case.truth > 5) & (case.truth < 250)).astype(np.uint8), kernel) > 0 for case in items]
     base = None
     for name, way in WAYS.items():
         way(items[0])
-        scores: dict[str, list[tuple[float, float]]] = {film: [] for film in films}
+        scores: dict[str, list[tuple[float, float]]] = {video: [] for video in videos}
         spent = []
         for case, band in zip(items, bands, strict=True):
             began = time.perf_counter()
             found = way(case)
             spent.append((time.perf_counter() - began) * 1000)
             wrong = np.abs(found.astype(np.float32) - case.truth)[band].mean() / 255 * 1000
-            scores[case.film].append((float(wrong), grad(found, case.truth)))
+            scores[case.video].append((float(wrong), grad(found, case.truth)))
         mean = np.mean([np.mean(values, axis=0) for values in scores.values()], axis=0)
         base = mean if base is None else base
         change = 100 * (mean / base - 1)

@@ -183,8 +183,8 @@ def write_clip(path: Path) -> None:
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         context = video.codec_context
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
-        sound = container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo")
-        sound.bit_rate = 96_000
+        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo")
+        audio.bit_rate = 96_000
         for picture in frames():
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             container.mux(video.encode(frame.reformat(format="yuv420p", dst_colorspace=1, dst_color_range=1)))
@@ -193,8 +193,8 @@ def write_clip(path: Path) -> None:
         for start in range(0, samples.shape[1], 1024):
             part = av.AudioFrame.from_ndarray(samples[:, start : start + 1024], format="fltp", layout="stereo")
             part.sample_rate, part.pts, part.time_base = SAMPLE_RATE, start, Fraction(1, SAMPLE_RATE)
-            container.mux(sound.encode(part))
-        container.mux(sound.encode(None))
+            container.mux(audio.encode(part))
+        container.mux(audio.encode(None))
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""Shows that memory is flat: the same film, one minute and ten minutes long, through ``streammatte video``.
+"""Shows that memory is flat: the same video, one minute and ten minutes long, through ``streammatte video``.
 
     python tools/soak.py samples/person.mp4
     python tools/soak.py --live --minutes 30        (a live session instead, see soak_live.py)
 
-The films are made by repeating the clip's packets, so that making them costs nothing. Peak memory is what the operating
-system counted for each finished process. Exit code 1 where the long film needed over 5 % more than the short one.
+The videos are made by repeating the clip's packets, which costs nothing. Peak memory is what the operating
+operating system counted for each finished process. Exit code 1 where the long video needed over 5 % more than the short one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import av
 
 ALLOWED = 1.05
-"""Peak memory of the long film by that of the short one."""
+"""Peak memory of the long video by that of the short one."""
 
 
 def repeat(clip: Path, target: Path, seconds: float) -> int:
@@ -41,7 +41,7 @@ def repeat(clip: Path, target: Path, seconds: float) -> int:
                     shift = round(offset / packet.time_base)
                     packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                     if packet.dts <= last.get(packet.stream.index, packet.dts - 1):
-                        continue  # the sound's priming, which would lie before the end of the round before
+                        continue  # the audio's priming, which would lie before the end of the round before
                     last[packet.stream.index] = packet.dts
                     count += packet.stream.type == "video"
                     packet.stream = streams[packet.stream.index]
@@ -60,8 +60,8 @@ def peak_megabytes(command: list[str]) -> tuple[float, float]:
     return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024), time.monotonic() - began
 
 
-def film(clip: Path, minutes: tuple[float, float], extra: list[str]) -> int:
-    """Compare peak memory over two lengths of the same film."""
+def video(clip: Path, minutes: tuple[float, float], extra: list[str]) -> int:
+    """Compare peak memory over two lengths of the same video."""
     peaks = []
     with tempfile.TemporaryDirectory(prefix="streammatte-soak-") as folder:
         for length in minutes:
@@ -84,10 +84,10 @@ def main() -> int:
         return soak_live.main()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", nargs="?", type=Path, default=Path("samples/person.mp4"))
-    parser.add_argument("--short", type=float, default=1.0, help="minutes of the short film")
-    parser.add_argument("--long", type=float, default=10.0, help="minutes of the long film")
+    parser.add_argument("--short", type=float, default=1.0, help="minutes of the short video")
+    parser.add_argument("--long", type=float, default=10.0, help="minutes of the long video")
     options, extra = parser.parse_known_args()
-    return film(options.clip, (options.short, options.long), extra)
+    return video(options.clip, (options.short, options.long), extra)
 
 
 if __name__ == "__main__":

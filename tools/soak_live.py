@@ -96,10 +96,10 @@ def resident_megabytes(process: int) -> float:
 def run(clip: Path, minutes: float, size: tuple[int, int], drops_allowed: float, extra: list[str]) -> int:
     """Run the session and judge it."""
     with tempfile.TemporaryDirectory(prefix="streammatte-soak-") as folder:
-        film = Path(folder) / "camera.mp4"
-        prepare(clip, film, size)
+        video = Path(folder) / "camera.mp4"
+        prepare(clip, video, size)
         whole = Path(folder) / "long.mp4"
-        repeat(film, whole, minutes * 60 + 10)
+        repeat(video, whole, minutes * 60 + 10)
         command = [sys.executable, __file__, "--child", "--camera", str(whole), "--virtual-camera", "--json"]
         command += ["--duration", str(minutes * 60), "--bg", "#3060a0", *extra]
         lines = Path(folder) / "lines"

@@ -110,7 +110,7 @@ class _Bench:
         self.engine: Engine = self._matter.engine
         self._end_to_end(WARM_UP_FRAMES)
         self.warm_up = time.perf_counter() - began
-        # Taken before the isolated runs, which hold frames in memory as no film job does.
+        # Taken before the isolated runs, which hold frames in memory as no video job does.
         self._end_to_end(self._frames)
         self._peak_rss_mb = _peak_rss_mb()
         self._held = self._hold()
@@ -284,7 +284,7 @@ def measure(spec: str | Source, options: VideoOptions, *, frames: int, rounds: i
     Parameters
     ----------
     spec : str or Source
-        A film, or a source whose ``frames`` can be called again (SyntheticSource).
+        A video, or a source whose ``frames`` can be called again (SyntheticSource).
     options : VideoOptions
         The setting.
     frames : int

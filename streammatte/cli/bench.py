@@ -24,7 +24,7 @@ STAGE_NAMES = {"decode": "decode", "inference": "network", "composite": "prepare
 
 @click.command(short_help="Measure speed end to end and stage by stage.")
 @click.argument("file", required=False)
-@click.option("--input-size", type=shared.SIZE, help="Without FILE: a synthetic film of this size. [1280x720]")
+@click.option("--input-size", type=shared.SIZE, help="Without FILE: a synthetic video of this size. [1280x720]")
 @click.option("--frames", type=click.IntRange(8), default=300, show_default=True, help="Frames a run, at most.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds; medians are shown.")
 @click.option("--compare", "pair", metavar="A,B", help="Two settings in turn, as precision=int8,precision=f32.")
@@ -47,15 +47,15 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Measure how fast this machine takes the person out of FILE, or out of a synthetic film.
+    """Measure how fast this machine takes the person out of FILE, or out of a synthetic video.
 
     Decoding, network, compositing and encoding are also run alone, in turn with the whole, and medians are shown.
     ``efficiency`` is the end-to-end rate divided by the best the cores could do with those stages.
 
     \b
-    streammatte bench film.mp4 --bg beach.jpg
+    streammatte bench video.mp4 --bg beach.jpg
     streammatte bench --input-size 1920x1080 --json
-    streammatte bench film.mp4 --compare precision=int8,precision=f32
+    streammatte bench video.mp4 --compare precision=int8,precision=f32
     """
     shared.set_up_logging(log_level)
     if models is not None:
@@ -88,7 +88,7 @@ def command(
 def _input(file: str | None, size: tuple[int, int] | None, frames: int) -> str | Source:
     if file is not None:
         if size is not None:
-            raise ConfigError("--input-size is for the synthetic film; leave it out where a FILE is named")
+            raise ConfigError("--input-size is for the synthetic video; leave it out where a FILE is named")
         return file
     from streammatte.sources import SyntheticSource
 
@@ -117,7 +117,7 @@ def _table(result: BenchResult) -> str:
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GiB, {machine['system']}",
         f"{values['model']} on {values['engine']} ({values['device']}, {values['precision']}), "
-        f"network {network['width']}x{network['height']}, film {source['width']}x{source['height']}, "
+        f"network {network['width']}x{network['height']}, video {source['width']}x{source['height']}, "
         f"{values['frames']} frames, {values['rounds']} rounds, warm-up {values['warm_up_seconds']} s",
         "",
         f"{'stage':<22}{'fps alone':>12}{'CPU ms/frame':>14}{'share':>8}",

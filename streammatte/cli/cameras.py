@@ -25,5 +25,5 @@ def command(as_json: bool) -> int:
             for line in camera.modes or ((camera.problem,) if camera.problem else ()):
                 click.echo(f"    {line}")
         if not cameras:
-            click.echo("no camera was found; plug one in, or use a film as one: --camera clip.mp4", err=True)
+            click.echo("no camera was found; plug one in, or use a video as one: --camera clip.mp4", err=True)
     return 0 if cameras else 7

@@ -17,7 +17,7 @@ _MARKS = {"ok": "ok  ", "warn": "note", "fail": "FAIL"}
 def command(as_json: bool) -> int:
     """Check engines, devices, cameras, virtual cameras, encoders, caches and clock; each finding comes with its fix.
 
-    Exit code 1 where the main job (a film in, a film out) cannot run here.
+    Exit code 1 where the main job (a video in, a video out) cannot run here.
     """
     from streammatte.doctor import run_checks
 

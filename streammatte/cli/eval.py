@@ -24,7 +24,7 @@ __all__ = ["command"]
 @click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER", help="Run the network over this data set.")
 @click.option("--trimap", metavar="PATH|auto", help="Score the unknown part too; auto makes it from the truth (25 px).")
 @click.option(
-    "--frames", type=click.Path(path_type=Path), help="The film the mattes belong to, for messddt and --html."
+    "--frames", type=click.Path(path_type=Path), help="The video the mattes belong to, for messddt and --html."
 )
 @click.option("--metrics", metavar="A,B", help="Of mad, mse, sad, grad, conn, band, dtssd, messddt; or all.")
 @click.option("--json", "json_file", metavar="FILE", help="Write all values; - is standard output.")
@@ -51,7 +51,7 @@ def command(
 ) -> int:
     """Measure mattes against the truth, or run a network over a data set that carries one.
 
-    PRED and TRUTH are pictures, folders of pictures, or films. Reports are written anew each time.
+    PRED and TRUTH are pictures, folders of pictures, or videos. Reports are written anew each time.
 
     \b
     streammatte eval matte.mkv truth.mkv --html report.html
@@ -87,7 +87,7 @@ def command(
     return 0
 
 
-def _open_film(path: Path) -> Iterator[Frame]:
+def _open_video(path: Path) -> Iterator[Frame]:
     from streammatte.sources import open_source
 
     source = open_source(path, tracks=False)
@@ -104,8 +104,8 @@ def _pair(paths: tuple[Path, ...], trimap: str | None, frames: Path | None, metr
     if trimap is not None:
         trimaps = Trimaps(auto=True) if trimap == "auto" else Trimaps(Path(trimap))
     if "messddt" in metrics and frames is None:
-        raise ConfigError("messddt needs the film that the mattes belong to, for its motion; add --frames FILM")
-    return score_pair(paths[0], paths[1], _open_film, metrics, trimaps, frames)
+        raise ConfigError("messddt needs the video that the mattes belong to, for its motion; add --frames VIDEO")
+    return score_pair(paths[0], paths[1], _open_video, metrics, trimaps, frames)
 
 
 def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...], settings: dict[str, Any]) -> list[Any]:
@@ -119,7 +119,7 @@ def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...], se
     try:
         with click.progressbar(items, label=folder.name, file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:
             for item in shown:
-                scores.append(score_item(item, maker, _open_film, metrics))
+                scores.append(score_item(item, maker, _open_video, metrics))
     finally:
         maker.close()
     settings |= maker.ran

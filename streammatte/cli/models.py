@@ -48,7 +48,7 @@ def command(log_level: str) -> None:
 
     \b
     streammatte models pull modnet-mobilenetv2
-    streammatte models export modnet-mobilenetv2 --to openvino --precision int8 --calibrate film.mp4
+    streammatte models export modnet-mobilenetv2 --to openvino --precision int8 --calibrate video.mp4
     """
     shared.set_up_logging(log_level)
 
@@ -169,7 +169,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 @click.option("--to", type=_TO, default="openvino", show_default=True)
 @click.option("--size", callback=_size, metavar="HxW", help="Fix the input's size; open where left out.")
 @click.option("--precision", type=_PRECISION, default="fp32", show_default=True)
-@click.option("--calibrate", type=click.Path(path_type=Path), help="Film, or folder of 10 pictures or more, for int8.")
+@click.option("--calibrate", type=click.Path(path_type=Path), help="Video, or folder of 10 pictures or more, for int8.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File, or folder for paddle. [NAME in this folder]"
 )
@@ -266,7 +266,7 @@ def _write(
     if precision == "int8" and to != "openvino":
         raise ConfigError(f"int8 is made for openvino; got --to {to}")
     if precision == "int8" and calibrate is None:
-        raise ConfigError("int8 needs pictures of what it will see: give --calibrate FILM or a folder of pictures")
+        raise ConfigError("int8 needs pictures of what it will see: give --calibrate VIDEO or a folder of pictures")
     if precision != "int8" and calibrate is not None:
         raise ConfigError(f"--calibrate is for --precision int8; got --precision {precision}")
     files = resolve(model)

@@ -71,10 +71,10 @@ def matting() -> Callable[[F], F]:
             click.option(
                 "--smooth",
                 type=click.Choice(["off", "low", "high", "best"]),
-                help="Temporal smoothing; best looks ahead, in films. [low]",
+                help="Temporal smoothing; best looks ahead, in videos. [low]",
             ),
             click.option(
-                "--refine", type=click.Choice(["off", "fast", "best"]), help="Edges at the film's own size. [fast]"
+                "--refine", type=click.Choice(["off", "fast", "best"]), help="Edges at the video's own size. [fast]"
             ),
             click.option(
                 "--no-estimate-foreground",
@@ -121,7 +121,7 @@ def _switch(context: click.Context, parameter: click.Parameter, value: str | Non
 
 
 def encoding() -> Callable[[F], F]:
-    """Options of how films are written."""
+    """Options of how videos are written."""
     return _apply(
         [
             click.option("--bg", "background", metavar="WHAT", help=BACKGROUND_HELP),
@@ -135,14 +135,14 @@ def encoding() -> Callable[[F], F]:
             click.option("--preset", help="The encoder's preset. [veryfast]"),
             click.option("--bitrate", type=click.IntRange(1), metavar="BITS", help="Bits a second instead of --crf."),
             click.option("--output-size", type=SIZE, help="Size of the output. [the input's]"),
-            click.option("--no-audio", "audio", flag_value=False, default=None, help="Leave sound and subtitles out."),
+            click.option("--no-audio", "audio", flag_value=False, default=None, help="Leave audio and subtitles out."),
             click.option("--overwrite", is_flag=True, default=None, help="Replace an existing output."),
         ]
     )
 
 
 BACKGROUND_HELP = (
-    "An image, a film, a colour (name or #rrggbb), blur[:strength], transparent, or none (the original). "
+    "An image, a video, a colour (name or #rrggbb), blur[:strength], transparent, or none (the original). "
     "[transparent where the container can hold it, else green]"
 )
 

@@ -1,4 +1,4 @@
-"""``streammatte video``: films in, films out."""
+"""``streammatte video``: videos in, videos out."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ __all__ = ["command"]
 log = logging.getLogger("streammatte.cli")
 
 _STILLS = (".png", ".jpg", ".jpeg", ".webp")
-_FILMS = (".mp4", ".mkv", ".mov", ".webm", ".m4v")
+_VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".m4v")
 SNAPSHOT_SECONDS = 2.0
-"""Length of film a snapshot may look through for one frame; slide shows have frames seconds apart."""
+"""Length of video a snapshot may look through for one frame; slide shows have frames seconds apart."""
 
 
-@click.command(short_help="Take the person out of a film.")
+@click.command(short_help="Take the person out of a video.")
 @click.argument("files", nargs=-1, required=True, metavar="INPUT... OUTPUT")
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for several inputs' outputs.")
 @shared.encoding()
 @shared.matting()
 @shared.controls()
 @click.option("--start", type=float, metavar="SECONDS", help="Begin here.")
-@click.option("--duration", type=float, metavar="SECONDS", help="Stop after this much film.")
+@click.option("--duration", type=float, metavar="SECONDS", help="Stop after this much video.")
 @click.option("--rate", type=float, metavar="FPS", help="Frames a second of an image sequence. [25]")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Give up a silent network source after this. [10]")
 @click.option("--snapshot", type=float, metavar="SECONDS", help="Write only the frame at this time, as a picture.")
@@ -46,7 +46,7 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> int:
-    """Take the person out of a film and put them before another background.
+    """Take the person out of a video and put them before another background.
 
     INPUT is a file, a folder or glob of pictures, a numbered sequence (frame_%04d.png), a URL, or - for Y4M on standard
     input. OUTPUT is .mp4, .mkv, .mov, .webm, .gif, a numbered sequence, a folder/, or - for Y4M on standard output.
@@ -85,7 +85,7 @@ def _jobs(files: tuple[str, ...], out_dir: Path | None, options: VideoOptions) -
             )
         return [(files[0], files[1])]
     if options.alpha or options.foreground:
-        raise ConfigError("--alpha and --foreground name one file each; with --out-dir run the films one by one")
+        raise ConfigError("--alpha and --foreground name one file each; with --out-dir run the videos one by one")
     out_dir.mkdir(parents=True, exist_ok=True)
     jobs = [(spec, str(out_dir / _name_for(spec, options))) for spec in files]
     names = [target for _, target in jobs]
@@ -99,7 +99,7 @@ def _name_for(spec: str, options: VideoOptions) -> str:
     path = Path(spec)
     if options.background == "transparent" and path.suffix.lower() not in (".mov", ".webm"):
         return f"{path.stem}.mov"
-    return path.name if path.suffix.lower() in _FILMS else f"{path.stem}.mp4"
+    return path.name if path.suffix.lower() in _VIDEOS else f"{path.stem}.mp4"
 
 
 def _run(spec: str, target: str, options: VideoOptions, as_json: bool, *, several: bool) -> int:
@@ -130,7 +130,7 @@ def _interrupted(number: int, summary: Summary, target: str) -> int:
     if summary.frames:
         counted = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
         click.echo(
-            f"streammatte: interrupted after {counted} ({summary.media_seconds:.2f} s of film); "
+            f"streammatte: interrupted after {counted} ({summary.media_seconds:.2f} s of video); "
             f"{target} holds them and is complete",
             err=True,
         )

@@ -20,16 +20,16 @@ __all__ = ["command"]
 
 
 @click.command(short_help="Put a new background behind a live camera.")
-@click.option("--camera", metavar="WHAT", help="Index, path or name; a URL; a film or picture at its own pace. [0]")
+@click.option("--camera", metavar="WHAT", help="Index, path or name; a URL; a video or picture at its own pace. [0]")
 @click.option("--width", type=click.IntRange(16), help="Wanted width of the camera's picture, with --height.")
 @click.option("--height", type=click.IntRange(16), help="Wanted height.")
 @click.option("--fps", type=float, help="Wanted frames a second. [30]")
 @click.option("--mirror", is_flag=True, default=None, help="Change left and right over, but for the background.")
-@click.option("--loop", is_flag=True, default=None, help="A film as camera begins again at its end.")
+@click.option("--loop", is_flag=True, default=None, help="A video as camera begins again at its end.")
 @click.option("--duration", type=float, metavar="SECONDS", help="End after this time.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Give a silent server up after this. [10]")
 @click.option(
-    "--bg", "backgrounds", multiple=True, metavar="WHAT", help="Image, film, colour or blur[:N]; repeatable. [blur]"
+    "--bg", "backgrounds", multiple=True, metavar="WHAT", help="Image, video, colour or blur[:N]; repeatable. [blur]"
 )
 @click.option("--fit", type=click.Choice(["cover", "contain", "stretch"]), help="Background of another shape. [cover]")
 @click.option("--hold", metavar="WHAT", help="Picture shown whenever there is no matte. [the background alone]")
@@ -48,7 +48,7 @@ __all__ = ["command"]
 @click.option("--preview-http", metavar="HOST:PORT", help="Preview for a browser, as 127.0.0.1:8090.")
 @click.option("--record", metavar="FILE", help="Record to .mp4, .mov or .mkv.")
 @click.option("--stream", metavar="URL", help="Stream to rtmp://, rtsp://, srt:// ...")
-@click.option("--mic", is_flag=False, flag_value="auto", metavar="[DEVICE]", help="Sound for --record and --stream.")
+@click.option("--mic", is_flag=False, flag_value="auto", metavar="[DEVICE]", help="Audio for --record and --stream.")
 @click.option("--control", metavar="HOST:PORT", help="GET /status and POST /set, as JSON.")
 @click.option("--allow-remote", is_flag=True, default=None, help="Let other machines in, with a token.")
 @click.option("--token", help="The token; one is made up and shown where none is given.")

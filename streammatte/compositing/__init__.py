@@ -4,10 +4,10 @@ from streammatte.compositing.backgrounds import (
     Background,
     BlurBackground,
     ColorBackground,
-    FilmBackground,
     ImageBackground,
     Original,
     Transparent,
+    VideoBackground,
     parse_background,
 )
 from streammatte.compositing.compositor import StreamCompositor
@@ -17,11 +17,11 @@ __all__ = [
     "Background",
     "BlurBackground",
     "ColorBackground",
-    "FilmBackground",
     "ImageBackground",
     "Original",
     "StreamCompositor",
     "Transparent",
+    "VideoBackground",
     "estimate_small",
     "parse_background",
 ]

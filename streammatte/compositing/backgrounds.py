@@ -1,4 +1,4 @@
-"""What stands behind the person: a picture, a film, a colour, the own background blurred, nothing."""
+"""What stands behind the person: a picture, a video, a colour, the own background blurred, nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from streammatte.color import is_color, parse_color
 from streammatte.compositing.blur import DEFAULT_STRENGTH, blur_background
 from streammatte.compositing.planes import Target, color_planes, convert_planes
-from streammatte.compositing.video_background import FilmBackground
+from streammatte.compositing.video_background import VideoBackground
 from streammatte.errors import BackgroundError, SourceError
 from streammatte.frames import Frame, Layout, Matte
 from streammatte.protocols import Source
@@ -25,10 +25,10 @@ __all__ = [
     "Background",
     "BlurBackground",
     "ColorBackground",
-    "FilmBackground",
     "ImageBackground",
     "Original",
     "Transparent",
+    "VideoBackground",
     "parse_background",
 ]
 
@@ -38,7 +38,7 @@ DEFAULT_GREEN = "#00b140"
 """What ``green`` means here: the green of keying screens, not CSS's."""
 
 _FITS = ("cover", "contain", "stretch")
-_FORMS = "an image, a film, a colour name, #rrggbb, blur[:1-100], transparent or none"
+_FORMS = "an image, a video, a colour name, #rrggbb, blur[:1-100], transparent or none"
 _IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"})
 
 
@@ -50,7 +50,7 @@ class Background(Protocol):
         ...
 
     def reset(self) -> None:
-        """The film starts anew."""
+        """The video starts anew."""
         ...
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ class _Still:
     """A background that knows no time."""
 
     def reset(self) -> None:
-        """Nothing is remembered of a film."""
+        """Nothing is remembered of a video."""
 
     def close(self) -> None:
         """Nothing is open."""
@@ -100,14 +100,14 @@ class ColorBackground(_Still):
 
 
 class ImageBackground(_Still):
-    """A still picture, converted once a film.
+    """A still picture, converted once a video.
 
     Parameters
     ----------
     rgb : ndarray (H, W, 3) uint8
     fit : {"cover", "contain", "stretch"}
     sample_aspect : Fraction
-        Width of the film's pixels over their height.
+        Width of the video's pixels over their height.
     """
 
     def __init__(self, rgb: U8, fit: str = "cover", sample_aspect: Fraction = Fraction(1)) -> None:
@@ -145,7 +145,7 @@ def parse_background(
     spec: str,
     *,
     fit: str = "cover",
-    open_film: Callable[[str], Source] | None = None,
+    open_video: Callable[[str], Source] | None = None,
     sample_aspect: Fraction = Fraction(1),
 ) -> Background:
     """A background from its description.
@@ -153,14 +153,14 @@ def parse_background(
     Parameters
     ----------
     spec : str
-        A path of an image or a film, a CSS colour name (``green`` is the screens' #00b140), ``#rgb``, ``#rrggbb``,
+        A path of an image or a video, a CSS colour name (``green`` is the screens' #00b140), ``#rgb``, ``#rrggbb``,
         ``blur`` or ``blur:STRENGTH`` (1 to 100), ``transparent``, ``none``.
     fit : {"cover", "contain", "stretch"}
-        How an image or a film fills the frame: cropped, inside black bars, distorted.
-    open_film : callable, optional
-        Opens a film by its path; without it films are refused.
+        How an image or a video fills the frame: cropped, inside black bars, distorted.
+    open_video : callable, optional
+        Opens a video by its path; without it videos are refused.
     sample_aspect : Fraction
-        Width over height of the pixels of the film in front.
+        Width over height of the pixels of the video in front.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def parse_background(
         return ColorBackground(parse_color(DEFAULT_GREEN if name.lower() == "green" else name))
     if name.startswith("#"):
         raise BackgroundError(f"{spec!r} is no colour; write #rgb or #rrggbb with hexadecimal digits")
-    return _open_file(name, path, fit, open_film, sample_aspect)
+    return _open_file(name, path, fit, open_video, sample_aspect)
 
 
 def _strength(text: str, spec: str) -> float:
@@ -196,7 +196,7 @@ def _strength(text: str, spec: str) -> float:
 
 
 def _open_file(
-    name: str, path: Path, fit: str, open_film: Callable[[str], Source] | None, sample_aspect: Fraction
+    name: str, path: Path, fit: str, open_video: Callable[[str], Source] | None, sample_aspect: Fraction
 ) -> Background:
     if "://" not in name:
         if path.is_dir():
@@ -206,17 +206,17 @@ def _open_file(
         rgb = _read_image(path)
         if rgb is not None:
             return ImageBackground(rgb, fit, sample_aspect)
-    if open_film is None:
+    if open_video is None:
         raise BackgroundError(f"background {name} cannot be read as an image; give {_FORMS}")
-    opener = open_film
+    opener = open_video
     try:
-        return FilmBackground(lambda: opener(str(path) if "://" not in name else name), fit, sample_aspect)
+        return VideoBackground(lambda: opener(str(path) if "://" not in name else name), fit, sample_aspect)
     except SourceError as error:
         raise BackgroundError(f"background {name} cannot be read: {error}") from error
 
 
 def _read_image(path: Path) -> U8 | None:
-    """A still picture upright as RGB, what is transparent in it over black; None where it may be a film."""
+    """A still picture upright as RGB, what is transparent in it over black; None where it may be a video."""
     try:
         with Image.open(path) as image:
             if getattr(image, "n_frames", 1) > 1:

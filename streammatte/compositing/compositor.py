@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.compositing.backgrounds import Background, FilmBackground, ImageBackground, Original, Transparent
+from streammatte.compositing.backgrounds import Background, ImageBackground, Original, Transparent, VideoBackground
 from streammatte.compositing.despill import Despill
 from streammatte.compositing.foreground import estimate_multilevel, estimate_small
 from streammatte.compositing.light_match import LightMatch
@@ -35,7 +35,7 @@ class StreamCompositor:
     despill : {"off", "green", "blue", "auto"}
         Take a screen's light off the person's edges.
     match_light : bool
-        Fit the person's light to a background that is a picture or a film.
+        Fit the person's light to a background that is a picture or a video.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class StreamCompositor:
         self._want_alpha = want_alpha
         self._want_foreground = want_foreground
         self._despill = None if despill == "off" else Despill(despill)
-        scene = isinstance(background, ImageBackground | FilmBackground)
+        scene = isinstance(background, ImageBackground | VideoBackground)
         self._light = LightMatch() if match_light and scene else None
         self._pool = FramePool()
         self._black: dict[Target, tuple[U8, ...]] = {}
@@ -97,7 +97,7 @@ class StreamCompositor:
         return []
 
     def reset(self) -> None:
-        """Another film: the background starts anew."""
+        """Another video: the background starts anew."""
         self.background.reset()
         for remembering in (self._despill, self._light):
             if remembering is not None:

@@ -55,7 +55,7 @@ class LightMatch:
         self._time = 0.0
 
     def reset(self) -> None:
-        """Another film."""
+        """Another video."""
         self._fit = None
 
     def fit(self, matte: Matte, back: tuple[U8, ...]) -> F64:

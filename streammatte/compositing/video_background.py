@@ -1,4 +1,4 @@
-"""A film behind the film."""
+"""A video behind the video."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streammatte.errors import BackgroundError, SourceError
 from streammatte.frames import Frame, Matte
 from streammatte.protocols import Source
 
-__all__ = ["FilmBackground"]
+__all__ = ["VideoBackground"]
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +24,14 @@ _SLACK = 1e-6
 """Seconds by which two presentation times may differ and still be the same."""
 
 _FRAME = 1 / 25
-"""Seconds that a last frame stands where neither it nor its film says how long."""
+"""Seconds that a last frame stands where neither it nor its video says how long."""
 
 
 class _Loop:
-    """The frames of a film with their times, from its beginning again at its end, without end."""
+    """The frames of a video with their times, from its beginning again at its end, without end."""
 
-    def __init__(self, open_film: Callable[[], Source]) -> None:
-        self._open = open_film
+    def __init__(self, open_video: Callable[[], Source]) -> None:
+        self._open = open_video
         self._source: Source | None = None
         self._frames: Iterator[Frame] = iter(())
         self._begin = 0.0
@@ -40,11 +40,11 @@ class _Loop:
 
     @property
     def sample_aspect(self) -> Fraction:
-        """Width over height of the film's pixels."""
+        """Width over height of the video's pixels."""
         return self._source.info.sample_aspect_ratio if self._source is not None else Fraction(1)
 
     def first(self) -> Frame:
-        """Open the film and give its first frame, whose time is 0."""
+        """Open the video and give its first frame, whose time is 0."""
         self._last = self._rewind()
         return self._last
 
@@ -75,7 +75,7 @@ class _Loop:
         try:
             return next(self._frames, None)
         except SourceError as error:
-            log.warning("the background film broke off and starts again: %s", error)
+            log.warning("the background video broke off and starts again: %s", error)
             return None
 
     def _rewind(self) -> Frame:
@@ -84,23 +84,23 @@ class _Loop:
         self._frames = self._source.frames()
         frame = self._read()
         if frame is None:
-            name = self._source.info.name or "film"
+            name = self._source.info.name or "video"
             self.close()
             raise BackgroundError(f"the background {name} has no readable frame; give another file")
         self._first = frame.time
         return frame
 
 
-class FilmBackground:
-    """A film behind the film, at its own rate, from its beginning again at its end.
+class VideoBackground:
+    """A video behind the video, at its own rate, from its beginning again at its end.
 
     Parameters
     ----------
-    open_film : callable
+    open_video : callable
         Gives the source at its beginning each time.
     fit : {"cover", "contain", "stretch"}
     sample_aspect : Fraction
-        Width over height of the pixels of the film in front.
+        Width over height of the pixels of the video in front.
 
     Raises
     ------
@@ -109,9 +109,9 @@ class FilmBackground:
     """
 
     def __init__(
-        self, open_film: Callable[[], Source], fit: str = "cover", sample_aspect: Fraction = Fraction(1)
+        self, open_video: Callable[[], Source], fit: str = "cover", sample_aspect: Fraction = Fraction(1)
     ) -> None:
-        self._open = open_film
+        self._open = open_video
         self._fit = fit
         self._sample_aspect = sample_aspect
         self._begin: float | None = None
@@ -122,7 +122,7 @@ class FilmBackground:
         self._start()
 
     def planes(self, matte: Matte) -> tuple[U8, ...]:
-        """The frame that the film shows at the foreground's time since its first frame."""
+        """The frame that the video shows at the foreground's time since its first frame."""
         time = matte.frame.time
         if self._begin is None:
             self._begin = time
@@ -137,12 +137,12 @@ class FilmBackground:
         return self._kept[2]
 
     def reset(self) -> None:
-        """Start the film again."""
+        """Start the video again."""
         self.close()
         self._start()
 
     def close(self) -> None:
-        """Close the film."""
+        """Close the video."""
         self._loop.close()
 
     def _start(self) -> None:

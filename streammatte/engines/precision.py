@@ -52,7 +52,7 @@ def choose(precision: str, capabilities: Collection[str], files: ModelFiles) -> 
     elif precision == "int8" and "int8" not in files.graphs:
         raise ConfigError(
             f"{files.name} has no int8 version; --precision may be auto, {', '.join(possible)}, or make one: "
-            "streammatte models export MODEL --precision int8 --calibrate FILM"
+            "streammatte models export MODEL --precision int8 --calibrate VIDEO"
         )
     elif precision != "int8" and precision not in possible:
         raise ConfigError(f"this device has no {precision} arithmetic; --precision may be auto, {', '.join(possible)}")

@@ -18,7 +18,7 @@ def dense_flow(earlier: U8, later: U8) -> npt.NDArray[np.float32]:
     """Motion (dx, dy) in pixels from ``earlier`` to ``later``, both luma (H, W) uint8; (H, W, 2) float32.
 
     T. Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016, medium preset of OpenCV. Erofeev et
-    al. used another flow; it is measured on the film and the same for every matte, so it favours none.
+    al. used another flow; it is measured on the video and the same for every matte, so it favours none.
     """
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = estimator.calc(np.ascontiguousarray(earlier), np.ascontiguousarray(later), None)  # type: ignore[call-overload]

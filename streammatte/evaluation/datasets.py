@@ -1,4 +1,4 @@
-"""Data sets that carry the truth: which pictures and films lie in a folder, and where their mattes are."""
+"""Data sets that carry the truth: which pictures and videos lie in a folder, and where their mattes are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streammatte.errors import ConfigError, SourceNotFoundError
 __all__ = ["LAYOUTS", "Item", "find_items", "is_picture", "list_pictures", "natural_key"]
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-FILMS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi"})
+VIDEOS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi"})
 
 LAYOUTS = (
     "image/ + matte/ (PPM-100)",
@@ -29,14 +29,14 @@ _PARTS = (".", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture or film of a data set.
+    """One picture or video of a data set.
 
     ``alpha`` is None for an ``empty`` picture (nobody in it: the right matte is zero). ``trimap`` and ``foreground``
     are there where the data set has them.
     """
 
     name: str
-    kind: Literal["still", "film", "empty"]
+    kind: Literal["still", "video", "empty"]
     picture: Path
     alpha: Path | None = None
     trimap: Path | None = None
@@ -60,7 +60,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def find_items(folder: Path) -> list[Item]:
-    """Everything with a truth in ``folder``, stills before films before empty rooms.
+    """Everything with a truth in ``folder``, stills before videos before empty rooms.
 
     Raises
     ------
@@ -76,8 +76,8 @@ def find_items(folder: Path) -> list[Item]:
     items = [*_paired_folders(folder)]
     for stills in (folder, folder / "stills"):
         items += _suffixed(stills)
-    for films in (folder, folder / "videos"):
-        items += _films(films)
+    for videos in (folder, folder / "videos"):
+        items += _videos(videos)
     items += _empty(folder if folder.name == "empty" else folder / "empty")
     if not items:
         raise ConfigError(f"{folder} holds no data set; known layouts: {'; '.join(LAYOUTS)}")
@@ -119,19 +119,19 @@ def _suffixed(folder: Path) -> Iterator[Item]:
             )
 
 
-def _films(folder: Path) -> Iterator[Item]:
+def _videos(folder: Path) -> Iterator[Item]:
     if not folder.is_dir():
         return
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        frames, alpha = _film_named(place, "frames"), _film_named(place, "alpha")
+        frames, alpha = _video_named(place, "frames"), _video_named(place, "alpha")
         if frames and alpha:
-            yield Item(place.name, "film", frames, alpha)
+            yield Item(place.name, "video", frames, alpha)
         elif frames:
-            raise ConfigError(f"{place} has {frames.name} but no alpha film; add alpha.mkv or move the folder away")
+            raise ConfigError(f"{place} has {frames.name} but no alpha video; add alpha.mkv or move the folder away")
 
 
-def _film_named(place: Path, stem: str) -> Path | None:
-    return next((path for path in sorted(place.glob(f"{stem}.*")) if path.suffix.lower() in FILMS), None)
+def _video_named(place: Path, stem: str) -> Path | None:
+    return next((path for path in sorted(place.glob(f"{stem}.*")) if path.suffix.lower() in VIDEOS), None)
 
 
 def _empty(folder: Path) -> Iterator[Item]:

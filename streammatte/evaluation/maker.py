@@ -42,7 +42,7 @@ class _Maker:
         matter.reset()
         return found[0]
 
-    def film(self, path: Path) -> Iterator[Matte]:
+    def video(self, path: Path) -> Iterator[Matte]:
         from streammatte.build import build_matter, build_source
         from streammatte.pipeline import mattes
 

@@ -1,4 +1,4 @@
-"""Reading mattes exactly: from pictures, from folders of them, from the frames of a film."""
+"""Reading mattes exactly: from pictures, from folders of them, from the frames of a video."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from streammatte.errors import SourceNotFoundError, UnsupportedSourceError
 from streammatte.evaluation.datasets import is_picture, list_pictures
 from streammatte.frames import U8, Frame, Layout
 
-__all__ = ["FilmOpener", "MatteReader", "matte_of", "read_matte", "read_rgb", "read_trimap"]
+__all__ = ["MatteReader", "VideoOpener", "matte_of", "read_matte", "read_rgb", "read_trimap"]
 
 Array = npt.NDArray[Any]
-FilmOpener = Callable[[Path], Iterator[Frame]]
-"""Gives the frames of a film; errors of the input are raised at the call or at the first frame."""
+VideoOpener = Callable[[Path], Iterator[Frame]]
+"""Gives the frames of a video; errors of the input are raised at the call or at the first frame."""
 
 _LIMITED_TO_FULL = np.clip((np.arange(256) - 16) * 255 / 219, 0, 255).astype(np.float32) / np.float32(255)
-"""Luma of a limited-range film (16..235) as 0..1; not rounded back to bytes."""
+"""Luma of a limited-range video (16..235) as 0..1; not rounded back to bytes."""
 
 
 def read_matte(path: Path) -> Array:
@@ -78,10 +78,10 @@ def _grey(pixels: Array, name: str) -> Array:
 
 
 def matte_of(frame: Frame) -> Array:
-    """The matte that a film's frame holds.
+    """The matte that a video's frame holds.
 
     Its alpha where it has one; else a grey frame's values as they are (lossless mattes are stored so, whatever the
-    range tag says); else luma, stretched from 16..235 unless the film is tagged full range.
+    range tag says); else luma, stretched from 16..235 unless the video is tagged full range.
 
     Returns
     -------
@@ -104,9 +104,9 @@ class MatteReader:
     Parameters
     ----------
     path : Path
-        A picture, a folder of pictures, or a film.
-    open_film : callable
-        Gives a film's frames.
+        A picture, a folder of pictures, or a video.
+    open_video : callable
+        Gives a video's frames.
     trimap : bool
         The pictures are trimaps.
 
@@ -116,11 +116,11 @@ class MatteReader:
         Nothing is there, or a folder has no picture.
     """
 
-    def __init__(self, path: Path, open_film: FilmOpener, *, trimap: bool = False) -> None:
+    def __init__(self, path: Path, open_video: VideoOpener, *, trimap: bool = False) -> None:
         if not path.exists():
-            raise SourceNotFoundError(f"there is no {path}; give a picture, a folder of pictures, or a film")
+            raise SourceNotFoundError(f"there is no {path}; give a picture, a folder of pictures, or a video")
         self.path = path
-        self._open_film = open_film
+        self._open_video = open_video
         self._read = read_trimap if trimap else read_matte
         self.pictures: list[Path] | None = None
         if path.is_dir():
@@ -131,8 +131,8 @@ class MatteReader:
             self.pictures = [path]
 
     @property
-    def is_film(self) -> bool:
-        """True for a film, False for pictures, whose number and names are known beforehand."""
+    def is_video(self) -> bool:
+        """True for a video, False for pictures, whose number and names are known beforehand."""
         return self.pictures is None
 
     def order_as(self, names: list[str]) -> None:
@@ -146,5 +146,5 @@ class MatteReader:
             for path in self.pictures:
                 yield path.stem, self._read(path)
             return
-        for frame in self._open_film(self.path):
+        for frame in self._open_video(self.path):
             yield str(frame.index), matte_of(frame)

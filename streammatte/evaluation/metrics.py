@@ -125,7 +125,7 @@ def conn(pred: Array, truth: Array, trimap: Array | None = None) -> float:
     return connectivity_error(p, t, unknown) / PER_THOUSAND
 
 
-def _check_film(matte: F32) -> None:
+def _check_video(matte: F32) -> None:
     if len(matte) < 2:
         raise ConfigError("temporal metrics need at least two frames, got one; use mad or mse for a single picture")
 
@@ -149,7 +149,7 @@ def dtssd(pred: Array, truth: Array, trimap: Array | None = None) -> float:
         Shapes differ, fewer than two frames, or a dtype or range is not as above.
     """
     p, t, unknown = _enter(pred, truth, trimap, 3)
-    _check_film(t)
+    _check_video(t)
     return float(np.mean([dtssd_step((p[k - 1], p[k]), (t[k - 1], t[k]), unknown[k]) for k in range(1, len(t))]))
 
 
@@ -170,7 +170,7 @@ def messddt(pred: Array, truth: Array, trimap: Array | None = None, flow: Array 
     trimap : ndarray (T, H, W) uint8, optional
         A pair counts the pixels that are unknown in its earlier frame.
     flow : ndarray (T - 1, H, W, 2) float32, optional
-        v: (dx, dy) in pixels from frame t to frame t + 1, of the film (not of a matte). Without it, v = 0.
+        v: (dx, dy) in pixels from frame t to frame t + 1, of the video (not of a matte). Without it, v = 0.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def messddt(pred: Array, truth: Array, trimap: Array | None = None, flow: Array 
         As :func:`dtssd`, or the flow's shape does not fit.
     """
     p, t, unknown = _enter(pred, truth, trimap, 3)
-    _check_film(t)
+    _check_video(t)
     expected = (len(t) - 1, *t.shape[1:], 2)
     if flow is not None and (flow.shape != expected or not np.issubdtype(flow.dtype, np.floating)):
         raise ConfigError(f"flow: expected float {expected}, got {flow.dtype} {flow.shape}; one field a pair of frames")

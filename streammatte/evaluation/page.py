@@ -16,7 +16,7 @@ from streammatte.frames import U8
 __all__ = ["as_html", "error_map"]
 
 WORST_STILLS = 8
-"""Stills that the page shows; a film shows its own."""
+"""Stills that the page shows; a video shows its own."""
 
 CURVES = ("mad", "band", "grad", "dtssd")
 """Metrics that are drawn over time: error, error at edges, detail, flicker."""
@@ -125,7 +125,7 @@ def _table(report: Report, kind: str) -> str:
     return f"<h2>{KINDS[kind].capitalize()}</h2>\n<table><tr><th></th>{head}</tr>\n" + "\n".join(rows) + "\n</table>"
 
 
-def _film(score: ItemScore) -> str:
+def _video(score: ItemScore) -> str:
     drawn = [metric for metric in CURVES if len(score.frames) > 1 and metric in score.values]
     curves = "\n".join(f"<div>{_curve(score, metric)}</div>" for metric in drawn)
     worst = "\n".join(_worst(score.name, frame) for frame in score.worst)
@@ -144,8 +144,8 @@ def as_html(report: Report) -> str:
     if report.columns("still"):
         line = seed_line(report) or ""
         parts += [_table(report, "still"), f"<pre>{escape(line)}</pre>", _stills(report)]
-    if report.columns("film"):
-        parts += [_table(report, "film"), *(_film(score) for score in report.of("film"))]
+    if report.columns("video"):
+        parts += [_table(report, "video"), *(_video(score) for score in report.of("video"))]
     if report.empty_alphas():
         rooms = sorted(report.of("empty"), key=lambda score: -(score.mean("mad") or 0))[:3]
         parts += ["<h2>Empty rooms</h2>", f"<p>{escape(empty_summary(report))}</p>"]

@@ -15,7 +15,7 @@ from streammatte.evaluation.scoring import COLUMNS, ItemScore
 
 __all__ = ["Report", "as_csv", "as_json", "as_table", "seed_line"]
 
-KINDS = {"still": "stills", "film": "films", "empty": "empty rooms"}
+KINDS = {"still": "stills", "video": "videos", "empty": "empty rooms"}
 
 ISLAND_LIMITS = (0.001, 0.005)
 """Mean alphas of a room with nobody in it above which something was seen there."""
@@ -40,7 +40,7 @@ class Report:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, kind: str) -> list[ItemScore]:
-        """The scores of one kind: still, film, empty."""
+        """The scores of one kind: still, video, empty."""
         return [score for score in self.scores if score.kind == kind]
 
     def columns(self, kind: str) -> list[str]:
@@ -77,7 +77,7 @@ def _rows(report: Report, kind: str, columns: list[str]) -> list[list[str]]:
 def as_table(report: Report, *, items: bool = True) -> str:
     """The report for a terminal; without ``items`` only the means and the empty rooms' summary."""
     parts = []
-    for kind in ("still", "film"):
+    for kind in ("still", "video"):
         columns = report.columns(kind)
         if columns:
             rows = _rows(report, kind, columns)
@@ -85,7 +85,7 @@ def as_table(report: Report, *, items: bool = True) -> str:
             parts.append(_align([header, *(rows if items else rows[-1:])]))
     if report.empty_alphas():
         parts.append(empty_summary(report))
-    shown = [metric for kind in ("still", "film") for metric in report.columns(kind)]
+    shown = [metric for kind in ("still", "video") for metric in report.columns(kind)]
     temporal = any(COLUMNS[metric].temporal for metric in shown)
     if temporal and "mad" not in shown:
         parts.append("Temporal metrics alone say nothing: a frozen matte may have a good one. Read them beside MAD.")
@@ -138,7 +138,7 @@ def as_json(report: Report) -> str:
             found["means"][KINDS["empty"]][f"above_{limit:g}"] = sum(value > limit for value in values)
     for score in report.scores:
         entry = {"name": score.name, "kind": score.kind, "means": score.means()}
-        if score.kind == "film":
+        if score.kind == "video":
             entry["frames"] = {"name": score.frames, **score.values}
         found["items"].append(entry)
     shown = {metric for score in report.scores for metric in score.values}

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from streammatte.errors import UnsupportedSourceError
 from streammatte.evaluation.bands import dense_flow, trimap_from_alpha
 from streammatte.evaluation.datasets import Item
-from streammatte.evaluation.mattes import FilmOpener, MatteReader, matte_of, read_matte, read_rgb, read_trimap
+from streammatte.evaluation.mattes import MatteReader, VideoOpener, matte_of, read_matte, read_rgb, read_trimap
 from streammatte.evaluation.scoring import ItemScore, Scorer, foreground_error
 from streammatte.frames import U8, Frame, Matte
 
@@ -33,8 +33,8 @@ class MatteMaker(Protocol):
         """The matte of a picture, alpha at the picture's size, uint8 or float."""
         ...
 
-    def film(self, path: Path) -> Iterator[Matte]:
-        """The mattes of a film, one a frame, in order."""
+    def video(self, path: Path) -> Iterator[Matte]:
+        """The mattes of a video, one a frame, in order."""
         ...
 
     def foreground(self, matte: Matte) -> U8:
@@ -60,23 +60,23 @@ def is_numbered(names: Sequence[str]) -> bool:
 def score_pair(
     pred: Path,
     truth: Path,
-    open_film: FilmOpener,
+    open_video: VideoOpener,
     metrics: Sequence[str],
     trimaps: Trimaps | None = None,
     frames: Path | None = None,
 ) -> list[ItemScore]:
-    """Score the mattes at ``pred`` against those at ``truth``: pictures, folders of pictures, films, or a mixture.
+    """Score the mattes at ``pred`` against those at ``truth``: pictures, folders of pictures, videos, or a mixture.
 
     Pictures are matched by name where the names are the same, else by their order. Pictures that are no numbered
-    sequence are an item each; a film or a sequence is one.
+    sequence are an item each; a video or a sequence is one.
 
     Parameters
     ----------
-    open_film : callable
-        Gives a film's frames.
+    open_video : callable
+        Gives a video's frames.
     trimaps : Trimaps, optional
     frames : Path, optional
-        The film the mattes belong to: for MESSDdt's motion and the report's pictures.
+        The video the mattes belong to: for MESSDdt's motion and the report's pictures.
 
     Raises
     ------
@@ -85,17 +85,17 @@ def score_pair(
     ConfigError
         A metric needs what is not there.
     """
-    readers = [MatteReader(pred, open_film), MatteReader(truth, open_film)]
+    readers = [MatteReader(pred, open_video), MatteReader(truth, open_video)]
     if trimaps is not None and trimaps.path is not None:
-        readers.append(MatteReader(trimaps.path, open_film, trimap=True))
+        readers.append(MatteReader(trimaps.path, open_video, trimap=True))
     true_names = [path.stem for path in readers[1].pictures or []]
     for other in readers:
         other.order_as(true_names)
     _check_counts(readers)
-    film = _follows(readers, true_names)
+    video = _follows(readers, true_names)
     scores: list[ItemScore] = []
-    scorer = Scorer(pred.stem, "film", metrics, film=True, flow=dense_flow)
-    pictures = _pictures_of(frames, open_film)
+    scorer = Scorer(pred.stem, "video", metrics, video=True, flow=dense_flow)
+    pictures = _pictures_of(frames, open_video)
     for number, row in enumerate(zip_longest(*readers)):
         if any(entry is None for entry in row):
             _count_error(readers, row, number)
@@ -105,9 +105,9 @@ def score_pair(
             trimap = trimap_from_alpha(true_alpha)
         frame = None if pictures is None else next(pictures, None)
         if pictures is not None and frame is None:
-            raise UnsupportedSourceError(f"{frames} ends after {number} frames, {truth} goes on; give the whole film")
-        if not film:
-            scorer = Scorer(true_name, "still", metrics, film=False)
+            raise UnsupportedSourceError(f"{frames} ends after {number} frames, {truth} goes on; give the whole video")
+        if not video:
+            scorer = Scorer(true_name, "still", metrics, video=False)
         scorer.add(
             true_name if readers[1].pictures else name,
             alpha,
@@ -116,13 +116,13 @@ def score_pair(
             picture=None if frame is None else frame.to_rgb,
             luma=None if frame is None else _luma(frame),
         )
-        if not film:
+        if not video:
             scores.append(scorer.result())
-    return [scorer.result()] if film else scores
+    return [scorer.result()] if video else scores
 
 
 def score_item(
-    item: Item, maker: MatteMaker, open_film: FilmOpener, metrics: Sequence[str], *, with_trimap: bool = True
+    item: Item, maker: MatteMaker, open_video: VideoOpener, metrics: Sequence[str], *, with_trimap: bool = True
 ) -> ItemScore:
     """Run the network over one item of a data set and score it.
 
@@ -135,10 +135,10 @@ def score_item(
     StreammatteError
         Something cannot be read, or the network's.
     """
-    if item.kind == "film":
-        return _score_film(item, maker, open_film, metrics)
+    if item.kind == "video":
+        return _score_video(item, maker, open_video, metrics)
     matte = maker.still(item.picture)
-    scorer = Scorer(item.name, item.kind, metrics, film=False)
+    scorer = Scorer(item.name, item.kind, metrics, video=False)
     if item.alpha is None:
         scorer.add(item.name, matte.alpha, np.zeros(matte.alpha.shape, np.uint8), picture=matte.frame.to_rgb)
         return scorer.result()
@@ -155,12 +155,12 @@ def score_item(
     return scorer.result()
 
 
-def _score_film(item: Item, maker: MatteMaker, open_film: FilmOpener, metrics: Sequence[str]) -> ItemScore:
-    scorer = Scorer(item.name, "film", metrics, film=True, flow=dense_flow)
-    alpha_film = item.alpha or item.picture
-    for number, (matte, true_frame) in enumerate(zip_longest(maker.film(item.picture), open_film(alpha_film))):
+def _score_video(item: Item, maker: MatteMaker, open_video: VideoOpener, metrics: Sequence[str]) -> ItemScore:
+    scorer = Scorer(item.name, "video", metrics, video=True, flow=dense_flow)
+    alpha_video = item.alpha or item.picture
+    for number, (matte, true_frame) in enumerate(zip_longest(maker.video(item.picture), open_video(alpha_video))):
         if matte is None or true_frame is None:
-            shorter, longer = (item.picture, alpha_film) if matte is None else (alpha_film, item.picture)
+            shorter, longer = (item.picture, alpha_video) if matte is None else (alpha_video, item.picture)
             raise UnsupportedSourceError(f"{shorter} ends after {number} frames, {longer} goes on; repair the data set")
         luma = _luma(matte.frame) if "messddt" in metrics else None
         scorer.add(str(number), matte.alpha, matte_of(true_frame), picture=matte.frame.to_rgb, luma=luma)
@@ -168,7 +168,7 @@ def _score_film(item: Item, maker: MatteMaker, open_film: FilmOpener, metrics: S
 
 
 def _follows(readers: list[MatteReader], names: list[str]) -> bool:
-    return any(reader.is_film for reader in readers[:2]) or is_numbered(names)
+    return any(reader.is_video for reader in readers[:2]) or is_numbered(names)
 
 
 def _check_counts(readers: list[MatteReader]) -> None:
@@ -188,8 +188,8 @@ def _count_error(readers: list[MatteReader], row: Sequence[object], number: int)
     )
 
 
-def _pictures_of(frames: Path | None, open_film: FilmOpener) -> Iterator[Frame] | None:
-    return None if frames is None else open_film(frames)
+def _pictures_of(frames: Path | None, open_video: VideoOpener) -> Iterator[Frame] | None:
+    return None if frames is None else open_video(frames)
 
 
 def _luma(frame: Frame) -> U8:

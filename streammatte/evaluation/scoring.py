@@ -1,4 +1,4 @@
-"""Scores of whole films and data sets, frame by frame, in memory that does not grow with their length."""
+"""Scores of whole videos and data sets, frame by frame, in memory that does not grow with their length."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORST_GAP = 10
 """Frames that lie between two kept ones at least: neighbours show the same fault."""
 
 THUMBNAIL = 320
-"""Long side in pixels of a kept picture: an error is seen, and a report of a film stays under a megabyte."""
+"""Long side in pixels of a kept picture: an error is seen, and a report of a video stays under a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ COLUMNS = {
 
 CHOICES = ("mad", "mse", "sad", "grad", "conn", "band", "dtssd", "messddt")
 DEFAULT = tuple(name for name in CHOICES if name != "messddt")
-"""MESSDdt needs a dense flow of the film, which costs more than all the others."""
+"""MESSDdt needs a dense flow of the video, which costs more than all the others."""
 
 _STILL = {"mad": m.mad, "mse": m.mse, "sad": m.sad, "grad": m.grad, "conn": m.conn}
 
@@ -91,7 +91,7 @@ class WorstFrame:
 
 @dataclass(slots=True)
 class ItemScore:
-    """Scores of one picture or film: plain values a frame, and their means."""
+    """Scores of one picture or video: plain values a frame, and their means."""
 
     name: str
     kind: str
@@ -146,8 +146,8 @@ class Scorer:
     name, kind : str
         Of the item.
     metrics : sequence of str
-        Of ``CHOICES``; temporal ones count only where ``film``.
-    film : bool
+        Of ``CHOICES``; temporal ones count only where ``video``.
+    video : bool
         The frames follow each other in time.
     flow : callable, optional
         (earlier, later) luma (H, W) uint8 to a dense flow (H, W, 2) float32; needed for MESSDdt.
@@ -159,10 +159,10 @@ class Scorer:
         kind: str,
         metrics: Sequence[str],
         *,
-        film: bool,
+        video: bool,
         flow: Callable[[U8, U8], Array] | None = None,
     ) -> None:
-        self._wanted = [metric for metric in metrics if film or not COLUMNS[metric].temporal]
+        self._wanted = [metric for metric in metrics if video or not COLUMNS[metric].temporal]
         self._flow = flow
         self._score = ItemScore(name, kind)
         self._kept: list[tuple[float, int, WorstFrame]] = []
@@ -238,7 +238,7 @@ class Scorer:
             values["dtssd"] = m.dtssd_step((before_p, p), (before_t, t), everywhere)
         if "messddt" in wanted:
             if self._flow is None or luma is None or before_luma is None:
-                raise ConfigError("messddt needs the film that the mattes belong to, for its motion; add --frames FILM")
+                raise ConfigError("messddt needs the video the mattes belong to, for its motion; add --frames VIDEO")
             flow = self._flow(before_luma, luma)
             values["messddt"] = m.messddt_step((before_p, p), (before_t, t), everywhere, flow)
         return values

@@ -26,7 +26,7 @@ def hushed() -> Iterator[None]:
     """Keep what is printed on standard output and error from the user, unless the block fails or the log is at debug.
 
     On failure it goes to standard error before the exception goes on; at debug it goes there at once. It never goes to
-    standard output: a film may be going out there. What Python writes by ``sys.stderr`` (the log, warnings, other
+    standard output: a video may be going out there. What Python writes by ``sys.stderr`` (the log, warnings, other
     threads' tracebacks) is let through.
     """
     with _turn, _own_stderr(), tempfile.TemporaryFile() as caught:

@@ -1,4 +1,4 @@
-"""What eight bits are calibrated on: pictures of a film or a folder, as the network will see them."""
+"""What eight bits are calibrated on: pictures of a video or a folder, as the network will see them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ BAND = 12
 
 
 def samples(path: Path, files: ModelFiles, size: tuple[int, int]) -> list[Sample]:
-    """Pictures taken evenly from a film or a folder, at a network's size.
+    """Pictures taken evenly from a video or a folder, at a network's size.
 
     Parameters
     ----------
     path : Path
-        A film, or a folder of pictures, which may differ in size.
+        A video, or a folder of pictures, which may differ in size.
     files : ModelFiles
         The network. One that needs trimaps gets them from the embedded network's mattes.
     size : (int, int)
@@ -72,7 +72,7 @@ def calibration_samples(path: Path, files: ModelFiles, size: tuple[int, int]) ->
     """
     taken = samples(path, files, size)
     if len(taken) < FEWEST:
-        step = "put more pictures there" if path.is_dir() else "give a longer film, or a folder of pictures"
+        step = "put more pictures there" if path.is_dir() else "give a longer video, or a folder of pictures"
         raise ConfigError(f"int8 is calibrated on {FEWEST} pictures or more; {path} has {len(taken)}: {step}")
     return taken
 
@@ -90,7 +90,7 @@ def _evenly(path: Path) -> Iterator[Frame]:
 
 
 def _count(path: Path) -> int:
-    """Frames of a film whose container does not say how many."""
+    """Frames of a video whose container does not say how many."""
     with closing(open_source(path, tracks=False)) as source:
         return max(1, sum(1 for _ in source.frames()))
 
@@ -98,7 +98,7 @@ def _count(path: Path) -> int:
 def _pictures(folder: Path) -> Iterator[Frame]:
     found = sorted((entry for entry in folder.iterdir() if entry.suffix.lower() in STILL_SUFFIXES), key=natural_key)
     if not found:
-        raise UnsupportedSourceError(f"{folder} holds no picture; give a film or a folder of pictures")
+        raise UnsupportedSourceError(f"{folder} holds no picture; give a video or a folder of pictures")
     for place in np.linspace(0, len(found) - 1, min(len(found), PICTURES)).round().astype(int):
         yield read_frame(found[place])
 

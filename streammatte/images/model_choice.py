@@ -31,7 +31,7 @@ class Router:
 
     def __init__(self) -> None:
         self._here = [card for card in map(load_card, card_names()) if not card.embedded and _may_run(card)]
-        self._sound: set[str] = set()
+        self._audio: set[str] = set()
 
     def network(self, width: int, height: int) -> Choice:
         """The network for a picture without a trimap."""
@@ -61,9 +61,9 @@ class Router:
         return found.name, "the best of those here that take a trimap"
 
     def _first(self, ranked: Iterable[Card]) -> Card | None:
-        """The first whose files are sound; those before it are told and dropped."""
+        """The first whose files are audio; those before it are told and dropped."""
         for card in ranked:
-            if card.name in self._sound:
+            if card.name in self._audio:
                 return card
             try:
                 files = resolve(card.name)
@@ -75,7 +75,7 @@ class Router:
                 log.warning("%s is passed over: %s", card.name, error)
                 self._here.remove(card)
             else:
-                self._sound.add(card.name)
+                self._audio.add(card.name)
                 return card
         return None
 

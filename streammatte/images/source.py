@@ -47,7 +47,7 @@ class StillSource:
         self.info = StreamInfo(0, 0, Layout.RGB, _ANY_BASE, color=SRGB, frame_count=len(jobs), name=name)
 
     def frames(self) -> Iterator[Frame]:
-        """A frame a picture, all of one moment, so that a film as background stands still."""
+        """A frame a picture, all of one moment, so that a video as background stands still."""
         for index, job in enumerate(self._jobs):
             try:
                 frame = read_frame(job.source, index)

@@ -93,7 +93,7 @@ def mismatch(here: U8, there: U8) -> U8:
     """How much two pictures (h, w, 3) uint8 in Y, U, V differ: dY + 4 (dU + dV), absolute, up to 255; (h, w) uint8.
 
     Chroma counts more as it spans a smaller range: a hand and a wall of one luma must not be taken for one thing. 4 was
-    better than 2, and 2 better than 1, on films with a known matte: less lag at the same dtSSD.
+    better than 2, and 2 better than 1, on videos with a known matte: less lag at the same dtSSD.
     """
     out = np.empty(here.shape[:2], np.uint8)
     _mismatch(here.reshape(-1), there.reshape(-1), out.reshape(-1))

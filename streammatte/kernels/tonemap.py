@@ -2,10 +2,10 @@
 
 The way of one colour, each step with its source:
 
-1. Y'CbCr to R'G'B' by the film's matrix (BT.2020-2 table 4).
+1. Y'CbCr to R'G'B' by the video's matrix (BT.2020-2 table 4).
 2. PQ: the EOTF of SMPTE ST 2084 (BT.2100-2 table 4) gives cd/m2. HLG: the inverse OETF and the OOTF of BT.2100-2
    table 5, gamma 1.2, on a display of 1000 cd/m2, F = 1000 Ys^0.2 E.
-3. The largest of R, G, B goes through the EETF of BT.2390-10 section 5.4.1, from the film's peak to 203 cd/m2, the
+3. The largest of R, G, B goes through the EETF of BT.2390-10 section 5.4.1, from the video's peak to 203 cd/m2, the
    level of graphics white in BT.2408-7; the three are scaled alike, so that hue stays.
 4. Linear primaries to BT.709 (BT.2087-0), clipped to [0, 1].
 5. The inverse of BT.1886's EOTF, V = L^(1/2.4), and Y'CbCr of BT.709, limited range, 8 bit.
@@ -25,7 +25,7 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 WHITE_NITS = 203.0
-"""Diffuse white of an HDR film (BT.2408-7); it becomes the white of the SDR picture's display."""
+"""Diffuse white of an HDR video (BT.2408-7); it becomes the white of the SDR picture's display."""
 
 HLG_PEAK_NITS = 1000.0
 """The display that HLG's system gamma of 1.2 is meant for (BT.2100-2)."""
@@ -95,13 +95,13 @@ def tone_table(
     hlg : bool
         HLG, else PQ.
     luma : (float, float)
-        Kr and Kb of the film's matrix.
+        Kr and Kb of the video's matrix.
     full_range : bool
-        The film's range.
+        The video's range.
     primaries : int
-        Code point of the film's primaries; an unknown one is taken as BT.2020.
+        Code point of the video's primaries; an unknown one is taken as BT.2020.
     peak : float
-        The film's brightest light, cd/m2 (PQ only).
+        The video's brightest light, cd/m2 (PQ only).
 
     Returns
     -------

@@ -66,7 +66,7 @@ class Scenes:
         """The composite of a matte as the settings want it."""
         place = self._place(settings)
         if place != self._current:
-            # A film behind begins anew: catching up with the time it was away would stall the picture.
+            # A video behind begins anew: catching up with the time it was away would stall the picture.
             self._scenes[place].compositor.reset()
             self._current = place
         return _compose(self._scenes[place].compositor, _mirrored(matte) if settings.mirror else matte)

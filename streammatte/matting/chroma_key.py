@@ -1,4 +1,4 @@
-"""A matter without a network: green screens, and films that test the pipeline."""
+"""A matter without a network: green screens, and videos that test the pipeline."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class IslandFilter:
         self._time = 0.0
 
     def reset(self) -> None:
-        """Forget the film."""
+        """Forget the video."""
         self._kept = None
 
     def apply(self, alpha: F32, time: float, least: float, *, largest: bool = False) -> F32:

@@ -71,7 +71,7 @@ class MatteControls:
         self._table: tuple[ControlSettings, U8] | None = None
 
     def reset(self) -> None:
-        """Another film: nothing is remembered of the islands before."""
+        """Another video: nothing is remembered of the islands before."""
         self._islands.reset()
 
     def clean(self, alpha: F32, size: tuple[int, int], time: float) -> F32:

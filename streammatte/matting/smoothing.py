@@ -47,7 +47,7 @@ class _Strength:
     ahead: int
 
 
-# Chosen on four films with a known matte, see docs/quality.md. Longer time constants and more tolerance lower dtSSD
+# Chosen on four videos with a known matte, see docs/quality.md. Longer time constants and more tolerance lower dtSSD
 # further and raise MAD: the matte lags behind whoever moves.
 _STRENGTHS = {
     "low": _Strength(0.065, 24.0, align=False, ahead=0),
@@ -88,7 +88,7 @@ class Smoother:
 
     @property
     def mode(self) -> str:
-        """The strength; setting it forgets the film."""
+        """The strength; setting it forgets the video."""
         return self._mode
 
     @mode.setter
@@ -101,7 +101,7 @@ class Smoother:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the film, mattes that wait included: the next matte is taken as it is."""
+        """Forget the video, mattes that wait included: the next matte is taken as it is."""
         self._waiting.clear()
         self._held: F32 | None = None
         self._look: Look | None = None

@@ -32,7 +32,7 @@ class FfmpegFeatures:
 
 
 def ffmpeg_features(encoders: Sequence[str], protocols: Sequence[str]) -> FfmpegFeatures:
-    """Look for encoders (video and sound), protocols and hardware decoding."""
+    """Look for encoders (video and audio), protocols and hardware decoding."""
     return FfmpegFeatures(
         av.__version__,
         tuple(name for name in encoders if has_encoder(name) or _has_codec(name)),

@@ -36,7 +36,7 @@ _KEPT_TAGS = (
     "creation_time",
     "location",
 )
-"""What describes the film's content; the rest (encoder, handler, brand, statistics) describes the file it was in."""
+"""What describes the video's content; the rest (encoder, handler, brand, statistics) describes the file it was in."""
 
 
 def reason(error: Exception) -> str:
@@ -78,7 +78,7 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool)
         raise SourceError(f"{name} may not be read: permission denied; change its rights") from error
     except (av.error.InvalidDataError, av.error.EOFError) as error:
         raise UnsupportedSourceError(
-            f"{name} is not a film that can be read ({reason(error)}); "
+            f"{name} is not a video that can be read ({reason(error)}); "
             "it may be of another kind or cut off before its index"
         ) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -86,12 +86,12 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool)
         raise SourceError(f"cannot open {name}: {reason(error)}; check {what}") from error
     if container.format.name in _TEXT_ART:
         container.close()
-        raise UnsupportedSourceError(f"{name} is a text file, not a film; give a film")
+        raise UnsupportedSourceError(f"{name} is a text file, not a video; give a video")
     return container
 
 
 def best_video(container: Any, name: str) -> Any:
-    """The film's main video stream: never a cover picture, the default one before others, then the largest.
+    """The video's main video stream: never a cover picture, the default one before others, then the largest.
 
     Raises
     ------
@@ -99,12 +99,12 @@ def best_video(container: Any, name: str) -> Any:
         There is no video stream.
     """
     still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-    films = [s for s in container.streams.video if not s.disposition & still]
-    known = [s for s in films if s.codec_context is not None]
+    videos = [s for s in container.streams.video if not s.disposition & still]
+    known = [s for s in videos if s.codec_context is not None]
     if not known:
-        found = ", ".join(sorted({s.type or "unknown" for s in container.streams if s not in films})) or "none"
-        why = f"no video stream (it has: {found})" if not films else "no video stream of a known codec"
-        raise UnsupportedSourceError(f"{name} has {why}; give a film with a picture")
+        found = ", ".join(sorted({s.type or "unknown" for s in container.streams if s not in videos})) or "none"
+        why = f"no video stream (it has: {found})" if not videos else "no video stream of a known codec"
+        raise UnsupportedSourceError(f"{name} has {why}; give a video with a picture")
     best = max(known, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), s.width * s.height, -s.index))
     if len(known) > 1:
         log.warning("%s has %d video streams; stream %d is used", name, len(known), best.index)
@@ -117,7 +117,7 @@ def carried_streams(container: Any) -> tuple[Any, ...]:
 
 
 def kept_metadata(container: Any, video: Any) -> dict[str, str]:
-    """Title, creation time and the like of the film, keys in lower case."""
+    """Title, creation time and the like of the video, keys in lower case."""
     kept: dict[str, str] = {}
     for tags in (video.metadata, container.metadata):
         lower = {str(key).lower(): str(value) for key, value in tags.items()}

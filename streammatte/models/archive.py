@@ -45,7 +45,7 @@ def inspect(archive: Path, holding: Collection[str] = ()) -> None:
         _entries(bundle, archive, holding)
         damaged = bundle.testzip()
     if damaged is not None:
-        raise ModelError(f"{archive} is no sound zip ({damaged} is damaged)")
+        raise ModelError(f"{archive} is no audio zip ({damaged} is damaged)")
 
 
 def unpack(archive: Path, folder: Path, holding: Collection[str] = ()) -> list[Path]:
@@ -111,12 +111,12 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
     except ModelError:
         raise
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError) as error:
-        raise ModelError(f"{archive} is no sound zip ({error})") from error
+        raise ModelError(f"{archive} is no audio zip ({error})") from error
     except RuntimeError as error:  # NotImplementedError, of a kind of compression, is one
         raise ModelError(f"{archive} cannot be unpacked ({error}); encrypted archives are refused") from error
     except OSError as error:
         if error.errno is None:  # bz2's word for damage
-            raise ModelError(f"{archive} is no sound zip ({error})") from error
+            raise ModelError(f"{archive} is no audio zip ({error})") from error
         if error.errno in _UNNAMEABLE:
             raise ModelError(f"{archive} holds a name that cannot be a file here ({error.strerror})") from error
         raise

@@ -281,7 +281,7 @@ def fetch(
     on_progress : callable, optional
         Called with the bytes that have arrived and all bytes (None: the server does not say).
     check : callable, optional
-        Called with the complete file before it gets its name; raises ModelError where it is not sound.
+        Called with the complete file before it gets its name; raises ModelError where it is not audio.
     anew : bool
         Fetch it although something is there, which is replaced when the new file is complete.
 

@@ -2,7 +2,7 @@
 
 ``models/NAME/`` in the user's cache holds ``NAME.pdparams`` (the checkpoint), ``inference/`` (the unpacked official
 zip) and ``pulled.json`` (:mod:`streammatte.models.store`). A zip or a checkpoint that the user puts there by hand is
-taken as if it was fetched; where it is not sound it is named and left, never deleted.
+taken as if it was fetched; where it is not audio it is named and left, never deleted.
 """
 
 from __future__ import annotations
@@ -346,7 +346,7 @@ def _unpromised(card: Card, kind: str, path: Path) -> str | None:
 
 
 def _left(card: Card, kind: str, fault: str) -> str:
-    return f"{fault}; it was left there: put a sound one in its place, or delete it and {_mend(card, kind)}"
+    return f"{fault}; it was left there: put an audio one in its place, or delete it and {_mend(card, kind)}"
 
 
 def _own(card: Card) -> str:
@@ -356,4 +356,4 @@ def _own(card: Card) -> str:
 def _mend(card: Card, kind: str) -> str:
     if kind in card.files:
         return f"run: streammatte models pull {card.name}{' --checkpoint' if kind == 'checkpoint' else ''}"
-    return f"put a sound one into {home(card.name)}, or delete what is there"
+    return f"put an audio one into {home(card.name)}, or delete what is there"

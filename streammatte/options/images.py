@@ -1,4 +1,4 @@
-"""What stills can be told, beside what films can."""
+"""What stills can be told, beside what videos can."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class StillOptions(VideoOptions):
-    """Everything ``streammatte image`` can be told besides its files; what belongs to films alone is not used."""
+    """Everything ``streammatte image`` can be told besides its files; what belongs to videos alone is not used."""
 
     model: str = AUTO  # the best network that is here; a zoo name, a file, or a classic method
     size: int | None = None  # long side of what the network sees, at most; None is the network's own, at most 2048

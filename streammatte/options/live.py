@@ -20,12 +20,12 @@ FPS_RANGE = (1.0, 240.0)
 class LiveOptions(MatteOptions):
     """Everything ``streammatte webcam`` can be told."""
 
-    camera: str = "0"  # index, path, name, URL, or a film or picture at its own pace
+    camera: str = "0"  # index, path, name, URL, or a video or picture at its own pace
     width: int | None = None  # wanted size of the camera's picture; None takes the camera's own
     height: int | None = None
     fps: float | None = None  # wanted frames a second
     mirror: bool = False  # left and right changed over
-    loop: bool = False  # a film as camera begins again at its end
+    loop: bool = False  # a video as camera begins again at its end
     duration: float | None = None  # seconds after which the session ends
     timeout: float = 10.0  # seconds that a server may take
     backgrounds: tuple[str, ...] = ("blur",)  # the first is shown first
@@ -38,7 +38,7 @@ class LiveOptions(MatteOptions):
     preview_http: str | None = None  # HOST:PORT of a preview for browsers
     record: str | None = None  # file
     stream: str | None = None  # URL
-    mic: str | None = None  # device of the microphone, or a file with sound
+    mic: str | None = None  # device of the microphone, or a file with audio
     control: str | None = None  # HOST:PORT of the control interface
     allow_remote: bool = False  # addresses other than this machine's own
     token: str | None = None  # what remote clients must show; None makes one up
@@ -50,9 +50,9 @@ class LiveOptions(MatteOptions):
             raise ConfigError("give at least one background, as in --bg beach.jpg")
         for spec in (*self.backgrounds, self.hold):
             if spec is not None and spec.strip().lower() in ("none", "transparent"):
-                raise ConfigError(f"--bg {spec} is nothing for a live camera; give an image, a film, a colour or blur")
+                raise ConfigError(f"--bg {spec} is nothing for a live camera; give an image, a video, a colour or blur")
         if self.hold is not None and self.hold.strip().lower().partition(":")[0] == "blur":
-            raise ConfigError("--hold blur would show the room; give an image, a film or a colour")
+            raise ConfigError("--hold blur would show the room; give an image, a video or a colour")
         if (self.width is None) != (self.height is None):
             raise ConfigError("--width and --height go together, as in --width 1280 --height 720")
         low, high = FPS_RANGE
@@ -65,17 +65,17 @@ class LiveOptions(MatteOptions):
             if value is not None and not value > 0:
                 raise ConfigError(f"--{name} must be above 0 seconds; got {value:g}")
         if self.mic is not None and not (self.record or self.stream):
-            raise ConfigError("--mic needs --record or --stream: a virtual camera has no sound")
+            raise ConfigError("--mic needs --record or --stream: a virtual camera has no audio")
 
     @classmethod
     def build(cls, preset: Mapping[str, Any] | None = None, **given: Any) -> LiveOptions:
         """Defaults, then ``preset``, then ``given`` (None is not given). Raises ConfigError for unknown keys.
 
-        A preset may be shared with films: what only they know (the encoder's quality) is passed over.
+        A preset may be shared with videos: what only they know (the encoder's quality) is passed over.
         """
         known = {field.name for field in fields(cls)}
-        films = {field.name for field in fields(VideoOptions)} - known
-        merged = {name: value for name, value in (preset or {}).items() if name not in films - {"background"}}
+        videos = {field.name for field in fields(VideoOptions)} - known
+        merged = {name: value for name, value in (preset or {}).items() if name not in videos - {"background"}}
         if "background" in merged:
             merged["backgrounds"] = (merged.pop("background"),)
         merged |= {name: value for name, value in given.items() if value is not None}

@@ -34,7 +34,7 @@ _RANGES = {  # what the matte's controls take, and in what
 
 @dataclass(frozen=True)
 class MatteOptions:
-    """How mattes are made; shared by films, stills and cameras."""
+    """How mattes are made; shared by videos, stills and cameras."""
 
     model: str = "ppmattingv2-lite"  # a zoo name or a file that --model takes
     engine: str = "auto"  # openvino, paddle; auto picks by device and by what is installed

@@ -1,4 +1,4 @@
-"""Where frames go: films, image sequences, stills, GIF, Y4M on standard output, memory."""
+"""Where frames go: videos, image sequences, stills, GIF, Y4M on standard output, memory."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ __all__ = [
 STANDARD_OUTPUT = "-"
 
 _ALPHA_SUFFIXES = {".png", ".webp", ".gif"}
-_TRANSPARENT_FILMS = {".mov", ".webm"}
-"""Films whose ordinary use is a cut-out; Matroska holds alpha too, but lossless and large: only if asked."""
+_TRANSPARENT_VIDEOS = {".mov", ".webm"}
+"""Videos whose ordinary use is a cut-out; Matroska holds alpha too, but lossless and large: only if asked."""
 
 
 def open_sink(
@@ -51,7 +51,7 @@ def open_sink(
     Parameters
     ----------
     target : str or Path
-        A film (``.mp4 .m4v .mov .mkv .webm``), numbered pictures (``name_%04d.png``, or a folder: ``name/``), one
+        A video (``.mp4 .m4v .mov .mkv .webm``), numbered pictures (``name_%04d.png``, or a folder: ``name/``), one
         picture (``.png .jpg .webp``), ``.gif``, or ``-`` for Y4M on standard output.
     codec : str
         FFmpeg's name of an encoder; ``auto`` takes what suits the container and falls back to another in software.
@@ -64,7 +64,7 @@ def open_sink(
     output_size : (int, int), optional
         Width and height; None keeps the frames' own.
     tracks : bool
-        Carry sound and subtitles over from ``StreamInfo.tracks``.
+        Carry audio and subtitles over from ``StreamInfo.tracks``.
     overwrite : bool
         Replace what is there, at the end and at once.
     threads : int
@@ -123,4 +123,4 @@ def can_hold_alpha(target: str | Path, codec: str = "auto") -> bool:
 def alpha_by_default(target: str | Path, codec: str = "auto") -> bool:
     """True where a cut-out is written with alpha unless a background is asked for: .mov, .webm, PNG pictures."""
     suffix = Path(target).suffix.lower()
-    return can_hold_alpha(target, codec) and (suffix in _TRANSPARENT_FILMS or suffix not in {*CONTAINERS, ".gif"})
+    return can_hold_alpha(target, codec) and (suffix in _TRANSPARENT_VIDEOS or suffix not in {*CONTAINERS, ".gif"})

@@ -1,4 +1,4 @@
-"""Sound beside a live picture, on the picture's time line."""
+"""Audio beside a live picture, on the picture's time line."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.tracks import SoundFeed, SoundPiece
+from streammatte.tracks import AudioFeed, AudioPiece
 
-__all__ = ["SoundTrack"]
+__all__ = ["AudioTrack"]
 
 JUMP = 0.1
-"""Seconds between where a piece of sound belongs and where the one before ended, up to which they are joined: sound
+"""Seconds between where a piece of audio belongs and where the one before ended, up to which they are joined: audio
 cards deliver in lumps, but the ear hears a mouth that is 100 ms off."""
 _BIT_RATE = 128_000
 
 
-class SoundTrack:
+class AudioTrack:
     """One encoded track of a muxer, fed with recorded pieces.
 
     Parameters
     ----------
     container : av.container.OutputContainer
         Before its header is written.
-    feed : SoundFeed
+    feed : AudioFeed
     """
 
-    def __init__(self, container: Any, feed: SoundFeed) -> None:
+    def __init__(self, container: Any, feed: AudioFeed) -> None:
         self._feed = feed
         self._container = container
         layout = "mono" if feed.channels == 1 else "stereo"
@@ -44,7 +44,7 @@ class SoundTrack:
         Parameters
         ----------
         until : float
-            ``captured`` of the picture: later sound waits for its own picture.
+            ``captured`` of the picture: later audio waits for its own picture.
         captured_to_time : float
             What added to ``captured`` gives the stream's time, seconds.
         """
@@ -61,7 +61,7 @@ class SoundTrack:
             self._container.mux(self._stream.encode(rest))
         self._container.mux(self._stream.encode(None))
 
-    def _place(self, piece: SoundPiece, captured_to_time: float) -> None:
+    def _place(self, piece: AudioPiece, captured_to_time: float) -> None:
         rate = self._feed.rate
         wanted = round((piece.captured + captured_to_time) * rate)
         samples = piece.samples

@@ -10,7 +10,7 @@ __all__ = ["CONTAINERS", "Container", "container_of", "containers_with_alpha"]
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container of films.
+    """One container of videos.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Container:
     alpha : tuple of str
         Encoders that keep an alpha channel there; the first is what ``auto`` takes.
     audio : str
-        What sound is re-encoded to where the container refuses its codec.
+        What audio is re-encoded to where the container refuses its codec.
     subtitles : str
         What text subtitles are turned into where the container refuses their codec.
     matte : tuple of str
@@ -48,10 +48,10 @@ _AV1 = ("libsvtav1", "libaom-av1", "av1_nvenc", "av1_qsv", "av1_vaapi")
 _SOFTWARE_H264 = ("libx264", "libopenh264")
 
 _FRONT_INDEX = ("movflags", "+faststart")
-"""The index goes before the pictures, so that a browser starts to play before it has all of the film."""
+"""The index goes before the pictures, so that a browser starts to play before it has all of the video."""
 
 _TIMES_AS_THEY_ARE = ("avoid_negative_ts", "disabled")
-"""Else the muxer moves the whole film later by the sound's lead-in (AAC begins a packet or two before zero)."""
+"""Else the muxer moves the whole video later by the audio's lead-in (AAC begins a packet or two before zero)."""
 
 _MP4 = Container(
     muxer="mp4",
@@ -98,8 +98,8 @@ _PICTURES_WITH_ALPHA = ("PNG sequences (name_%04d.png)", ".gif (on or off)")
 
 def containers_with_alpha() -> list[str]:
     """What can hold an alpha channel, in words for a message: ``['.mov (prores_ks)', ...]``."""
-    films = [f"{suffix} ({box.alpha[0]})" for suffix, box in CONTAINERS.items() if box.alpha]
-    return [*films, *_PICTURES_WITH_ALPHA]
+    videos = [f"{suffix} ({box.alpha[0]})" for suffix, box in CONTAINERS.items() if box.alpha]
+    return [*videos, *_PICTURES_WITH_ALPHA]
 
 
 def container_of(target: Path) -> Container | None:

@@ -22,7 +22,7 @@ __all__ = ["IMAGE_SUFFIXES", "SequenceSink", "StillSink", "is_pattern"]
 _log = logging.getLogger(__name__)
 
 _PNG_LEVEL = 3
-"""zlib level of PNG: 1 is a quarter larger, 6 takes twice the time (720p film frames)."""
+"""zlib level of PNG: 1 is a quarter larger, 6 takes twice the time (720p video frames)."""
 
 _JPEG_QUALITY = 95
 _WEBP_LOSSLESS = 101
@@ -59,7 +59,7 @@ class _Encoder:
     def open(self, info: StreamInfo, target: str) -> None:
         if info.has_alpha and self._suffix not in _WITH_ALPHA:
             raise UnsupportedOutputError(
-                f"{target} cannot hold an alpha channel; {' and '.join(sorted(_WITH_ALPHA))} can, and of films "
+                f"{target} cannot hold an alpha channel; {' and '.join(sorted(_WITH_ALPHA))} can, and of videos "
                 f"{', '.join(containers_with_alpha())}"
             )
         gray = info.layout is Layout.GRAY and not info.has_alpha
@@ -106,7 +106,7 @@ class StillSink:
         self._frames += 1
         if self._frames > 1:
             raise UnsupportedOutputError(
-                f"{self._file.target} holds one picture: write a film to a numbered name such as "
+                f"{self._file.target} holds one picture: write a video to a numbered name such as "
                 f"{self._file.target.stem}_%04d{self._file.target.suffix}"
             )
         data = self._encoder.encode(item)
@@ -173,7 +173,7 @@ class SequenceSink:
                 "choose another name or pass --overwrite"
             )
         if present:
-            _log.warning("%s: of the %d pictures there, those beyond this film's end stay", self._target, len(present))
+            _log.warning("%s: of the %d pictures there, those beyond this video's end stay", self._target, len(present))
 
     def process(self, item: Frame) -> list[None]:
         """Write one picture."""

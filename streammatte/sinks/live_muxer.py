@@ -9,8 +9,8 @@ import av
 
 from streammatte.frames import Frame, Layout, StreamInfo
 from streammatte.media.convert import FrameConverter, tags_of
-from streammatte.sinks.audio_track import SoundTrack
-from streammatte.tracks import SoundFeed
+from streammatte.sinks.audio_track import AudioTrack
+from streammatte.tracks import AudioFeed
 
 __all__ = ["LiveMuxer"]
 
@@ -35,8 +35,8 @@ class LiveMuxer:
         Encoder options besides ``tune``.
     bit_rate : int
         Bits a second; 0 for constant quality.
-    feed : SoundFeed, optional
-        Sound to go with it.
+    feed : AudioFeed, optional
+        Audio to go with it.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class LiveMuxer:
         quality: dict[str, str],
         *,
         bit_rate: int = 0,
-        feed: SoundFeed | None = None,
+        feed: AudioFeed | None = None,
     ) -> None:
         self._output: Any = av.open(target, "w", format=muxer, container_options=muxer_options)
         try:
             self._rate = info.rate or _DEFAULT_RATE
             self._video = self._add_video(info, quality, bit_rate)
-            self._sound = SoundTrack(self._output, feed) if feed is not None else None
+            self._audio = AudioTrack(self._output, feed) if feed is not None else None
             self._output.start_encoding()
         except BaseException:
             self._output.close()
@@ -63,18 +63,18 @@ class LiveMuxer:
         self._until = float("-inf")
 
     def write(self, frame: Frame) -> None:
-        """Encode one frame at its own time, and the sound up to it."""
+        """Encode one frame at its own time, and the audio up to it."""
         picture = self._door.picture(frame)
         picture.pts = frame.pts
         picture.time_base = frame.time_base
         self._output.mux(self._video.encode(picture))
-        if self._sound is None:
+        if self._audio is None:
             return
         if frame.captured is not None:
             self._offset = frame.time - frame.captured
         if self._offset is not None:
             self._until = max(self._until, frame.time - self._offset)
-            self._sound.write(self._until, self._offset)
+            self._audio.write(self._until, self._offset)
 
     def close(self) -> None:
         """Flush and write the trailer."""
@@ -83,8 +83,8 @@ class LiveMuxer:
             return
         try:
             output.mux(self._video.encode(None))
-            if self._sound is not None:
-                self._sound.drain()
+            if self._audio is not None:
+                self._audio.drain()
         finally:
             output.close()
 

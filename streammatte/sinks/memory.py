@@ -17,7 +17,7 @@ class MemorySink:
     info : StreamInfo or None
         What :meth:`open` was given.
     frames : list of Frame
-        In order. Memory grows with the film: for short ones and for tests.
+        In order. Memory grows with the video: for short ones and for tests.
     closed, aborted : bool
         How it ended.
     """

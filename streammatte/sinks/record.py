@@ -11,7 +11,7 @@ import av.error
 from streammatte.errors import DiskFullError, OutputExistsError, SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.sinks.live_muxer import LiveMuxer
-from streammatte.tracks import SoundFeed
+from streammatte.tracks import AudioFeed
 
 __all__ = ["RecordSink"]
 
@@ -33,15 +33,15 @@ class RecordSink:
     ----------
     target : Path
         .mp4, .mov or .mkv.
-    feed : SoundFeed, optional
-        Sound to go with it.
+    feed : AudioFeed, optional
+        Audio to go with it.
     overwrite : bool
         Replace an existing file.
     """
 
     continuous = False
 
-    def __init__(self, target: Path, *, feed: SoundFeed | None = None, overwrite: bool = False) -> None:
+    def __init__(self, target: Path, *, feed: AudioFeed | None = None, overwrite: bool = False) -> None:
         suffix = target.suffix.lower()
         if suffix not in _MUXERS:
             raise UnsupportedOutputError(f"cannot record {target}: give a name that ends in {', '.join(_MUXERS)}")

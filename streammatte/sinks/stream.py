@@ -14,7 +14,7 @@ from streammatte.errors import SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.sinks.live_muxer import LiveMuxer
 from streammatte.sinks.stream_relay import RelayPipe
-from streammatte.tracks import SoundFeed
+from streammatte.tracks import AudioFeed
 
 __all__ = ["StreamSink"]
 
@@ -46,8 +46,8 @@ class StreamSink:
     ----------
     url : str
         rtmp, rtmps, rtsp, srt (where FFmpeg has it), udp, tcp, http.
-    feed : SoundFeed, optional
-        Sound to go with it.
+    feed : AudioFeed, optional
+        Audio to go with it.
     timeout : float
         Seconds that the server may take.
     clock : callable
@@ -60,7 +60,7 @@ class StreamSink:
         self,
         url: str,
         *,
-        feed: SoundFeed | None = None,
+        feed: AudioFeed | None = None,
         timeout: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Sound and subtitles: their packets pass beside the pictures, re-encoded only where the container refuses them."""
+"""Audio and subtitles: their packets pass beside the pictures, re-encoded only where the container refuses them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class TrackWriter:
             return _Copy(stream)
         if template.type == "audio" and template.codec_context is not None:
             _log.warning(
-                "%s cannot hold %s sound: it is re-encoded to %s",
+                "%s cannot hold %s audio: it is re-encoded to %s",
                 self._target,
                 name,
                 "Opus" if box.audio == "libopus" else "AAC",
@@ -104,7 +104,7 @@ class TrackWriter:
         return None
 
     def write(self) -> None:
-        """Write the packets that have arrived; a broken one is left out and does not stop the film."""
+        """Write the packets that have arrived; a broken one is left out and does not stop the video."""
         for packet in self._feed.take():
             index = packet.stream_index
             way = self._ways.get(index)

@@ -1,4 +1,4 @@
-"""Sound and text in another codec, at the times they had."""
+"""Audio and text in another codec, at the times they had."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPUS_RATE = 48_000
 _AAC_RATES = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000}
 
 _FOLLOW_TIMES = {"async": "1", "min_hard_comp": "0.02"}
-"""Holes of more than 20 ms in the sound become silence, so that what follows stays beside its picture."""
+"""Holes of more than 20 ms in the audio become silence, so that what follows stays beside its picture."""
 
 
 class AudioRecoder:
@@ -49,7 +49,7 @@ class AudioRecoder:
         try:
             self.stream = output.add_stream(encoder, rate=rate)
         except (av.error.FFmpegError, ValueError) as error:
-            raise UnsupportedOutputError(f"the sound cannot be encoded to {encoder} here; pass --no-audio") from error
+            raise UnsupportedOutputError(f"the audio cannot be encoded to {encoder} here; pass --no-audio") from error
         context = self.stream.codec_context
         context.layout = next(layout for layout in layouts if _opens(encoder, rate, layout))
         context.bit_rate = _BITS_A_CHANNEL[encoder] * context.layout.nb_channels

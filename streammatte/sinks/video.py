@@ -1,4 +1,4 @@
-"""Films: one encoder, one muxer, the other streams' packets beside them."""
+"""Videos: one encoder, one muxer, the other streams' packets beside them."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ _OF_THE_INPUT_FILE = {"major_brand", "minor_version", "compatible_brands", "enco
 """Metadata that describe the input's container or encoding; in an output they would be wrong."""
 
 _X265_DELAY = 2
-"""Of films no longer than its delay, x265 gives decoding times that it never set; none is reordered."""
+"""Of videos no longer than its delay, x265 gives decoding times that it never set; none is reordered."""
 
 _QUIET_SVT = ("SVT_LOG", "1")
 """SVT-AV1 writes to standard error by itself unless its own variable says: errors only."""
 
 _INTERLEAVE_US = "1000000"
-"""How far, in microseconds, the muxer lets pictures run ahead while it waits for sound: what it holds stays bounded
-where sound begins late, ends early or is sparse. FFmpeg's own ten seconds are 100 MB of ProRes."""
+"""How far, in microseconds, the muxer lets pictures run ahead while it waits for audio: what it holds stays bounded
+where audio begins late, ends early or is sparse. FFmpeg's own ten seconds are 100 MB of ProRes."""
 
 
 class FileSink:
-    """Writes a film; see :func:`streammatte.sinks.open_sink` for the parameters."""
+    """Writes a video; see :func:`streammatte.sinks.open_sink` for the parameters."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class FileSink:
 
     @property
     def target(self) -> Path:
-        """The name that the complete film gets."""
+        """The name that the complete video gets."""
         return self._file.target
 
     def open(self, info: StreamInfo) -> None:
@@ -183,7 +183,7 @@ class FileSink:
             ) from error
 
     def process(self, item: Frame) -> list[None]:
-        """Encode one frame and write the sound that has arrived."""
+        """Encode one frame and write the audio that has arrived."""
         if self._door is None or self._output is None:
             raise SinkError(f"{self.target} is not open")
         picture = self._door.picture(item)
@@ -208,7 +208,7 @@ class FileSink:
         return pts
 
     def drain(self) -> list[None]:
-        """Flush the encoder, write the rest of the sound and the trailer."""
+        """Flush the encoder, write the rest of the audio and the trailer."""
         if self._output is None or self._drained:
             return []
         with writing(self.target):
@@ -227,7 +227,7 @@ class FileSink:
         return packets
 
     def close(self) -> None:
-        """Make the film appear under its name; before :meth:`drain` it is given up."""
+        """Make the video appear under its name; before :meth:`drain` it is given up."""
         if not self._drained:
             self.abort()
             return
@@ -238,7 +238,7 @@ class FileSink:
         """Remove what was written; does nothing after :meth:`close`."""
         output, self._output, self._video, self._tracks = self._output, None, None, None
         if output is not None:
-            # The name goes first, where the system allows it: closing would else move the index through the whole film.
+            # Unlink first where the system allows it: closing may move the index through the whole file.
             with suppress(OSError):
                 self._file.path.unlink()
             with suppress(av.error.FFmpegError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Where frames come from: films, folders of images, streams of the network, a drawn figure."""
+"""Where frames come from: videos, folders of images, streams of the network, a drawn figure."""
 
 from streammatte.media.image_reader import read_still
 from streammatte.sources.factory import is_url, open_source

@@ -1,4 +1,4 @@
-"""Reading a film: demuxing, searching the start of a part, decoding, passing the other tracks on."""
+"""Reading a video: demuxing, searching the start of a part, decoding, passing the other tracks on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streammatte.sources.timestamps import Clock, Cut
 from streammatte.sources.truncation import Ending
 from streammatte.tracks import TrackFeed
 
-__all__ = ["FilmReader"]
+__all__ = ["VideoReader"]
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +29,14 @@ _STEPS_BACK = (0, 2, 10, 60)
 """Seconds before the start at which the search for a keyframe begins, one after the other."""
 
 _EARLY = Fraction(1)
-"""Seconds before the start from which sound is remembered until the first picture says by how much all moves."""
+"""Seconds before the start from which audio is remembered until the first picture says by how much all moves."""
 
 _INTERLEAVE = Fraction(2)
-"""Seconds that are read on after the last wanted frame, for sound that is stored later than its picture."""
+"""Seconds that are read on after the last wanted frame, for audio that is stored later than its picture."""
 
 
-class FilmReader:
-    """Decoded pictures of a film's wanted part, with their times.
+class VideoReader:
+    """Decoded pictures of a video's wanted part, with their times.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class FilmReader:
         self.container: Any = None
 
     def _open(self) -> None:
-        """Open the film at its beginning (again)."""
+        """Open the video at its beginning (again)."""
         self.close()
         url = "://" in self._address
         self.container = open_container(self._address, self._name, timeout=self._timeout, url=url)
@@ -94,10 +94,10 @@ class FilmReader:
         self._pictures = self._decode()
 
     def first(self) -> tuple[Any, int]:
-        """Open the film and give the first wanted picture with its time.
+        """Open the video and give the first wanted picture with its time.
 
         Searching is only trusted when it lands at or before the start; some containers land behind it. Then the search
-        starts further back, and in the end the film is read from its beginning.
+        starts further back, and in the end the video is read from its beginning.
         """
         self._open()
         found, landed = None, False
@@ -125,7 +125,7 @@ class FilmReader:
         )
 
     def _searchable(self) -> bool:
-        """False for pipes, for raw streams, and for films in decoding order whose times need every frame before."""
+        """False for pipes, for raw streams, and for videos in decoding order whose times need every frame before."""
         kind = self.container.format
         raw = bool(av.format.Flags(kind.flags) & av.format.Flags.no_timestamps)
         return not (raw or self._address == _PIPE or (self._clock.by_dts and self.video.codec_context.has_b_frames))
@@ -169,7 +169,7 @@ class FilmReader:
         Raises
         ------
         TruncatedSourceError
-            After the last good picture of a film that breaks off.
+            After the last good picture of a video that breaks off.
         """
         frames = 1
         for picture, pts in self._pictures:
@@ -186,8 +186,8 @@ class FilmReader:
     def _decode(self) -> Iterator[tuple[Any, int]]:
         """Decoded pictures with their times; packets of the other tracks go to the feed on the way.
 
-        An incomplete packet waits for the next one: in the middle of a film it is decoded as well as can be, at the end
-        it is where the film broke off.
+        An incomplete packet waits for the next one: in the middle of a video it is decoded as well as can be; at the
+        end it is where the video is truncated.
         """
         video, ending = self.video, self.ending
         held: Any = None
@@ -250,7 +250,7 @@ class FilmReader:
             self.feed.put(packet)
 
     def _read_on(self) -> None:
-        """Hand on the rest of the part's sound once its last frame is out."""
+        """Hand on the rest of the part's audio once its last frame is out."""
         if self.feed is None or self.cut.end is None:
             return
         late = {stream.index for stream in self.feed.streams if stream.type == "audio"}
@@ -267,7 +267,7 @@ class FilmReader:
                 return
 
     def close(self) -> None:
-        """Close the film; safe to call twice."""
+        """Close the video; safe to call twice."""
         with self._lock:
             container, self.container = self.container, None
         # A generator that refers to its reader would keep the decoder's memory until the garbage collector comes by.

@@ -76,7 +76,7 @@ def find_camera(spec: str, cameras: list[Camera] | None = None) -> Camera:
         fitting = exact or [camera for camera in cameras if spec.lower() in camera.name.lower()]
     if not fitting:
         raise DeviceError(
-            f"there is no camera {spec!r}; cameras here: {known}; a film can be one too: --camera clip.mp4"
+            f"there is no camera {spec!r}; cameras here: {known}; a video can be one too: --camera clip.mp4"
         )
     if len(fitting) > 1:
         raise DeviceError(f"{spec!r} fits several cameras; name one of {known}")

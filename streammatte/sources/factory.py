@@ -39,13 +39,13 @@ def open_source(
     tracks: bool = True,
     rate: Fraction | float | None = None,
 ) -> Source:
-    """Open a film, a folder of pictures, a stream.
+    """Open a video, a folder of pictures, a stream.
 
     Parameters
     ----------
     spec : str or path
-        A film (anything PyAV decodes), a still picture, a folder of pictures, a glob (``shots/*.png``), a numbered
-        sequence (``frame_%04d.png``), ``-`` for a film on standard input (raw Y4M, or whatever FFmpeg reads from a
+        A video (anything PyAV decodes), a still picture, a folder of pictures, a glob (``shots/*.png``), a numbered
+        sequence (``frame_%04d.png``), ``-`` for a video on standard input (raw Y4M, or whatever FFmpeg reads from a
         pipe), or a URL (http, https, rtsp, rtmp ...).
     start, duration : float, optional
         The part that is wanted, seconds from the beginning.
@@ -172,6 +172,6 @@ def _check_file(path: Path, text: str) -> None:
     except OSError as error:
         raise SourceError(f"{text} may not be read: {error.strerror or error}") from error
     if path.is_file() and size == 0:
-        raise UnsupportedSourceError(f"{text} is empty; give a film")
+        raise UnsupportedSourceError(f"{text} is empty; give a video")
     if not os.access(path, os.R_OK):
         raise SourceError(f"{text} may not be read: permission denied; change its rights")

@@ -1,4 +1,4 @@
-"""High-dynamic-range films on their way through the door."""
+"""High-dynamic-range videos on their way through the door."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEAST_PEAK, _MOST_PEAK = 400.0, 10_000.0
 
 
 def peak_of(frame: Any) -> float:
-    """The film's brightest light in cd/m2 as its metadata say: content (MaxCLL), else mastering display, else 1000."""
+    """The video's brightest light in cd/m2 as its metadata say: content (MaxCLL), else mastering display, else 1000."""
     found = {item.type.name: bytes(item) for item in frame.side_data}
     content = np.frombuffer(found.get("CONTENT_LIGHT_LEVEL", b"")[:4], np.uint32)
     if content.size and _LEAST_PEAK <= content[0] <= _MOST_PEAK:
@@ -41,11 +41,11 @@ class ToneMapper:
     Parameters
     ----------
     first : av.VideoFrame
-        The film's first picture; its metadata give the peak.
+        The video's first picture; its metadata give the peak.
     color : ColorSpec
-        The film's colours; an unspecified matrix or unspecified primaries are BT.2020's.
+        The video's colours; an unspecified matrix or unspecified primaries are BT.2020's.
     layout : Layout
-        The nearest layout of the film's format; 4:2:0 stays, the rest becomes 4:4:4.
+        The nearest layout of the video's format; 4:2:0 stays, the rest becomes 4:4:4.
     """
 
     def __init__(self, first: Any, color: ColorSpec, layout: Layout) -> None:

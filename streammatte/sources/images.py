@@ -14,7 +14,7 @@ from streammatte.media.image_reader import STILL_SUFFIXES, read_still
 __all__ = ["IMAGE_SUFFIXES", "ImageSource", "natural_key"]
 
 IMAGE_SUFFIXES = STILL_SUFFIXES - {".gif"}
-"""What a folder is searched for, in lower case; a GIF is a film."""
+"""What a folder is searched for, in lower case; a GIF is a video."""
 
 SRGB = ColorSpec(matrix=2, primaries=1, transfer=13, full_range=True)
 """Stills without a profile are sRGB; they have no YUV matrix."""
@@ -27,7 +27,7 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
 
 
 class ImageSource:
-    """Still pictures as a film.
+    """Still pictures as a video.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class ImageSource:
             if rgb.shape[:2] != size:
                 raise UnsupportedSourceError(
                     f"{path} is {rgb.shape[1]}x{rgb.shape[0]}, the pictures before are {size[1]}x{size[0]}; "
-                    "a film needs one size: scale it, or give the pictures one by one"
+                    "a video needs one size: scale it, or give the pictures one by one"
                 )
             yield Frame((rgb,), Layout.RGB, index, self.info.time_base, SRGB, index, 1, alpha)
 

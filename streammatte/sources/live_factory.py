@@ -1,4 +1,4 @@
-"""Whatever --camera names: a camera, a network stream, a film or a picture at its own pace."""
+"""Whatever --camera names: a camera, a network stream, a video or a picture at its own pace."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def open_live_source(
     Parameters
     ----------
     spec : str
-        Index, path or name of a camera; a URL (rtsp, rtmp, http ...); a film or a picture, read at its own pace.
+        Index, path or name of a camera; a URL (rtsp, rtmp, http ...); a video or a picture, read at its own pace.
     width, height : int, optional
-        Wanted size, both or none; films and streams are scaled to it.
+        Wanted size, both or none; videos and streams are scaled to it.
     rate : float, optional
-        Wanted frames a second of a camera or a picture; films keep their own.
+        Wanted frames a second of a camera or a picture; videos keep their own.
     loop : bool
-        Films begin again at their end.
+        Videos begin again at their end.
     duration : float, optional
-        Seconds after which a film or a picture ends.
+        Seconds after which a video or a picture ends.
     timeout : float
         Seconds that a server may take.
 

@@ -1,4 +1,4 @@
-"""A microphone, or the sound of a file at its own pace."""
+"""A microphone, or the audio of a file at its own pace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from streammatte.errors import DeviceError
 from streammatte.media.container import reason
-from streammatte.tracks import SoundFeed, SoundPiece
+from streammatte.tracks import AudioFeed, AudioPiece
 
 __all__ = ["Microphone"]
 
@@ -27,12 +27,12 @@ _FRAMEWORKS = {"linux": ("pulse", "alsa"), "darwin": ("avfoundation",), "win32":
 
 
 class Microphone:
-    """Reads sound and hands it to any number of feeds.
+    """Reads audio and hands it to any number of feeds.
 
     Parameters
     ----------
     spec : str
-        ``default``, the system's name of a device (``hw:1``, ``Built-in Microphone``), or a file with sound.
+        ``default``, the system's name of a device (``hw:1``, ``Built-in Microphone``), or a file with audio.
 
     Raises
     ------
@@ -47,22 +47,22 @@ class Microphone:
         self._container = _open(spec, self._file)
         if not self._container.streams.audio:
             self._container.close()
-            raise DeviceError(f"{spec} has no sound; choose another with --mic")
+            raise DeviceError(f"{spec} has no audio; choose another with --mic")
         self._stream = self._container.streams.audio[0]
         channels = min(2, self._stream.codec_context.channels)
         self.channels = max(1, channels)
         self._resampler = av.AudioResampler("fltp", "mono" if self.channels == 1 else "stereo", RATE)
-        self._feeds: list[SoundFeed] = []
+        self._feeds: list[AudioFeed] = []
         self._stopped = threading.Event()
 
-    def feed(self) -> SoundFeed:
+    def feed(self) -> AudioFeed:
         """Another feed; call before ``run``."""
-        made = SoundFeed(RATE, self.channels)
+        made = AudioFeed(RATE, self.channels)
         self._feeds.append(made)
         return made
 
     def run(self) -> None:
-        """Read until the end or ``interrupt``: the body of a thread. Losing the microphone loses the sound alone."""
+        """Read until the end or ``interrupt``: the body of a thread. Losing the microphone loses the audio alone."""
         start = time.monotonic()
         taken = 0
         try:
@@ -74,13 +74,13 @@ class Microphone:
                     captured = start + taken / RATE if self._file else arrived - count / RATE
                     taken += count
                     for feed in self._feeds:
-                        feed.put(SoundPiece(samples, captured))
+                        feed.put(AudioPiece(samples, captured))
                 if self._file and self._stopped.wait(max(0.0, start + taken / RATE - time.monotonic())):
                     break
                 if self._stopped.is_set():
                     break
         except (av.error.FFmpegError, OSError) as error:
-            _log.warning("the microphone failed (%s); the picture goes on without sound", reason(error))
+            _log.warning("the microphone failed (%s); the picture goes on without audio", reason(error))
         finally:
             self._container.close()
 

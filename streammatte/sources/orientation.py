@@ -1,4 +1,4 @@
-"""The display matrix of phone films: turning and mirroring planes so that everything downstream is upright."""
+"""The display matrix of phone videos: turning and mirroring planes so that everything downstream is upright."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A film at its own pace, as if it came from a camera."""
+"""A video at its own pace, as if it came from a camera."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["PacedSource"]
 _log = logging.getLogger(__name__)
 
 LOST = 2.0
-"""Seconds behind its own clock from which a film's clock is set anew: the machine slept, or the disk did."""
+"""Seconds behind its own clock from which a video's clock is set anew: the machine slept, or the disk did."""
 
 
 class PacedSource:
@@ -84,7 +84,7 @@ class PacedSource:
         self._stopped.set()
 
     def close(self) -> None:
-        """Close the film."""
+        """Close the video."""
         self._stopped.set()
         self._source.close()
 
@@ -98,7 +98,7 @@ class PacedSource:
             try:
                 for frame in self._source.frames():
                     origin = frame.pts if origin is None else origin
-                    # The first turn keeps the film's own times; the next go on where the one before ended.
+                    # The first turn keeps the video's own times; the next go on where the one before ended.
                     frame.pts += offset
                     frame.index = index
                     index += 1

@@ -88,16 +88,16 @@ def _view(plane: Any, rows: int, columns: int) -> U8:
 
 
 class Door:
-    """Turns one film's decoded pictures into planes of one layout and size.
+    """Turns one video's decoded pictures into planes of one layout and size.
 
     Parameters
     ----------
     first : av.VideoFrame
-        The film's first picture; it decides.
+        The video's first picture; it decides.
     context : av.VideoCodecContext
         For colour tags that the frame lacks.
     name : str
-        What messages call the film.
+        What messages call the video.
 
     Attributes
     ----------

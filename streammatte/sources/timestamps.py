@@ -1,4 +1,4 @@
-"""Presentation times: taken as they are, repaired where a film has none, cut to a part of the film."""
+"""Presentation times: taken as they are, repaired where a video has none, cut to a part of the video."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ class Clock:
 
 
 class Cut:
-    """Which part of a film is wanted, on its own time axis.
+    """Which part of a video is wanted, on its own time axis.
 
     Parameters
     ----------
     origin : Fraction
-        Where the film begins, seconds on its time axis.
+        Where the video begins, seconds on its time axis.
     start : Fraction or None
         Seconds after ``origin`` where the part begins.
     duration : Fraction or None

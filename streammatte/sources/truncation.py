@@ -1,4 +1,4 @@
-"""Where a film ends, and whether it ends where it says."""
+"""Where a video ends, and whether it ends where it says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DECLARING = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"
 """Demuxers whose duration stands in the header; the others estimate it from the file's size or its last packet."""
 
 _TOLERANCE = Fraction(1, 4)
-"""Seconds by which a film may end early without being called broken off: edit lists, rounded headers, a last frame's
+"""Seconds by which a video may end early without being called broken off: edit lists, rounded headers, a last frame's
 duration that only the encoder knew."""
 
 _TOLERATED_FRAMES = 3
@@ -46,13 +46,13 @@ def _tag_seconds(stream: Any) -> Fraction | None:
 
 
 class Ending:
-    """Watches a film go by and judges its end.
+    """Watches a video go by and judges its end.
 
     Parameters
     ----------
     container, video : the demuxer and its video stream
     name : str
-        What messages call the film.
+        What messages call the video.
     """
 
     def __init__(self, container: Any, video: Any, name: str) -> None:
@@ -84,7 +84,7 @@ class Ending:
         return None if tag is None else max(tag, begin)
 
     def length(self) -> float:
-        """Seconds that the film lasts, as declared, else as far as it was seen."""
+        """Seconds that the video lasts, as declared, else as far as it was seen."""
         end = self._video_end or self._whole_end or self._reached
         return float(max(end, self._last) - self._origin)
 
@@ -127,12 +127,12 @@ class Ending:
         self._why = why
 
     def check(self, frames: int) -> None:
-        """The film has ended: report damage, and raise if it broke off.
+        """The video has ended: report damage, and raise if it broke off.
 
         Raises
         ------
         TruncatedSourceError
-            Reading failed, the end cannot be decoded, or the film ends well before the time it declares.
+            Reading failed, the end cannot be decoded, or the video ends well before the time it declares.
         """
         if self._damaged or self._corrupt:
             log.warning("%s: %d damaged packets, %d damaged frames", self._name, self._damaged, self._corrupt)
@@ -147,7 +147,7 @@ class Ending:
         )
 
     def _short_of(self) -> Fraction | None:
-        """The declared end that the film does not reach, or None."""
+        """The declared end that the video does not reach, or None."""
         if self._video_end is not None and self._last + self._slack < self._video_end:
             return self._video_end
         reached = max(self._reached, self._last)

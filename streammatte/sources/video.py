@@ -1,4 +1,4 @@
-"""Films: everything that PyAV can demux and decode."""
+"""Videos: everything that PyAV can demux and decode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from streammatte.errors import SourceError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.media.container import kept_metadata
-from streammatte.sources.demux import FilmReader
+from streammatte.sources.demux import VideoReader
 from streammatte.sources.planes import Door
 
 __all__ = ["FileSource"]
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class FileSource:
-    """A film, decoded to YUV planes in order of presentation; its other tracks are handed on as packets.
+    """A video, decoded to YUV planes in order of presentation; its other tracks are handed on as packets.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class FileSource:
     name : str, optional
         What messages call it; the address by default.
     start, duration : float, optional
-        The part that is wanted, seconds from the film's beginning. With ``start``, times are moved so that the first
+        The part that is wanted, seconds from the video's beginning. With ``start``, times are moved so that the first
         frame is shown at 0; other tracks move by the same time, rounded to their own time base.
     timeout : float, optional
         Seconds for opening and for each read (network); None waits for ever.
@@ -57,7 +57,7 @@ class FileSource:
         tracks: bool = True,
     ) -> None:
         self._name = name or address
-        self._reader = FilmReader(
+        self._reader = VideoReader(
             address, self._name, start=start, duration=duration, timeout=timeout, threads=threads, tracks=tracks
         )
         try:
@@ -96,7 +96,7 @@ class FileSource:
         )
 
     def frames(self) -> Iterator[Frame]:
-        """The frames in order of presentation, once; TruncatedSourceError after the last good one of a broken film."""
+        """The frames in order of presentation, once; TruncatedSourceError after the last good one of a broken video."""
         if self._first is None:
             raise SourceError(f"{self._name} has been read already; open it again")
         picture, pts = self._first
@@ -122,5 +122,5 @@ class FileSource:
         )
 
     def close(self) -> None:
-        """Close the film; safe to call twice."""
+        """Close the video; safe to call twice."""
         self._reader.close()

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from support.videos import make_film
+from support.videos import make_video
 
 from streammatte.benchmark.pipeline import compare, measure
 from streammatte.errors import ConfigError
@@ -16,8 +16,8 @@ SMALL = VideoOptions(size=192, background="#102030", preset="ultrafast")
 
 
 def test_figures_hang_together(tmp_path):
-    film = make_film(tmp_path / "in.mp4", frames=20)
-    values = measure(str(film), SMALL, frames=20, rounds=2).as_dict()
+    video = make_video(tmp_path / "in.mp4", frames=20)
+    values = measure(str(video), SMALL, frames=20, rounds=2).as_dict()
     json.dumps(values)
     assert set(values["stages"]) == {"decode", "inference", "composite", "encode"}
     total = sum(stage["cpu_ms"] for stage in values["stages"].values())
@@ -77,7 +77,7 @@ def test_command_prints_a_table():
     [
         ("--compare", "int8"),
         ("--compare", "precision=int8,precision=f32,size=384"),
-        ("film.mp4", "--input-size", "96x64"),
+        ("video.mp4", "--input-size", "96x64"),
     ],
 )
 def test_wrong_arguments_are_refused(args):

@@ -9,7 +9,7 @@ import sys
 import av
 import numpy as np
 import pytest
-from support.videos import make_film
+from support.videos import make_video
 
 COMMAND = [sys.executable, "-m", "streammatte"]
 FAST = ["--size", "192", "--preset", "ultrafast"]
@@ -25,13 +25,13 @@ def times(path):
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("film") / "in.mp4", frames=20, audio="aac")
+def video(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("video") / "in.mp4", frames=20, audio="aac")
 
 
 @pytest.fixture(scope="module")
-def long_film(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("film") / "long.mp4", frames=1500)
+def long_video(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("video") / "long.mp4", frames=1500)
 
 
 def static(index, width, height):
@@ -48,35 +48,35 @@ def check_failed(done, code, *words):
         assert word in done.stderr
 
 
-def test_film_in_film_out(film, tmp_path):
-    done = run("video", film, tmp_path / "out.mp4", "--bg", "#203040", *FAST)
+def test_video_in_video_out(video, tmp_path):
+    done = run("video", video, tmp_path / "out.mp4", "--bg", "#203040", *FAST)
     assert done.returncode == 0, done.stderr
     assert "20 frames" in done.stderr
     assert done.stdout == ""
-    assert times(tmp_path / "out.mp4") == times(film)
+    assert times(tmp_path / "out.mp4") == times(video)
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert [stream.type for stream in container.streams] == ["video", "audio"]
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
-def test_json_lines_and_a_last_one(film, tmp_path):
-    done = run("video", film, tmp_path / "out.mp4", "--json", *FAST)
+def test_json_lines_and_a_last_one(video, tmp_path):
+    done = run("video", video, tmp_path / "out.mp4", "--json", *FAST)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines[-1]["done"]
     assert lines[-1]["frames"] == 20
     assert {"fps", "drops", "output_bytes", "latency_ms", "realtime_factor"} <= set(lines[-1])
 
 
-def test_json_goes_to_stderr_when_stdout_carries_frames(film):
+def test_json_goes_to_stderr_when_stdout_carries_frames(video):
     done = subprocess.run(
-        [*COMMAND, "video", str(film), "-", "--json", *FAST], capture_output=True, timeout=120, check=True
+        [*COMMAND, "video", str(video), "-", "--json", *FAST], capture_output=True, timeout=120, check=True
     )
     assert done.stdout.startswith(b"YUV4MPEG2 W96 H64")
     assert json.loads(done.stderr.splitlines()[-1])["frames"] == 20
 
 
-def test_y4m_through_two_processes(film, tmp_path):
-    first = subprocess.Popen([*COMMAND, "video", str(film), "-", "--bg", "none", *FAST], stdout=subprocess.PIPE)
+def test_y4m_through_two_processes(video, tmp_path):
+    first = subprocess.Popen([*COMMAND, "video", str(video), "-", "--bg", "none", *FAST], stdout=subprocess.PIPE)
     second = run("video", "-", tmp_path / "out.mkv", *FAST, stdin=first.stdout)
     first.stdout.close()
     assert first.wait(60) == 0
@@ -84,41 +84,41 @@ def test_y4m_through_two_processes(film, tmp_path):
     assert len(times(tmp_path / "out.mkv")) == 20
 
 
-def test_alpha_and_foreground_beside_the_picture(film, tmp_path):
+def test_alpha_and_foreground_beside_the_picture(video, tmp_path):
     done = run(
-        "video", film, tmp_path / "out.mp4", "--alpha", tmp_path / "a.mkv", "--foreground", tmp_path / "f.mp4", *FAST
+        "video", video, tmp_path / "out.mp4", "--alpha", tmp_path / "a.mkv", "--foreground", tmp_path / "f.mp4", *FAST
     )
     assert done.returncode == 0, done.stderr
     with av.open(str(tmp_path / "a.mkv")) as container:
         frames = [frame.to_ndarray() for frame in container.decode(video=0)]
     assert len(frames) == 20
     assert frames[0].shape == (64, 96)
-    assert times(tmp_path / "f.mp4") == times(film)
+    assert times(tmp_path / "f.mp4") == times(video)
 
 
-def test_several_inputs(film, tmp_path):
-    other = make_film(tmp_path / "other.mkv", frames=5, width=64, height=48)
-    done = run("video", film, other, "--out-dir", tmp_path / "out", *FAST)
+def test_several_inputs(video, tmp_path):
+    other = make_video(tmp_path / "other.mkv", frames=5, width=64, height=48)
+    done = run("video", video, other, "--out-dir", tmp_path / "out", *FAST)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["in.mp4", "other.mkv"]
 
 
-def test_several_inputs_go_on_after_a_bad_one(film, tmp_path):
+def test_several_inputs_go_on_after_a_bad_one(video, tmp_path):
     bad = tmp_path / "bad.mp4"
-    bad.write_text("no film")
-    done = run("video", bad, film, "--out-dir", tmp_path / "out", *FAST)
+    bad.write_text("no video")
+    done = run("video", bad, video, "--out-dir", tmp_path / "out", *FAST)
     assert done.returncode == 3
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["in.mp4"]
 
 
-def test_snapshot_writes_one_picture(film, tmp_path):
-    done = run("video", film, tmp_path / "out.mp4", "--snapshot", "0.4", *FAST)
+def test_snapshot_writes_one_picture(video, tmp_path):
+    done = run("video", video, tmp_path / "out.mp4", "--snapshot", "0.4", *FAST)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
 
 
-def test_start_and_duration(film, tmp_path):
-    done = run("video", film, tmp_path / "out.mp4", "--start", "0.2", "--duration", "0.4", *FAST)
+def test_start_and_duration(video, tmp_path):
+    done = run("video", video, tmp_path / "out.mp4", "--start", "0.2", "--duration", "0.4", *FAST)
     assert done.returncode == 0, done.stderr
     kept = times(tmp_path / "out.mp4")
     assert kept[0] == 0
@@ -131,7 +131,7 @@ def test_start_and_duration(film, tmp_path):
         (["missing.mp4", "out.mp4"], 3, ["missing.mp4"]),
         (["text.mp4", "out.mp4"], 3, ["text.mp4"]),
         (["empty.mp4", "out.mp4"], 3, ["empty.mp4"]),
-        (["sound.mp4", "out.mp4"], 3, ["video"]),
+        (["audio.mp4", "out.mp4"], 3, ["video"]),
         (["in.mp4", "out.xyz"], 4, ["xyz", "mp4"]),
         (["in.mp4", "nowhere/out.mp4"], 4, ["nowhere"]),
         (["in.mp4", "exists.mp4"], 4, ["exists.mp4", "--overwrite"]),
@@ -146,15 +146,15 @@ def test_start_and_duration(film, tmp_path):
         (["in.mp4", "out.mp4", "--start", "99"], 3, ["0.8"]),
         (["in.mp4", "out.mp4", "--config", "nothing"], 2, ["realtime"]),
         (["in.mp4"], 2, ["OUTPUT"]),
-        (["http://127.0.0.1:9/film.mp4", "out.mp4", "--timeout", "2"], 3, ["127.0.0.1"]),
+        (["http://127.0.0.1:9/video.mp4", "out.mp4", "--timeout", "2"], 3, ["127.0.0.1"]),
     ],
 )
-def test_each_fault_is_one_line_and_leaves_the_folder_alone(film, tmp_path, args, code, words):
-    (tmp_path / "in.mp4").write_bytes(film.read_bytes())
+def test_each_fault_is_one_line_and_leaves_the_folder_alone(video, tmp_path, args, code, words):
+    (tmp_path / "in.mp4").write_bytes(video.read_bytes())
     (tmp_path / "text.mp4").write_text("hello " * 400)
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "exists.mp4").write_text("precious")
-    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+    with av.open(str(tmp_path / "audio.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=44100)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
         frame.sample_rate = 44100
@@ -172,7 +172,7 @@ def test_debug_shows_the_traceback(tmp_path):
 
 
 def test_truncated_input_keeps_the_good_part(tmp_path):
-    whole = make_film(tmp_path / "whole.mkv", frames=60)
+    whole = make_video(tmp_path / "whole.mkv", frames=60)
     cut = tmp_path / "cut.mkv"
     data = whole.read_bytes()
     cut.write_bytes(data[: len(data) // 2])
@@ -184,11 +184,11 @@ def test_truncated_input_keeps_the_good_part(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_existing_output_is_replaced_only_with_overwrite(film, tmp_path):
+def test_existing_output_is_replaced_only_with_overwrite(video, tmp_path):
     (tmp_path / "out.mp4").write_text("old")
-    assert run("video", film, tmp_path / "out.mp4", *FAST).returncode == 4
+    assert run("video", video, tmp_path / "out.mp4", *FAST).returncode == 4
     assert (tmp_path / "out.mp4").read_text() == "old"
-    assert run("video", film, tmp_path / "out.mp4", "--overwrite", *FAST).returncode == 0
+    assert run("video", video, tmp_path / "out.mp4", "--overwrite", *FAST).returncode == 0
     assert len(times(tmp_path / "out.mp4")) == 20
 
 
@@ -201,8 +201,8 @@ def start(*args):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupt_leaves_a_complete_film_of_what_was_done(long_film, tmp_path, number, code):
-    process = start("video", long_film, tmp_path / "out.mp4", "--json", "--preset", "veryslow", "--size", "512")
+def test_interrupt_leaves_a_complete_video_of_what_was_done(long_video, tmp_path, number, code):
+    process = start("video", long_video, tmp_path / "out.mp4", "--json", "--preset", "veryslow", "--size", "512")
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code, errors
@@ -212,8 +212,8 @@ def test_interrupt_leaves_a_complete_film_of_what_was_done(long_film, tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
-def test_kill_leaves_only_a_temporary_name(long_film, tmp_path):
-    process = start("video", long_film, tmp_path / "out.mp4", "--json", "--size", "512")
+def test_kill_leaves_only_a_temporary_name(long_video, tmp_path):
+    process = start("video", long_video, tmp_path / "out.mp4", "--json", "--size", "512")
     process.kill()
     process.communicate(timeout=30)
     names = [path.name for path in tmp_path.iterdir()]
@@ -222,7 +222,7 @@ def test_kill_leaves_only_a_temporary_name(long_film, tmp_path):
 
 
 def test_full_disk_is_one_line_and_leaves_nothing(tmp_path):
-    film = make_film(tmp_path / "in.mp4", frames=40, width=320, height=240, image=static)
+    video = make_video(tmp_path / "in.mp4", frames=40, width=320, height=240, image=static)
     target = tmp_path / "out"
     target.mkdir()
     code = (
@@ -231,10 +231,10 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path):
         "from streammatte.cli import main; main(sys.argv[1:])"
     )
     env = {**os.environ, "STREAMMATTE_HOME": str(tmp_path / "cache")}
-    run("video", film, target / "warm.mp4", *FAST, env=env)
+    run("video", video, target / "warm.mp4", *FAST, env=env)
     (target / "warm.mp4").unlink()
     done = subprocess.run(
-        [sys.executable, "-c", code, "video", str(film), str(target / "out.mp4"), "--crf", "5", "--bg", "none", *FAST],
+        [sys.executable, "-c", code, "video", str(video), str(target / "out.mp4"), "--crf", "5", "--bg", "none", *FAST],
         capture_output=True,
         text=True,
         timeout=60,
@@ -244,14 +244,14 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     assert list(target.iterdir()) == []
 
 
-def test_read_only_installation_and_home(film, tmp_path):
+def test_read_only_installation_and_home(video, tmp_path):
     env = {
         **os.environ,
         "STREAMMATTE_HOME": "/proc/nothing",
         "XDG_CACHE_HOME": "/proc/nothing",
         "HOME": "/proc/nothing",
     }
-    done = run("video", film, tmp_path / "out.mp4", *FAST, env=env)
+    done = run("video", video, tmp_path / "out.mp4", *FAST, env=env)
     assert done.returncode == 0, done.stderr
 
 

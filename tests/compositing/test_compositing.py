@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from streammatte.compositing import (
-    FilmBackground,
     ImageBackground,
     StreamCompositor,
+    VideoBackground,
     estimate_small,
     parse_background,
 )
@@ -283,7 +283,7 @@ def picture_of_quarters(width, height):
 @pytest.mark.parametrize("sample_aspect", [Fraction(1), Fraction(4, 3), Fraction(1, 2)])
 @pytest.mark.parametrize(("width", "height"), [(200, 100), (100, 200), (101, 67)])
 def test_fitting_keeps_circles_round(sample_aspect, width, height):
-    """A circle in the picture is a circle where the film is shown: as wide, in display units, as it is high."""
+    """A circle in the picture is a circle where the video is shown: as wide, in display units, as it is high."""
     rgb = np.zeros((240, 320, 3), np.uint8)
     cv2.circle(rgb, (160, 120), 24, (255, 255, 255), -1)
     frame = noise_frame(width, height, Layout.RGB)
@@ -377,15 +377,15 @@ def test_broken_files_are_refused(tmp_path):
     cut.write_bytes(cut.read_bytes()[:90])
     with pytest.raises(BackgroundError, match=r"cut.png"):
         parse_background(str(cut))
-    (tmp_path / "film.mp4").write_bytes(b"no film")
+    (tmp_path / "video.mp4").write_bytes(b"no video")
 
     def refuse(path):
         raise SourceNotFoundError("cannot be opened")
 
     with pytest.raises(BackgroundError, match="cannot be opened"):
-        parse_background(str(tmp_path / "film.mp4"), open_film=refuse)
-    with pytest.raises(BackgroundError, match=r"film.mp4"):
-        parse_background(str(tmp_path / "film.mp4"))
+        parse_background(str(tmp_path / "video.mp4"), open_video=refuse)
+    with pytest.raises(BackgroundError, match=r"video.mp4"):
+        parse_background(str(tmp_path / "video.mp4"))
     with pytest.raises(BackgroundError, match="cover, contain or stretch"):
         parse_background("white", fit="fill")
 
@@ -415,14 +415,14 @@ def shown(background, times):
     return levels
 
 
-def test_a_film_keeps_its_own_rate_and_loops():
+def test_a_video_keeps_its_own_rate_and_loops():
     opened = []
 
-    def open_film():
+    def open_video():
         opened.append(ListSource([50, 60, 70]))
         return opened[-1]
 
-    background = FilmBackground(open_film)
+    background = VideoBackground(open_video)
     times = [2.0 + step / 20 for step in range(14)]
     assert shown(background, times) == [50, 50, 60, 60, 70, 70, 50, 50, 60, 60, 70, 70, 50, 50]
     assert all(source.closed for source in opened[:-1])
@@ -435,24 +435,24 @@ def test_a_film_keeps_its_own_rate_and_loops():
     assert opened[-1].closed
 
 
-def test_a_film_skips_what_a_slow_foreground_does_not_need():
-    background = FilmBackground(lambda: ListSource(list(range(50, 150, 10))))
+def test_a_video_skips_what_a_slow_foreground_does_not_need():
+    background = VideoBackground(lambda: ListSource(list(range(50, 150, 10))))
     assert shown(background, [0.0, 0.55, 0.9, 1.25]) == [50, 100, 140, 70]
 
 
-def test_a_film_of_one_frame_stands_still():
-    background = FilmBackground(lambda: ListSource([90]))
+def test_a_video_of_one_frame_stands_still():
+    background = VideoBackground(lambda: ListSource([90]))
     assert shown(background, [0.0, 0.3, 5.0]) == [90, 90, 90]
 
 
 def test_a_long_gap_does_not_play_every_loop():
     opened = []
 
-    def open_film():
+    def open_video():
         opened.append(1)
         return ListSource([50, 60, 70])
 
-    assert shown(FilmBackground(open_film), [0.0, 3000.15]) == [50, 60]
+    assert shown(VideoBackground(open_video), [0.0, 3000.15]) == [50, 60]
     assert len(opened) < 5
 
 
@@ -462,14 +462,14 @@ class BrokenSource(ListSource):
         raise TruncatedSourceError("broke off")
 
 
-def test_a_film_that_breaks_off_starts_again(caplog):
-    assert shown(FilmBackground(lambda: BrokenSource([50, 60])), [0.0, 0.1, 0.2, 0.3]) == [50, 60, 50, 60]
+def test_a_video_that_breaks_off_starts_again(caplog):
+    assert shown(VideoBackground(lambda: BrokenSource([50, 60])), [0.0, 0.1, 0.2, 0.3]) == [50, 60, 50, 60]
     assert "broke off" in caplog.text
 
 
-def test_a_film_without_frames_is_refused():
+def test_a_video_without_frames_is_refused():
     with pytest.raises(BackgroundError, match="no readable frame"):
-        FilmBackground(lambda: ListSource([]))
+        VideoBackground(lambda: ListSource([]))
 
 
 @pytest.mark.parametrize("layout", list(Layout))

@@ -38,7 +38,7 @@ def save(path, pixels):
     return path
 
 
-def save_film(path, frames, codec, pixels):
+def save_video(path, frames, codec, pixels):
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
@@ -51,15 +51,15 @@ def save_film(path, frames, codec, pixels):
 
 @pytest.fixture
 def full_set(tmp_path):
-    """The layout with stills, films and empty rooms."""
+    """The layout with stills, videos and empty rooms."""
     for number, name in enumerate(["anna", "bert"]):
         save(tmp_path / "stills" / f"{name}.jpg", picture(number))
         save(tmp_path / "stills" / f"{name}_alpha.png", alpha(number))
         save(tmp_path / "stills" / f"{name}_bg.jpg", picture(9))
     save(tmp_path / "stills" / "anna_fg.jpg", picture(5))
     place = tmp_path / "videos" / "walk"
-    save_film(place / "frames.mp4", [picture(k) for k in range(4)], "libx264", "yuv420p")
-    save_film(place / "alpha.mkv", [alpha(k) for k in range(4)], "ffv1", "gray")
+    save_video(place / "frames.mp4", [picture(k) for k in range(4)], "libx264", "yuv420p")
+    save_video(place / "alpha.mkv", [alpha(k) for k in range(4)], "ffv1", "gray")
     save(tmp_path / "empty" / "room00.jpg", picture(3))
     return tmp_path
 
@@ -82,11 +82,11 @@ def test_paired_folders(tmp_path, pictures, mattes):
         find_items(tmp_path)
 
 
-def test_stills_films_and_empty_rooms(full_set):
+def test_stills_videos_and_empty_rooms(full_set):
     expected = [
         ("anna", "still", False, True),
         ("bert", "still", False, False),
-        ("walk", "film", False, False),
+        ("walk", "video", False, False),
         ("room00", "empty", False, False),
     ]
     assert shape_of(find_items(full_set)) == expected
@@ -99,7 +99,7 @@ def test_folders_that_are_none(tmp_path, full_set):
     with pytest.raises(SourceNotFoundError, match="there is no folder"):
         find_items(tmp_path / "missing")
     (full_set / "videos/walk/alpha.mkv").unlink()
-    with pytest.raises(ConfigError, match="no alpha film"):
+    with pytest.raises(ConfigError, match="no alpha video"):
         find_items(full_set)
     bare = tmp_path / "bare"
     bare.mkdir()
@@ -119,15 +119,15 @@ class Maker:
     def still(self, _):
         return self._matte(self.mattes[0])
 
-    def film(self, _):
+    def video(self, _):
         return (self._matte(found) for found in self.mattes)
 
     def foreground(self, _):
         return self.colour
 
 
-def no_film(_):
-    raise AssertionError("a still needs no film")
+def no_video(_):
+    raise AssertionError("a still needs no video")
 
 
 def test_a_still_is_scored_with_the_seeds_trimap_and_the_true_foreground(tmp_path):
@@ -140,7 +140,7 @@ def test_a_still_is_scored_with_the_seeds_trimap_and_the_true_foreground(tmp_pat
         save(tmp_path / "a_alpha.png", truth),
         foreground=save(tmp_path / "a_fg.png", true_colour[..., ::-1]),
     )
-    score = score_item(item, Maker([ours], colour), no_film, ("sad", "mse"))
+    score = score_item(item, Maker([ours], colour), no_video, ("sad", "mse"))
     means = score.means()
     unknown = trimap_from_alpha(truth) == 128
     error = ours.astype(float) / 255 - truth / 255
@@ -151,7 +151,7 @@ def test_a_still_is_scored_with_the_seeds_trimap_and_the_true_foreground(tmp_pat
     assert means["fg_mse"] == pytest.approx((f**2).mean(), rel=1e-5)
     line = seed_line(Report("t", [score]))
     assert line.splitlines()[0] == f"SAD: {means['sad']:.4f}, MSE: {means['mse']:.4f} (whole picture)"
-    without = score_item(item, Maker([ours], colour), no_film, ("mad",), with_trimap=False)
+    without = score_item(item, Maker([ours], colour), no_video, ("mad",), with_trimap=False)
     assert list(without.means()) == ["mad"]
 
 
@@ -161,7 +161,7 @@ def test_an_empty_room_counts_what_is_seen_in_it(tmp_path):
     scores = []
     for name, matte in (("clean", seen * 0), ("ghost", seen)):
         item = Item(name, "empty", tmp_path / "r.jpg")
-        scores.append(score_item(item, Maker([matte], picture()), no_film, ("mad", "grad")))
+        scores.append(score_item(item, Maker([matte], picture()), no_video, ("mad", "grad")))
     report = Report("rooms", scores)
     share = 100 / (HEIGHT * WIDTH)
     assert dict(report.empty_alphas()) == {"clean": 0, "ghost": pytest.approx(share, rel=1e-5)}
@@ -170,8 +170,8 @@ def test_an_empty_room_counts_what_is_seen_in_it(tmp_path):
     assert "ghost" in as_html(report)
 
 
-def test_a_film_that_is_longer_than_its_truth_is_refused(tmp_path):
-    item = Item("f", "film", tmp_path / "frames.mp4", tmp_path / "alpha.mkv")
+def test_a_video_that_is_longer_than_its_truth_is_refused(tmp_path):
+    item = Item("f", "video", tmp_path / "frames.mp4", tmp_path / "alpha.mkv")
     colour = picture()
     frames = [SimpleNamespace(alpha=alpha()) for _ in range(3)]
     with pytest.raises(SourceError, match=r"alpha.mkv ends after 3 frames, .*frames.mp4 goes on"):
@@ -183,7 +183,7 @@ def test_a_film_that_is_longer_than_its_truth_is_refused(tmp_path):
 def test_a_matte_of_another_size_is_refused(tmp_path):
     item = Item("a", "still", tmp_path / "a.jpg", save(tmp_path / "a_alpha.png", alpha()[:-2]))
     with pytest.raises(SourceError, match="the prediction is 128x96, the truth 128x94"):
-        score_item(item, Maker([alpha()], picture()), no_film, ("mad",))
+        score_item(item, Maker([alpha()], picture()), no_video, ("mad",))
     with pytest.raises(ConfigError, match="make them alike"):
         foreground_error(alpha(), picture(), alpha(), picture()[:-1])
 
@@ -205,9 +205,9 @@ def test_the_product_runs_over_a_data_set(full_set, tmp_path):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     found = json.loads(scores.read_text())
-    assert found["means"]["stills"]["count"] == 2 and found["means"]["films"]["count"] == 1
+    assert found["means"]["stills"]["count"] == 2 and found["means"]["videos"]["count"] == 1
     assert {"sad", "conn", "sad_unknown", "conn_unknown", "fg_sad", "fg_mse"} <= found["means"]["stills"].keys()
-    assert {"mad", "dtssd", "messddt"} <= found["means"]["films"].keys()
+    assert {"mad", "dtssd", "messddt"} <= found["means"]["videos"].keys()
     assert found["settings"]["precision"] == "f32" and found["settings"]["engine"] == "openvino"
     assert found["settings"]["size"] == 192 and found["settings"]["smooth"] == "off"
     assert "SAD: " in done.stdout and "1 empty rooms" in done.stdout
@@ -231,7 +231,7 @@ def test_the_tool_compares_two_settings(full_set):
 def test_worst_frames_are_the_worst_and_no_neighbours():
     errors = np.full(60, 0.01)
     errors[[5, 6, 7, 30, 31, 50]] = [0.3, 0.5, 0.4, 0.2, 0.25, 0.1]
-    scorer = Scorer("film", "film", ("mad",), film=True)
+    scorer = Scorer("video", "video", ("mad",), video=True)
     truth = np.zeros((8, 8))
     for number, error in enumerate(errors):
         scorer.add(str(number), truth + error, truth)

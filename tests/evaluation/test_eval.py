@@ -27,27 +27,27 @@ def run_eval(*arguments, code=0):
     return done
 
 
-def truth_film(frames=FRAMES):
-    film = np.zeros((frames, HEIGHT, WIDTH), np.uint8)
+def truth_video(frames=FRAMES):
+    video = np.zeros((frames, HEIGHT, WIDTH), np.uint8)
     for k in range(frames):
-        cv2.circle(film[k], (20 + 3 * k, 24), 12, 255, -1)
-        film[k] = cv2.GaussianBlur(film[k], (0, 0), 2)
-    return film
+        cv2.circle(video[k], (20 + 3 * k, 24), 12, 255, -1)
+        video[k] = cv2.GaussianBlur(video[k], (0, 0), 2)
+    return video
 
 
-def pred_film(truth):
+def pred_video(truth):
     pred = np.clip(truth * 0.9, 0, 255).astype(np.uint8)
     pred[WORST, 4:14, 4:14] = 220
     return pred
 
 
-def write_film(path, film, codec="ffv1", pixels="gray", full_range=None, options=None):
+def write_video(path, video, codec="ffv1", pixels="gray", full_range=None, options=None):
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
-        stream.width, stream.height, stream.pix_fmt = film.shape[2], film.shape[1], pixels
+        stream.width, stream.height, stream.pix_fmt = video.shape[2], video.shape[1], pixels
         if full_range is not None:
             stream.codec_context.color_range = 2 if full_range else 1
-        for alpha in film:
+        for alpha in video:
             if pixels == "gray":
                 frame = av.VideoFrame.from_ndarray(alpha, format="gray")
             else:
@@ -59,20 +59,20 @@ def write_film(path, film, codec="ffv1", pixels="gray", full_range=None, options
     return path
 
 
-def write_pictures(folder, film, name="frame_{:04d}"):
+def write_pictures(folder, video, name="frame_{:04d}"):
     folder.mkdir(parents=True)
-    for number, alpha in enumerate(film):
+    for number, alpha in enumerate(video):
         cv2.imwrite(str(folder / f"{name.format(number)}.png"), alpha)
     return folder
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("films")
-    truth = truth_film()
-    pred = pred_film(truth)
-    write_film(folder / "truth.mkv", truth)
-    write_film(folder / "pred.mkv", pred)
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    truth = truth_video()
+    pred = pred_video(truth)
+    write_video(folder / "truth.mkv", truth)
+    write_video(folder / "pred.mkv", pred)
     return folder, pred, truth
 
 
@@ -86,25 +86,25 @@ def expected_means(pred, truth):
     }
 
 
-def test_films_are_scored_exactly(films, tmp_path):
-    folder, pred, truth = films
+def test_videos_are_scored_exactly(videos, tmp_path):
+    folder, pred, truth = videos
     scores, table = tmp_path / "scores.json", tmp_path / "frames.csv"
     done = run_eval(folder / "pred.mkv", folder / "truth.mkv", "--json", scores, "--csv", table)
     assert "MAD x1e3" in done.stdout and "dtSSD x1e2" in done.stdout
     found = json.loads(scores.read_text())
     for metric, value in expected_means(pred, truth).items():
-        assert found["means"]["films"][metric] == pytest.approx(value, rel=1e-6), metric
+        assert found["means"]["videos"][metric] == pytest.approx(value, rel=1e-6), metric
     assert found["columns"]["dtssd"]["factor"] == 100
     assert found["items"][0]["frames"]["dtssd"][0] is None
     rows = list(csv.DictReader(io.StringIO(table.read_text())))
     assert len(rows) == FRAMES and rows[0]["dtssd"] == ""
     assert max(rows, key=lambda row: float(row["mad"]))["frame"] == str(WORST)
     printed = float(done.stdout.splitlines()[1].split()[1])
-    assert printed == pytest.approx(1e3 * found["means"]["films"]["mad"], abs=0.01)
+    assert printed == pytest.approx(1e3 * found["means"]["videos"]["mad"], abs=0.01)
 
 
-def test_page_is_well_formed_and_names_the_worst_frame(films, tmp_path):
-    folder, _, truth = films
+def test_page_is_well_formed_and_names_the_worst_frame(videos, tmp_path):
+    folder, _, truth = videos
     page = tmp_path / "report.html"
     picture = write_pictures(tmp_path / "pictures", truth)
     run_eval(folder / "pred.mkv", folder / "truth.mkv", "--html", page, "--frames", picture)
@@ -121,45 +121,45 @@ def test_page_is_well_formed_and_names_the_worst_frame(films, tmp_path):
     assert "http" not in text
 
 
-def test_full_range_h264_is_read_without_stretching(films, tmp_path):
-    _, _, truth = films
+def test_full_range_h264_is_read_without_stretching(videos, tmp_path):
+    _, _, truth = videos
     lossless = {"qp": "0", "preset": "ultrafast"}
-    full = write_film(tmp_path / "full.mp4", truth, "libx264", "yuv420p", True, lossless)
-    write_film(tmp_path / "truth.mkv", truth)
+    full = write_video(tmp_path / "full.mp4", truth, "libx264", "yuv420p", True, lossless)
+    write_video(tmp_path / "truth.mkv", truth)
     done = run_eval(full, tmp_path / "truth.mkv", "--metrics", "mad", "--json", "-")
-    assert json.loads(done.stdout)["means"]["films"]["mad"] == 0
+    assert json.loads(done.stdout)["means"]["videos"]["mad"] == 0
     assert "MAD" in done.stderr
 
 
-def test_limited_range_h264_is_stretched(films, tmp_path):
-    _, _, truth = films
+def test_limited_range_h264_is_stretched(videos, tmp_path):
+    _, _, truth = videos
     squeezed = np.rint(16 + truth * (219 / 255)).astype(np.uint8)
-    limited = write_film(tmp_path / "limited.mp4", squeezed, "libx264", "yuv420p", False, {"qp": "0"})
-    write_film(tmp_path / "truth.mkv", truth)
+    limited = write_video(tmp_path / "limited.mp4", squeezed, "libx264", "yuv420p", False, {"qp": "0"})
+    write_video(tmp_path / "truth.mkv", truth)
     done = run_eval(limited, tmp_path / "truth.mkv", "--metrics", "mad", "--json", "-")
-    assert json.loads(done.stdout)["means"]["films"]["mad"] < 0.5 / 219
+    assert json.loads(done.stdout)["means"]["videos"]["mad"] < 0.5 / 219
 
 
-def test_sequences_and_films_mix(films, tmp_path):
-    folder, pred, truth = films
+def test_sequences_and_videos_mix(videos, tmp_path):
+    folder, pred, truth = videos
     mattes = write_pictures(tmp_path / "mattes", pred, "m{}")
     done = run_eval(mattes, folder / "truth.mkv", "--metrics", "mad,dtssd", "--json", "-")
-    means = json.loads(done.stdout)["means"]["films"]
+    means = json.loads(done.stdout)["means"]["videos"]
     expected = expected_means(pred, truth)
     assert means["mad"] == pytest.approx(expected["mad"], rel=1e-6)
     assert means["dtssd"] == pytest.approx(expected["dtssd"], rel=1e-6)
 
 
 def test_numbers_are_sorted_as_numbers(tmp_path):
-    truth = truth_film(12)
+    truth = truth_video(12)
     mattes = write_pictures(tmp_path / "mattes", truth, "{}")
     truths = write_pictures(tmp_path / "truths", truth, "frame_{:03d}")
     done = run_eval(mattes, truths, "--metrics", "mad", "--json", "-")
-    assert json.loads(done.stdout)["means"]["films"]["mad"] == 0
+    assert json.loads(done.stdout)["means"]["videos"]["mad"] == 0
 
 
 def test_pictures_are_matched_by_name_and_have_no_time(tmp_path):
-    truth = truth_film(3)
+    truth = truth_video(3)
     names = ["zoe", "adam", "mia"]
     for folder in ("mattes", "truths"):
         (tmp_path / folder).mkdir()
@@ -174,8 +174,8 @@ def test_pictures_are_matched_by_name_and_have_no_time(tmp_path):
     assert [item["name"] for item in found["items"]] == sorted(names)
 
 
-def test_trimaps_from_files_and_from_the_truth(films, tmp_path):
-    _, pred, truth = films
+def test_trimaps_from_files_and_from_the_truth(videos, tmp_path):
+    _, pred, truth = videos
     pred, truth = pred[WORST], truth[WORST]
     trimap = trimap_from_alpha(truth)
     for name, picture in (("pred", pred), ("truth", truth), ("trimap", trimap)):
@@ -192,12 +192,12 @@ def test_trimaps_from_files_and_from_the_truth(films, tmp_path):
     assert expected[1] < expected[0]
 
 
-def test_messddt_takes_the_motion_from_the_film(films, tmp_path):
-    folder, _, truth = films
+def test_messddt_takes_the_motion_from_the_video(videos, tmp_path):
+    folder, _, truth = videos
     pictures = write_pictures(tmp_path / "pictures", truth)
     arguments = [folder / "pred.mkv", folder / "truth.mkv", "--metrics", "mad,messddt"]
     done = run_eval(*arguments, "--frames", pictures, "--json", "-")
-    assert json.loads(done.stdout)["means"]["films"]["messddt"] > 0
+    assert json.loads(done.stdout)["means"]["videos"]["messddt"] > 0
     done = run_eval(*arguments, code=2)
     assert "--frames" in done.stderr
 
@@ -210,19 +210,19 @@ def test_sixteen_bit_mattes_keep_their_precision(tmp_path):
     assert json.loads(done.stdout)["means"]["stills"]["mad"] == pytest.approx(10 / 65535, rel=1e-3)
 
 
-def test_temporal_numbers_alone_are_warned_of(films):
-    folder, _, _ = films
+def test_temporal_numbers_alone_are_warned_of(videos):
+    folder, _, _ = videos
     done = run_eval(folder / "pred.mkv", folder / "truth.mkv", "--metrics", "dtssd")
     assert "frozen" in done.stdout
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory, films):
+def broken(tmp_path_factory, videos):
     folder = tmp_path_factory.mktemp("broken")
-    truth = films[2]
-    write_film(folder / "truth.mkv", truth)
-    write_film(folder / "short.mkv", truth[:-1])
-    write_film(folder / "small.mkv", truth[:, :32, :32])
+    truth = videos[2]
+    write_video(folder / "truth.mkv", truth)
+    write_video(folder / "short.mkv", truth[:-1])
+    write_video(folder / "small.mkv", truth[:, :32, :32])
     write_pictures(folder / "few", truth[:3])
     write_pictures(folder / "all", truth)
     (folder / "nothing").mkdir()

@@ -163,28 +163,28 @@ def moving(frames=6, step=3):
 
 
 def test_dtssd_of_known_cases():
-    film = moving()
-    assert dtssd(film, film) == 0
+    video = moving()
+    assert dtssd(video, video) == 0
     # An error that never changes is no flicker.
-    assert dtssd(np.clip(film / 255 * 0.5, 0, 1), film / 255 * 0.5) == 0
-    steps = np.diff(film / 255, axis=0)
-    frozen = np.repeat(film[:1], len(film), axis=0)
+    assert dtssd(np.clip(video / 255 * 0.5, 0, 1), video / 255 * 0.5) == 0
+    steps = np.diff(video / 255, axis=0)
+    frozen = np.repeat(video[:1], len(video), axis=0)
     expected = np.mean([np.sqrt((step**2).mean()) for step in steps])
-    assert dtssd(frozen, film) == pytest.approx(expected, rel=1e-5)
+    assert dtssd(frozen, video) == pytest.approx(expected, rel=1e-5)
     flicker = np.full((4, 8, 8), 0.5)
     flicker[1::2] += 0.1
     assert dtssd(flicker, np.full((4, 8, 8), 0.5)) == pytest.approx(0.1, rel=1e-5)
 
 
 def test_a_frozen_matte_looks_steady_only_to_itself():
-    film = moving()
-    frozen = np.repeat(film[:1], len(film), axis=0)
-    steady = noisy(film[0], sigma=8)
-    live = np.stack([noisy(frame, sigma=8, seed=k) for k, frame in enumerate(film)])
+    video = moving()
+    frozen = np.repeat(video[:1], len(video), axis=0)
+    steady = noisy(video[0], sigma=8)
+    live = np.stack([noisy(frame, sigma=8, seed=k) for k, frame in enumerate(video)])
     own_change = np.abs(np.diff(frozen.astype(float), axis=0)).mean()
     assert own_change == 0 < np.abs(np.diff(live.astype(float), axis=0)).mean()
-    assert mad(frozen[-1], film[-1]) > mad(live[-1], film[-1])
-    assert mad(steady, film[0]) < mad(frozen[-1], film[-1])
+    assert mad(frozen[-1], video[-1]) > mad(live[-1], video[-1])
+    assert mad(steady, video[0]) < mad(frozen[-1], video[-1])
 
 
 def test_dtssd_within_a_trimap_counts_the_later_frame():
@@ -268,16 +268,16 @@ def test_wrong_arguments_are_refused(metric, arguments, message):
         metric(*arguments)
 
 
-def test_wrong_films_are_refused():
-    film = np.zeros((3, 8, 9), np.uint8)
+def test_wrong_videos_are_refused():
+    video = np.zeros((3, 8, 9), np.uint8)
     for metric in (dtssd, messddt):
         with pytest.raises(ConfigError, match=r"shape \(T, H, W\)"):
             metric(GOOD, GOOD)
         with pytest.raises(ConfigError, match="at least two frames"):
-            metric(film[:1], film[:1])
+            metric(video[:1], video[:1])
         with pytest.raises(ConfigError, match="pred is"):
-            metric(film, film[:2])
+            metric(video, video[:2])
     with pytest.raises(ConfigError, match=r"flow: expected float \(2, 8, 9, 2\)"):
-        messddt(film, film, flow=np.zeros((3, 8, 9, 2), np.float32))
+        messddt(video, video, flow=np.zeros((3, 8, 9, 2), np.float32))
     with pytest.raises(ValueError, match="flow"):
-        messddt(film, film, flow=np.zeros((2, 8, 9, 2), np.int32))
+        messddt(video, video, flow=np.zeros((2, 8, 9, 2), np.int32))

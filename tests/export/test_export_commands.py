@@ -207,7 +207,7 @@ def test_an_interrupt_leaves_nothing(weights, delay):
         (("convert", "."), 2, "gives the output no name"),
         (("convert", ".."), 2, "gives the output no name"),
         (("convert", OLD, "net.tflite"), 2, "end its name in /"),
-        (("export", OLD, "--calibrate", "film.mp4"), 2, "--precision int8"),
+        (("export", OLD, "--calibrate", "video.mp4"), 2, "--precision int8"),
     ],
 )
 def test_places_that_cannot_be_are_told(args, code, says, capsys):

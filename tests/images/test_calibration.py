@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from support.tiny_networks import brightness_network, trimap_network
-from support.videos import make_film
+from support.videos import make_video
 
 from streammatte.cli import main
 from streammatte.engines.precision import choose
@@ -32,23 +32,23 @@ def brightness(tmp_path):
 
 
 def numbered(index, width, height):
-    """A picture whose brightness tells its place in the film."""
+    """A picture whose brightness tells its place in the video."""
     return np.full((height, width, 3), 20 + index, np.uint8)
 
 
-def export(model, film, out):
+def export(model, video, out):
     """Exit code of the command."""
-    options = {"--precision": "int8", "--calibrate": film, "--size": "64x96", "-o": out}
+    options = {"--precision": "int8", "--calibrate": video, "--size": "64x96", "-o": out}
     with pytest.raises(SystemExit) as ended:
         main(["models", "export", *map(str, (model, *(word for pair in options.items() for word in pair)))])
     return ended.value.code
 
 
 @pytest.mark.parametrize("frames", [4, 10, 19])
-def test_pictures_are_taken_evenly_to_the_films_end(tmp_path, brightness, monkeypatch, frames):
+def test_pictures_are_taken_evenly_to_the_videos_end(tmp_path, brightness, monkeypatch, frames):
     monkeypatch.setattr(calibration, "PICTURES", 10)
-    film = make_film(tmp_path / "film.mp4", frames=frames, image=numbered)
-    taken = calibration.samples(film, brightness, SIZE)
+    video = make_video(tmp_path / "video.mp4", frames=frames, image=numbered)
+    taken = calibration.samples(video, brightness, SIZE)
     levels = [float(sample[0].mean()) - 20 for sample in taken]
     assert len(taken) == min(frames, 10)
     assert levels[0] == pytest.approx(0, abs=2)
@@ -86,14 +86,14 @@ def test_a_network_with_trimap_is_given_trimaps(tmp_path, shared):
 @needs_nncf
 def test_eight_bits_of_a_network_with_trimap(tmp_path, capsys):
     model = trimap_network(tmp_path / "trimapped.xml")
-    film = make_film(tmp_path / "film.mp4", frames=12)
+    video = make_video(tmp_path / "video.mp4", frames=12)
     out = tmp_path / "small.xml"
-    assert export(model, film, out) == 0
+    assert export(model, video, out) == 0
     assert "int8 against fp32: MAD" in capsys.readouterr().err
     assert resolve(str(out)).rule.trimap
 
 
-@pytest.mark.parametrize(("kind", "step"), [("folder", "put more pictures there"), ("film", "a longer film")])
+@pytest.mark.parametrize(("kind", "step"), [("folder", "put more pictures there"), ("video", "a longer video")])
 def test_too_few_pictures_are_told_before_anything_is_converted(kind, step, tmp_path, capsys):
     given = tmp_path / kind
     if kind == "folder":
@@ -101,7 +101,7 @@ def test_too_few_pictures_are_told_before_anything_is_converted(kind, step, tmp_
         for index in range(9):
             cv2.imwrite(str(given / f"{index}.png"), numbered(index, 96, 64))
     else:
-        given = make_film(given.with_suffix(".mp4"), frames=9, image=numbered)
+        given = make_video(given.with_suffix(".mp4"), frames=9, image=numbered)
     model = brightness_network(tmp_path / "brightness.xml")
     assert export(model, given, tmp_path / "out.xml") == ConfigError.exit_code
     err = capsys.readouterr().err
@@ -116,14 +116,14 @@ def test_int8_needs_enough_pictures():
 
 
 @needs_nncf
-def test_int8_is_calibrated_on_a_film_and_tells_its_loss(tmp_path, capsys):
+def test_int8_is_calibrated_on_a_video_and_tells_its_loss(tmp_path, capsys):
     rng = np.random.default_rng(0)
-    (tmp_path / "film").mkdir()
+    (tmp_path / "video").mkdir()
     for i in range(12):
         noise = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(tmp_path / "film" / f"{i:03}.png"), noise)
+        cv2.imwrite(str(tmp_path / "video" / f"{i:03}.png"), noise)
     out = tmp_path / "small.xml"
-    assert export(OLD, tmp_path / "film", out) == 0
+    assert export(OLD, tmp_path / "video", out) == 0
     err = capsys.readouterr().err
     assert "int8 against fp32: MAD" in err
     assert "nncf" not in err

@@ -1,4 +1,4 @@
-"""The embedded network on a film as camera: what was recorded is compared with the mattes, pixel by pixel."""
+"""The embedded network on a video as camera: what was recorded is compared with the mattes, pixel by pixel."""
 
 import av
 import cv2
@@ -41,8 +41,8 @@ def test_recorded_pixels_outside_the_matte_are_the_background(samples, tmp_path)
     status = session.run()
     assert status.frames > 10
     looked_at = held = 0
-    with av.open(str(target)) as film:
-        for picture in film.decode(video=0):
+    with av.open(str(target)) as video:
+        for picture in video.decode(video=0):
             off = np.abs(picture.to_ndarray(format="rgb24").astype(int) - RGB).max(axis=-1)
             alpha = alphas.get(round(picture.time * 1000))
             if alpha is None:

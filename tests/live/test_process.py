@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from support.videos import make_film
+from support.videos import make_video
 
 pytest.importorskip("pyvirtualcam")
 CHILD = Path(__file__).parents[1] / "support" / "live_child.py"
@@ -27,7 +27,7 @@ RGB = np.array((0x30, 0x60, 0xA0), int)
 def room(tmp_path_factory):
     """Ten seconds of a grey-red picture without any blue: a frame of it is unlike the background everywhere."""
     path = tmp_path_factory.mktemp("room") / "room.mp4"
-    return make_film(path, width=SIZE[0], height=SIZE[1], frames=300, rate=30)
+    return make_video(path, width=SIZE[0], height=SIZE[1], frames=300, rate=30)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def events(folder):
 
 
 def backgrounds_share(picture):
-    """Share of the pixels that are the background's; the film has nobody in it, so that the room would be 0."""
+    """Share of the pixels that are the background's; the video has nobody in it, so that the room would be 0."""
     return float((np.abs(picture.astype(int) - RGB).max(axis=-1) < 12).mean())
 
 
@@ -135,8 +135,8 @@ def test_kill_leaves_a_playable_recording(webcam, tmp_path):
     process, _ = webcam("--record", str(target), until=110)
     process.kill()
     process.wait()
-    with av.open(str(target)) as film:
-        times = [frame.time for frame in film.decode(video=0)]
+    with av.open(str(target)) as video:
+        times = [frame.time for frame in video.decode(video=0)]
     assert len(times) >= 30
     assert times == sorted(times)
 
@@ -178,7 +178,7 @@ def test_a_thousand_bad_requests_disturb_nothing(webcam, tmp_path):
 
 
 @pytest.mark.slow
-def test_film_as_camera_ends_with_it(tmp_path, room):
+def test_video_as_camera_ends_with_it(tmp_path, room):
     folder = tmp_path / "session"
     folder.mkdir()
     command = [sys.executable, str(CHILD), str(folder), "--camera", str(room), "--bg", BACKGROUND, "--json"]
@@ -188,7 +188,7 @@ def test_film_as_camera_ends_with_it(tmp_path, room):
     assert last["frames"] + last["drops"] == 300
     assert {"p50", "p95"} <= set(last["latency_ms"])
     assert last["fps"] > 0
-    judge(folder, "film")
+    judge(folder, "video")
 
 
 @pytest.mark.slow

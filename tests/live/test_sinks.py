@@ -27,7 +27,7 @@ from streammatte.sinks.record import RecordSink
 from streammatte.sinks.stream import StreamSink
 from streammatte.sinks.virtual_camera import VirtualCameraSink
 from streammatte.sinks.window import PreviewSink
-from streammatte.tracks import SoundFeed, SoundPiece
+from streammatte.tracks import AudioFeed, AudioPiece
 
 INFO = StreamInfo(WIDTH, HEIGHT, Layout.YUV420, MICRO, Fraction(30), COLOR)
 
@@ -137,8 +137,8 @@ def test_recording_keeps_true_times(tmp_path, name):
         sink.process(frame(index, pts))
     sink.drain()
     sink.close()
-    with av.open(str(target)) as film:
-        times = [picture.time for picture in film.decode(video=0)]
+    with av.open(str(target)) as video:
+        times = [picture.time for picture in video.decode(video=0)]
     assert times == pytest.approx([moment / 1e6 for moment in moments], abs=0.0006)
 
 
@@ -149,28 +149,28 @@ def test_recording_is_playable_while_it_is_written(tmp_path, name):
     sink.open(INFO)
     for index in range(95):
         sink.process(frame(index))
-    with av.open(str(target)) as film:
-        count = sum(1 for _ in film.decode(video=0))
+    with av.open(str(target)) as video:
+        count = sum(1 for _ in video.decode(video=0))
     sink.abort()
     assert count >= 60
 
 
-def test_recording_has_the_sound_where_it_belongs(tmp_path):
-    target, feed = tmp_path / "out.mp4", SoundFeed(48_000, 1)
+def test_recording_has_the_audio_where_it_belongs(tmp_path):
+    target, feed = tmp_path / "out.mp4", AudioFeed(48_000, 1)
     sink = RecordSink(target, feed=feed)
     sink.open(INFO)
     start = time.monotonic()
     beep = np.zeros((1, 48_000 * 2), np.float32)
     beep[0, 48_000 : 48_000 + 9600] = np.sin(np.arange(9600) / 8)
     for piece in range(200):  # recorded alongside, in pieces of 10 ms
-        feed.put(SoundPiece(beep[:, piece * 480 : piece * 480 + 480], start + piece / 100))
+        feed.put(AudioPiece(beep[:, piece * 480 : piece * 480 + 480], start + piece / 100))
     for index in range(60):
         sink.process(frame(index, captured=start + index / 30))
     sink.drain()
     sink.close()
-    with av.open(str(target)) as film:
-        stream = film.streams.audio[0]
-        heard = [(part.time, np.abs(part.to_ndarray()).max()) for part in film.decode(stream)]
+    with av.open(str(target)) as video:
+        stream = video.streams.audio[0]
+        heard = [(part.time, np.abs(part.to_ndarray()).max()) for part in video.decode(stream)]
     loud = [moment for moment, level in heard if level > 0.3]
     assert min(loud) == pytest.approx(1.0, abs=0.05)
     assert max(loud) == pytest.approx(1.2, abs=0.05)
@@ -224,8 +224,8 @@ def test_stream_reaches_a_server_and_comes_back_after_a_break(tmp_path):
     assert sink.lost > 0
     target = tmp_path / "received.ts"
     target.write_bytes(received[-1])
-    with av.open(str(target)) as film:
-        assert sum(1 for _ in film.decode(video=0)) > 30
+    with av.open(str(target)) as video:
+        assert sum(1 for _ in video.decode(video=0)) > 30
 
 
 @pytest.mark.slow
@@ -252,8 +252,8 @@ def test_stream_by_rtmp(tmp_path):
     got = []
 
     def serve():
-        with contextlib.suppress(av.error.FFmpegError), av.open(url, options={"listen": "1"}, timeout=60) as film:
-            for picture in film.decode(video=0):
+        with contextlib.suppress(av.error.FFmpegError), av.open(url, options={"listen": "1"}, timeout=60) as video:
+            for picture in video.decode(video=0):
                 got.append(picture.time)
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -409,10 +409,10 @@ def test_taken_port_is_a_device_error(server):
 def test_record_and_camera_at_once_with_true_times(tmp_path):
     target: Path = tmp_path / "out.mkv"
     status = pipeline(RoomCamera(frames=30), [("record", RecordSink(target))]).run()
-    with av.open(str(target)) as film:
-        pictures = [picture.to_ndarray(format="rgb24") for picture in film.decode(video=0)]
-        film.seek(0)
-        times = [picture.time for picture in film.decode(video=0)]
+    with av.open(str(target)) as video:
+        pictures = [picture.to_ndarray(format="rgb24") for picture in video.decode(video=0)]
+        video.seek(0)
+        times = [picture.time for picture in video.decode(video=0)]
     assert len(pictures) == status.frames
     assert all(a < b for a, b in pairwise(times))
     assert times[-1] == pytest.approx(29 / 30, abs=0.2)

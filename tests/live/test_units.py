@@ -386,7 +386,7 @@ def test_options_that_are_refused(given, match):
         LiveOptions.build(None, **given)
 
 
-def test_options_from_a_preset_of_films():
+def test_options_from_a_preset_of_videos():
     options = LiveOptions.build({"background": "blur:30", "smooth": "high", "crf": 17}, size=256)
     assert (options.backgrounds, options.smooth, options.size) == (("blur:30",), "high", 256)
     assert options.sink_names() == ("virtual_camera",)

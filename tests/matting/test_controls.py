@@ -158,26 +158,26 @@ def test_an_island_does_not_blink_at_the_limit():
         return alpha
 
     limit = int(LEAST * SIZE[0] * SIZE[1])  # eleven cells
-    film = IslandFilter()
-    there = [film.apply(speck(cells), t / 30, LEAST).any() for t, cells in enumerate([16, 10, 14, 9, 15, 10, 2, 10])]
+    video = IslandFilter()
+    there = [video.apply(speck(cells), t / 30, LEAST).any() for t, cells in enumerate([16, 10, 14, 9, 15, 10, 2, 10])]
     assert limit == 11
     assert there == [True, True, True, True, True, True, False, False]
     fresh = [IslandFilter().apply(speck(cells), 0.0, LEAST).any() for cells in (16, 10)]
     assert fresh == [True, False]
-    film.reset()
-    assert not film.apply(speck(10), 1.0, LEAST).any()
+    video.reset()
+    assert not video.apply(speck(10), 1.0, LEAST).any()
 
 
 def test_largest_person_is_kept_alone_and_keeps_the_role():
     def two(left, right):
         return blob(blob(np.zeros(SIZE, np.float32), 60, 80, left, 100), 190, 80, right, 100)
 
-    film = IslandFilter()
-    first = film.apply(two(50, 40), 0.0, LEAST, largest=True)
+    video = IslandFilter()
+    first = video.apply(two(50, 40), 0.0, LEAST, largest=True)
     assert first[80, 60] == 1 and not first[:, 150:].any()
-    second = film.apply(two(46, 50), 1 / 30, LEAST, largest=True)
+    second = video.apply(two(46, 50), 1 / 30, LEAST, largest=True)
     assert second[80, 60] == 1 and not second[:, 150:].any()
-    third = film.apply(two(20, 50), 2 / 30, LEAST, largest=True)
+    third = video.apply(two(20, 50), 2 / 30, LEAST, largest=True)
     assert third[80, 190] == 1 and not third[:, :100].any()
 
 

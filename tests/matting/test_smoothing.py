@@ -5,7 +5,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
-from support.videos import make_film
+from support.videos import make_video
 
 import streammatte
 from streammatte.errors import ConfigError
@@ -63,7 +63,7 @@ def test_flicker_of_a_still_picture_falls(mode, least):
     assert np.mean([np.abs(f - base).mean() for f in out[5:]]) < np.mean([np.abs(f - base).mean() for f in mattes[5:]])
 
 
-def hand_film(speed, contrast, count=24):
+def hand_video(speed, contrast, count=24):
     """A textured hand, 20 cells wide, that crosses a textured room: planes and true mattes."""
     rng = np.random.default_rng(3)
     skin = cv2.GaussianBlur(rng.normal(0, 60, (40, 20)), (0, 0), 2) + 110 + contrast
@@ -79,10 +79,10 @@ def hand_film(speed, contrast, count=24):
         yield (np.clip(luma, 0, 255).astype(np.uint8), tint, tint), alpha
 
 
-def run(mode, film):
-    """Every matte of a film of (planes, alpha), smoothed."""
+def run(mode, video):
+    """Every matte of a video of (planes, alpha), smoothed."""
     smoother, out = Smoother(mode), []
-    for i, (planes, alpha) in enumerate(film):
+    for i, (planes, alpha) in enumerate(video):
         out += smoother.push(alpha, planes, i / 30)
     return out + smoother.drain()
 
@@ -92,8 +92,8 @@ def run(mode, film):
 @pytest.mark.parametrize("speed", [3, 8, 16, 24])
 def test_a_moving_hand_leaves_no_ghost(mode, contrast, speed):
     """Where a hand has been the matte is 0 again, and where it now is the matte is 1, but for two cells at its edge."""
-    film = list(hand_film(speed, contrast))
-    for (_, alpha), out in zip(film, run(mode, film), strict=True):
+    video = list(hand_video(speed, contrast))
+    for (_, alpha), out in zip(video, run(mode, video), strict=True):
         outside = cv2.dilate(alpha, np.ones((5, 5))) == 0
         inside = cv2.erode(alpha, np.ones((5, 5))) == 1
         trail, hole = out[outside], 1 - out[inside]
@@ -167,9 +167,9 @@ def test_best_repairs_a_spike_of_a_single_frame():
     whole = person()
     half = whole.copy()
     half[:, 64:] = 0
-    film = [((room(),), half if i == 6 else whole) for i in range(14)]
-    out = run("best", film)
-    assert np.abs(out[6] - whole).max() < 0.5 * np.abs(run("low", film)[6] - whole).max()
+    video = [((room(),), half if i == 6 else whole) for i in range(14)]
+    out = run("best", video)
+    assert np.abs(out[6] - whole).max() < 0.5 * np.abs(run("low", video)[6] - whole).max()
     assert np.abs(out[6] - whole).mean() < 0.3 * np.abs(half - whole).mean()
     assert max(np.abs(out[i] - whole).max() for i in (5, 7)) < 0.25
 
@@ -223,9 +223,11 @@ def test_rgb_planes_are_compared_as_colours():
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_matte_of_best_lies_on_its_own_frame(tmp_path, batch):
-    """Through the network: times as the film's, every small matte close to the raw one of the same frame."""
-    film = make_film(tmp_path / "film.mp4", frames=13)
-    given = {smooth: list(streammatte.stream(film, size=192, smooth=smooth, batch=batch)) for smooth in ("off", "best")}
+    """Through the network: times as the video's, every small matte close to the raw one of the same frame."""
+    video = make_video(tmp_path / "video.mp4", frames=13)
+    given = {
+        smooth: list(streammatte.stream(video, size=192, smooth=smooth, batch=batch)) for smooth in ("off", "best")
+    }
     raw, best = given["off"], given["best"]
     assert [matte.frame.pts for matte in best] == [matte.frame.pts for matte in raw]
     assert len(best) == 13

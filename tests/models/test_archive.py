@@ -42,7 +42,7 @@ def test_damage_inside_is_found_without_unpacking(tmp_path):
     data = bytearray(path.read_bytes())
     data[5000] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(ModelError, match="no sound zip"):
+    with pytest.raises(ModelError, match="no audio zip"):
         inspect(path)
 
 

@@ -284,7 +284,7 @@ def test_an_archive_that_fails_leaves_the_old_folder(tmp_path):
     data = bytearray(path.read_bytes())
     data[5000] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(ModelError, match="no sound zip"):
+    with pytest.raises(ModelError, match="no audio zip"):
         unpack(path, tmp_path / "net")
     assert (tmp_path / "net" / "old").read_text() == "old"
     assert names(tmp_path) == ["net", "net.zip"]
@@ -292,7 +292,7 @@ def test_an_archive_that_fails_leaves_the_old_folder(tmp_path):
 
 def test_what_is_no_zip_is_told(tmp_path):
     (tmp_path / "net.zip").write_text("<html>not found</html>")
-    with pytest.raises(ModelError, match="no sound zip"):
+    with pytest.raises(ModelError, match="no audio zip"):
         unpack(tmp_path / "net.zip", tmp_path / "net")
 
 

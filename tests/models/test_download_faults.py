@@ -175,7 +175,7 @@ def test_a_rest_without_sense_is_no_crash(server, tmp_path, asked):
     "mirror",
     ["http://[::1", "http://", "https:///copy", "http://host:port", f"http://{'a' * 70}.org", "http://a/?b=", "net"],
 )
-def test_a_mirror_without_a_sound_address_is_refused(mirror):
+def test_a_mirror_without_a_audio_address_is_refused(mirror):
     with pytest.raises(ConfigError, match="--mirror must be an http or https address with a host"):
         mirrored(RemoteFile("https://example.org/net.zip"), mirror)
 

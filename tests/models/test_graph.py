@@ -5,7 +5,7 @@ import openvino as ov
 import pytest
 from openvino import opset15 as ops
 from support.tiny_networks import brightness_network, trimap_network
-from support.videos import make_film
+from support.videos import make_video
 
 import streammatte
 from streammatte.engines import open_engine
@@ -121,8 +121,8 @@ def fixed_network(folder, height, width):
 def test_a_graph_of_one_size_is_run_at_it(tmp_path):
     model = fixed_network(tmp_path, 96, 160)
     assert resolve(model).rule.fixed == (96, 160)
-    film = make_film(tmp_path / "in.mp4", frames=4, width=128, height=128)
-    summary = streammatte.matte_video(film, tmp_path / "out.mp4", model=model, background="none")
+    video = make_video(tmp_path / "in.mp4", frames=4, width=128, height=128)
+    summary = streammatte.matte_video(video, tmp_path / "out.mp4", model=model, background="none")
     assert summary.frames == 4
     matte = streammatte.matte_image(np.full((50, 70, 3), 255, np.uint8), model=model, min_area=0)
     assert matte.small_alpha.shape == (96, 160)
@@ -149,18 +149,18 @@ def test_a_graph_that_changed_is_read_anew(tmp_path):
 def test_a_trimap_is_told_by_the_graph(tmp_path):
     model = str(trimap_network(tmp_path / "trimapped.xml"))
     assert resolve(model).rule.trimap
-    film = make_film(tmp_path / "in.mp4", frames=2)
+    video = make_video(tmp_path / "in.mp4", frames=2)
     with pytest.raises(ConfigError, match="needs a trimap"):
-        streammatte.matte_video(film, tmp_path / "out.mp4", model=model)
+        streammatte.matte_video(video, tmp_path / "out.mp4", model=model)
 
 
 def test_what_is_no_number_is_not_taken_for_nobody(tmp_path):
     given = picture()
     model = saved(tmp_path, [ops.divide(ops.multiply(mean(given), np.float32(0)), np.float32(0))], [given])
-    film = make_film(tmp_path / "in.mp4", frames=2)
+    video = make_video(tmp_path / "in.mp4", frames=2)
     for run in (
         lambda: streammatte.matte_image(np.zeros((64, 96, 3), np.uint8), model=model),
-        lambda: streammatte.matte_video(film, tmp_path / "out.mp4", model=model),
+        lambda: streammatte.matte_video(video, tmp_path / "out.mp4", model=model),
     ):
         with pytest.raises(ModelError, match="no numbers"):
             run()

@@ -122,7 +122,7 @@ def test_a_faulty_card_is_told(change, told):
         cards.read_card(CARD.replace(*change), "the card")
 
 
-def test_every_shipped_card_is_sound(monkeypatch):
+def test_every_shipped_card_is_audio(monkeypatch):
     monkeypatch.undo()
     assert "ppmattingv2-lite" in cards.card_names()
     for name in cards.card_names():
@@ -345,7 +345,7 @@ def test_a_zip_with_paths_outside_is_refused_and_nothing_kept(server, tmp_path):
 
 def test_a_page_instead_of_a_zip_is_refused_and_not_kept(server):
     server.behave = {"body": b"<html>please log in</html>"}
-    with pytest.raises(ModelError, match="no sound zip"):
+    with pytest.raises(ModelError, match="no audio zip"):
         store.pull(NET, mirror=server.address, retry=Retry(2, 0))
     server.behave = {"body": official_zip()}
     store.pull(NET, mirror=server.address, retry=Retry(2, 0))  # nothing stands in the way

@@ -213,7 +213,7 @@ def test_pull_mends_what_verify_finds(server, capsys, spoilt):
     assert command("models", "verify") == 0
     assert f"{NET}: ok" in capsys.readouterr().out
     pull(server)
-    assert len(server.requests) == 2, "it is sound now"
+    assert len(server.requests) == 2, "it is audio now"
 
 
 @pytest.mark.parametrize("sent", [b"<html>", official_zip("../evil"), b""])
@@ -259,7 +259,7 @@ def test_weights_are_read_before_they_get_their_name(server, root, how):
 
 def test_a_short_zip_never_gets_its_name(server, root):
     server.behave = {"body": official_zip()[:-100], "no_length": True}
-    with pytest.raises(ModelError, match="no sound zip"):
+    with pytest.raises(ModelError, match="no audio zip"):
         pull(server)
     assert tree(root) == []
 
@@ -282,7 +282,7 @@ def pinned(monkeypatch, tmp_path):
 
 
 def other_zip(size):
-    """A sound zip of so many bytes, of another program."""
+    """An audio zip of so many bytes, of another program."""
     data = bytearray(official_zip())
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(bytes(data))) as old, zipfile.ZipFile(buffer, "w") as new:
@@ -314,10 +314,10 @@ def test_a_hand_placed_zip_that_is_as_promised_is_taken(pinned):
 
 
 @pytest.mark.parametrize("content", [b"<html>", official_zip("../evil"), official_zip(leave_out=["deploy.yaml"])])
-def test_a_hand_placed_zip_that_is_not_sound_is_left_and_named(server, content):
+def test_a_hand_placed_zip_that_is_not_audio_is_left_and_named(server, content):
     place = by_hand(content)
     for attempt in (lambda: resolve(NET), lambda: pull(server)):
-        with pytest.raises(ModelError, match=rf"{place}.*left there: put a sound one in its place, or delete it"):
+        with pytest.raises(ModelError, match=rf"{place}.*left there: put an audio one in its place, or delete it"):
             attempt()
     assert place.read_bytes() == content
     assert tree(place.parent) == [place.name]

@@ -19,7 +19,7 @@ from streammatte.media.capabilities import has_encoder
 from streammatte.protocols import Sink
 from streammatte.sinks import MemorySink, open_sink
 
-TARGETS = ["film.mp4", "film.mov", "film.mkv", "film.webm", "film.gif", "film_%04d.png", "frames/"]
+TARGETS = ["video.mp4", "video.mov", "video.mkv", "video.webm", "video.gif", "video_%04d.png", "frames/"]
 STILLS = ["still.png", "still.jpg", "still.webp"]
 
 
@@ -96,17 +96,17 @@ def test_frames_before_open_are_an_error_of_ours(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "codec"),
     [
-        ("film.mp4", "auto"),
-        ("film.mov", "auto"),
-        ("film.mkv", "auto"),
-        ("film.webm", "auto"),
-        ("film.mp4", "libx265"),
-        ("film.mkv", "libx265"),
-        ("film.mp4", "libsvtav1"),
-        ("film.mov", "prores_ks"),
+        ("video.mp4", "auto"),
+        ("video.mov", "auto"),
+        ("video.mkv", "auto"),
+        ("video.webm", "auto"),
+        ("video.mp4", "libx265"),
+        ("video.mkv", "libx265"),
+        ("video.mp4", "libsvtav1"),
+        ("video.mov", "prores_ks"),
     ],
 )
-def test_a_film_that_is_stopped_early_is_whole(tmp_path, name, codec, count):
+def test_a_video_that_is_stopped_early_is_whole(tmp_path, name, codec, count):
     """What an interrupt does: drain, then close, after however many frames."""
     if codec != "auto" and not has_encoder(codec):
         pytest.skip(f"this FFmpeg has no {codec}")
@@ -121,7 +121,7 @@ def test_a_film_that_is_stopped_early_is_whole(tmp_path, name, codec, count):
     assert len(times_of(tmp_path / name)) == count
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "film.gif", "film_%04d.png", *STILLS])
+@pytest.mark.parametrize("name", ["video.mp4", "video.gif", "video_%04d.png", *STILLS])
 def test_an_existing_output_is_not_touched(tmp_path, name):
     there = tmp_path / name.replace("%04d", "0007")
     there.write_bytes(b"mine")
@@ -131,7 +131,7 @@ def test_an_existing_output_is_not_touched(tmp_path, name):
     assert listing(tmp_path) == [there.name]
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "film.gif", "film_%04d.png", *STILLS])
+@pytest.mark.parametrize("name", ["video.mp4", "video.gif", "video_%04d.png", *STILLS])
 def test_overwrite_keeps_the_old_one_until_the_new_one_is_whole(tmp_path, name):
     there = tmp_path / name.replace("%04d", "0000")
     there.write_bytes(b"mine")
@@ -148,7 +148,7 @@ def test_overwrite_keeps_the_old_one_until_the_new_one_is_whole(tmp_path, name):
     assert listing(tmp_path) == [there.name]
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "still.png"])
+@pytest.mark.parametrize("name", ["video.mp4", "still.png"])
 def test_an_output_that_appears_meanwhile_is_not_replaced_and_the_work_is_not_lost(tmp_path, name):
     frames = make_frames(1)
     sink = open_at(tmp_path, name)
@@ -169,18 +169,18 @@ def test_a_file_system_without_hard_links(tmp_path, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    write(open_sink(tmp_path / "film.mp4"), make_frames(2))
-    assert listing(tmp_path) == ["film.mp4"]
+    write(open_sink(tmp_path / "video.mp4"), make_frames(2))
+    assert listing(tmp_path) == ["video.mp4"]
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "film.gif", "still.png", "a/b_%d.png", "a/b/"])
+@pytest.mark.parametrize("name", ["video.mp4", "video.gif", "still.png", "a/b_%d.png", "a/b/"])
 def test_a_missing_folder(tmp_path, name):
     with pytest.raises(SinkError, match="does not exist"):
         open_at(tmp_path, f"none/{name}").open(info_of(make_frames(1)))
     assert listing(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "film.gif", "still.png"])
+@pytest.mark.parametrize("name", ["video.mp4", "video.gif", "still.png"])
 def test_a_target_that_is_a_folder(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(SinkError, match="folder"):
@@ -191,38 +191,38 @@ def test_a_target_that_is_a_folder(tmp_path, name):
 def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(SinkError):
-        open_sink(tmp_path / "file" / "film.mp4").open(info_of(make_frames(1)))
+        open_sink(tmp_path / "file" / "video.mp4").open(info_of(make_frames(1)))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(SinkError, match="permission"):
-        open_sink(tmp_path / "film.mp4").open(info_of(make_frames(1)))
+        open_sink(tmp_path / "video.mp4").open(info_of(make_frames(1)))
     tmp_path.chmod(0o700)
 
 
 def test_the_file_has_ordinary_permissions(tmp_path):
     mask = os.umask(0o022)
     try:
-        write(open_sink(tmp_path / "film.mp4"), make_frames(2))
+        write(open_sink(tmp_path / "video.mp4"), make_frames(2))
         write(open_sink(tmp_path / "still.png"), make_frames(1))
     finally:
         os.umask(mask)
-    for name in ("film.mp4", "still.png"):
+    for name in ("video.mp4", "still.png"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o644
 
 
 def test_a_symbolic_link_stays_one(tmp_path):
     (tmp_path / "real").mkdir()
-    (tmp_path / "film.mp4").symlink_to(tmp_path / "real" / "film.mp4")
-    write(open_sink(tmp_path / "film.mp4", overwrite=True), make_frames(2))
-    assert (tmp_path / "film.mp4").is_symlink()
-    assert len(times_of(tmp_path / "real" / "film.mp4")) == 2
+    (tmp_path / "video.mp4").symlink_to(tmp_path / "real" / "video.mp4")
+    write(open_sink(tmp_path / "video.mp4", overwrite=True), make_frames(2))
+    assert (tmp_path / "video.mp4").is_symlink()
+    assert len(times_of(tmp_path / "real" / "video.mp4")) == 2
 
 
 @pytest.mark.parametrize(
-    "name", ["ä" * 110 + ".mp4", "人" * 60 + ".mp4", "a film with spaces & 'quotes'.mp4", "%.mp4", "a:b.mp4"]
+    "name", ["ä" * 110 + ".mp4", "人" * 60 + ".mp4", "a video with spaces & 'quotes'.mp4", "%.mp4", "a:b.mp4"]
 )
 def test_unusual_names(tmp_path, name):
     write(open_sink(tmp_path / name), make_frames(2))
@@ -257,7 +257,7 @@ FULL_DISK = """
 """
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.mkv", "film.webm", "film.gif", "film_%03d.png"])
+@pytest.mark.parametrize("name", ["video.mp4", "video.mov", "video.mkv", "video.webm", "video.gif", "video_%03d.png"])
 @pytest.mark.parametrize("limit", [10_000, 300_000])
 def test_a_full_disk(tmp_path, name, limit):
     folder = tmp_path / "out"
@@ -281,7 +281,7 @@ def test_a_killed_program_leaves_a_temporary_name_only(tmp_path):
         from support.sink_frames import make_frames, info_of
         from streammatte.sinks import open_sink
         frames = make_frames(4)
-        sink = open_sink({str(tmp_path / "film.mp4")!r})
+        sink = open_sink({str(tmp_path / "video.mp4")!r})
         sink.open(info_of(frames))
         sink.process(frames[0])
         print("ready", flush=True)
@@ -300,7 +300,7 @@ def test_an_encoder_that_does_not_start_says_what_to_do(tmp_path):
     if not absent:
         pytest.skip("this FFmpeg has no hardware encoders")
     for name in absent:
-        sink = open_sink(tmp_path / "film.mp4", codec=name)
+        sink = open_sink(tmp_path / "video.mp4", codec=name)
         try:
             sink.open(info_of(make_frames(1)))
         except SinkError as error:
@@ -313,8 +313,8 @@ def test_an_encoder_that_does_not_start_says_what_to_do(tmp_path):
 
 
 def test_messages_are_one_line(tmp_path):
-    (tmp_path / "film.mp4").write_bytes(b"x")
-    for target in ("film.mp4", "none/film.mp4", "film.xyz"):
+    (tmp_path / "video.mp4").write_bytes(b"x")
+    for target in ("video.mp4", "none/video.mp4", "video.xyz"):
         with pytest.raises(SinkError) as error:
             open_at(tmp_path, target).open(info_of(make_frames(1)))
         assert "\n" not in str(error.value)
@@ -323,7 +323,7 @@ def test_messages_are_one_line(tmp_path):
 
 def test_unknown_names_list_the_known(tmp_path):
     with pytest.raises(UnsupportedOutputError, match=r"\.mp4.*\.webm.*png"):
-        open_sink(tmp_path / "film.avi")
+        open_sink(tmp_path / "video.avi")
 
 
 def test_two_sinks_side_by_side(tmp_path):
@@ -343,7 +343,7 @@ def test_two_sinks_side_by_side(tmp_path):
 def test_memory_stays_flat(tmp_path):
     """Ten times the frames, the same memory: the pictures for the encoder are used again."""
     frames = make_frames(30, (640, 360))
-    sink = open_sink(tmp_path / "film.mp4", preset="ultrafast")
+    sink = open_sink(tmp_path / "video.mp4", preset="ultrafast")
     sink.open(info_of(frames))
     for index in range(900):
         frame = frames[index % 30]
@@ -373,8 +373,8 @@ def test_memory_sink_keeps_copies():
     assert sink.closed and not sink.aborted
 
 
-def test_abort_is_quick_in_the_middle_of_a_film(tmp_path):
-    sink = open_sink(tmp_path / "film.mp4")
+def test_abort_is_quick_in_the_middle_of_a_video(tmp_path):
+    sink = open_sink(tmp_path / "video.mp4")
     frames = make_frames(30, (640, 360))
     sink.open(info_of(frames))
     for frame in frames:

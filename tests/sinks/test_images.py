@@ -123,7 +123,7 @@ def test_codec_of_pictures_is_refused(tmp_path):
         open_sink(tmp_path / "a_%d.png", codec="libx264")
 
 
-def test_left_out_sound_is_told(tmp_path, caplog):
+def test_left_out_audio_is_told(tmp_path, caplog):
     caplog.set_level("INFO")
     with av.open(str(tmp_path / "s.mp4"), "w") as out:
         out.add_stream("aac", rate=48000)
@@ -133,8 +133,8 @@ def test_left_out_sound_is_told(tmp_path, caplog):
 
 
 def gif_frames(path):
-    with av.open(str(path)) as film:
-        return [(frame.pts * frame.time_base, frame.to_ndarray(format="rgba")) for frame in film.decode(video=0)]
+    with av.open(str(path)) as video:
+        return [(frame.pts * frame.time_base, frame.to_ndarray(format="rgba")) for frame in video.decode(video=0)]
 
 
 @pytest.mark.parametrize("layout", [Layout.RGB, Layout.YUV420, Layout.GRAY])
@@ -185,11 +185,11 @@ def test_y4m_reads_back(layout, size):
     frames = make_frames(3, size, layout)
     write(Y4MSink(stream=stream), frames, sample_aspect_ratio=Fraction(4, 3), rate=Fraction(30000, 1001))
     stream.seek(0)
-    with av.open(stream, format="yuv4mpegpipe") as film:
-        video = film.streams.video[0]
+    with av.open(stream, format="yuv4mpegpipe") as video:
+        video = video.streams.video[0]
         assert video.average_rate == Fraction(30000, 1001)
         assert video.sample_aspect_ratio == Fraction(4, 3)
-        pictures = list(film.decode(video))
+        pictures = list(video.decode(video))
     assert len(pictures) == 3
     assert pictures[0].color_range in (0, 2 if layout is Layout.GRAY else 1)
     if layout is not Layout.RGB:
@@ -235,8 +235,8 @@ WRITER = f"""
 def test_y4m_goes_to_standard_output():
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(WRITER)], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    with av.open(io.BytesIO(done.stdout), format="yuv4mpegpipe") as film:
-        assert len(list(film.decode(video=0))) == 200
+    with av.open(io.BytesIO(done.stdout), format="yuv4mpegpipe") as video:
+        assert len(list(video.decode(video=0))) == 200
 
 
 def test_a_reader_that_ends_is_one_clear_line():

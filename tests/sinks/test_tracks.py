@@ -1,4 +1,4 @@
-"""Sound and subtitles beside the pictures: copied where they can be, re-encoded where they must."""
+"""Audio and subtitles beside the pictures: copied where they can be, re-encoded where they must."""
 
 import hashlib
 import logging
@@ -15,7 +15,7 @@ from streammatte.tracks import TrackFeed
 BEEP_AT = 0.5
 
 
-def make_sound(path, codec, *, rate=48000, layout="stereo", seconds=2.0, start=0.0):
+def make_audio(path, codec, *, rate=48000, layout="stereo", seconds=2.0, start=0.0):
     """A file of silence with one beep at ``BEEP_AT`` seconds after ``start``."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=rate, layout=layout)
@@ -50,19 +50,19 @@ def make_subtitles(path):
 
 
 def packets_of(path, kind="audio"):
-    with av.open(str(path)) as film:
-        streams = [stream for stream in film.streams if stream.type == kind]
+    with av.open(str(path)) as video:
+        streams = [stream for stream in video.streams if stream.type == kind]
         return [
             (packet.stream_index, packet.pts * packet.time_base, hashlib.sha1(bytes(packet)).hexdigest())
-            for packet in film.demux(streams)
+            for packet in video.demux(streams)
             if packet.size
         ]
 
 
 def beep_time(path):
-    """When the sound of a film first is loud, in seconds."""
-    with av.open(str(path)) as film:
-        for frame in film.decode(audio=0):
+    """When the audio of a video first is loud, in seconds."""
+    with av.open(str(path)) as video:
+        for frame in video.decode(audio=0):
             samples = np.abs(frame.to_ndarray().astype(float))
             if frame.format.is_packed:
                 samples = samples.reshape(1, -1, len(frame.layout.channels))[..., 0]
@@ -70,16 +70,16 @@ def beep_time(path):
             loud = np.flatnonzero(samples[0] > 0.1 * peak)
             if loud.size:
                 return float(frame.pts * frame.time_base) + loud[0] / frame.sample_rate
-    raise AssertionError("no sound")
+    raise AssertionError("no audio")
 
 
 def write_with(sink, sources, count=60, late=0, times=None):
     """Frames through a sink with the packets of files beside them, fed as a demuxer would."""
     inputs = [av.open(str(path)) for path in sources]
-    streams = tuple(stream for film in inputs for stream in film.streams if stream.type in ("audio", "subtitle"))
+    streams = tuple(stream for video in inputs for stream in video.streams if stream.type in ("audio", "subtitle"))
     feed = TrackFeed(streams)
     frames = make_frames(count, times=times)
-    packets = [[p for p in film.demux() if p.size or p.stream.type == "audio"] for film in inputs]
+    packets = [[p for p in video.demux() if p.size or p.stream.type == "audio"] for video in inputs]
     sink.open(info_of(frames, tracks=feed))
     for frame in frames:
         for queue in packets:
@@ -91,8 +91,8 @@ def write_with(sink, sources, count=60, late=0, times=None):
             feed.put(packet)
     sink.drain()
     sink.close()
-    for film in inputs:
-        film.close()
+    for video in inputs:
+        video.close()
 
 
 COPIES = [
@@ -112,9 +112,9 @@ COPIES = [
 
 
 @pytest.mark.parametrize(("codec", "held_in", "suffix"), COPIES)
-def test_sound_is_copied_bit_by_bit(tmp_path, codec, held_in, suffix):
-    given = make_sound(tmp_path / f"sound.{held_in}", codec)
-    target = tmp_path / f"film.{suffix}"
+def test_audio_is_copied_bit_by_bit(tmp_path, codec, held_in, suffix):
+    given = make_audio(tmp_path / f"audio.{held_in}", codec)
+    target = tmp_path / f"video.{suffix}"
     write_with(open_sink(target), [given])
     before, after = packets_of(given), packets_of(target)
     assert [packet[2] for packet in after] == [packet[2] for packet in before]
@@ -135,36 +135,36 @@ RECODED = [
 
 
 @pytest.mark.parametrize(("codec", "held_in", "suffix", "becomes", "rate"), RECODED)
-def test_refused_sound_is_encoded_anew_at_its_time(tmp_path, caplog, codec, held_in, suffix, becomes, rate):
-    given = make_sound(tmp_path / f"sound.{held_in}", codec, rate=rate)
-    target = tmp_path / f"film.{suffix}"
+def test_refused_audio_is_encoded_anew_at_its_time(tmp_path, caplog, codec, held_in, suffix, becomes, rate):
+    given = make_audio(tmp_path / f"audio.{held_in}", codec, rate=rate)
+    target = tmp_path / f"video.{suffix}"
     write_with(open_sink(target), [given])
-    with av.open(str(target)) as film:
-        assert film.streams.audio[0].codec_context.codec.canonical_name == becomes
+    with av.open(str(target)) as video:
+        assert video.streams.audio[0].codec_context.codec.canonical_name == becomes
     assert "re-encoded" in caplog.text
     assert abs(beep_time(target) - beep_time(given)) < 0.004
-    with av.open(str(target)) as film:
-        heard = sum(frame.samples / frame.sample_rate for frame in film.decode(audio=0))
+    with av.open(str(target)) as video:
+        heard = sum(frame.samples / frame.sample_rate for frame in video.decode(audio=0))
     assert abs(heard - 2.0) < 0.1
 
 
-def test_mono_sound_is_encoded_anew_as_mono(tmp_path):
-    given = make_sound(tmp_path / "sound.avi", "pcm_s16le", layout="mono")
-    write_with(open_sink(tmp_path / "film.webm"), [given])
-    with av.open(str(tmp_path / "film.webm")) as film:
-        assert film.streams.audio[0].codec_context.layout.name == "mono"
+def test_mono_audio_is_encoded_anew_as_mono(tmp_path):
+    given = make_audio(tmp_path / "audio.avi", "pcm_s16le", layout="mono")
+    write_with(open_sink(tmp_path / "video.webm"), [given])
+    with av.open(str(tmp_path / "video.webm")) as video:
+        assert video.streams.audio[0].codec_context.layout.name == "mono"
 
 
-def test_a_hole_in_sound_that_is_encoded_anew_stays_a_hole(tmp_path):
-    given = make_sound(tmp_path / "sound.mp4", "aac")
-    with av.open(str(given)) as film, av.open(str(tmp_path / "holes.mkv"), "w") as out:
-        stream = out.add_stream_from_template(film.streams.audio[0])
-        for packet in film.demux(film.streams.audio[0]):
+def test_a_hole_in_audio_that_is_encoded_anew_stays_a_hole(tmp_path):
+    given = make_audio(tmp_path / "audio.mp4", "aac")
+    with av.open(str(given)) as video, av.open(str(tmp_path / "holes.mkv"), "w") as out:
+        stream = out.add_stream_from_template(video.streams.audio[0])
+        for packet in video.demux(video.streams.audio[0]):
             if packet.size and not 0.1 < packet.dts * packet.time_base < 0.4:
                 packet.stream = stream
                 out.mux(packet)
-    write_with(open_sink(tmp_path / "film.webm"), [tmp_path / "holes.mkv"])
-    assert abs(beep_time(tmp_path / "film.webm") - beep_time(tmp_path / "holes.mkv")) < 0.03
+    write_with(open_sink(tmp_path / "video.webm"), [tmp_path / "holes.mkv"])
+    assert abs(beep_time(tmp_path / "video.webm") - beep_time(tmp_path / "holes.mkv")) < 0.03
 
 
 @pytest.mark.parametrize(
@@ -172,65 +172,65 @@ def test_a_hole_in_sound_that_is_encoded_anew_stays_a_hole(tmp_path):
 )
 def test_subtitles_are_copied_or_turned_into_what_the_container_holds(tmp_path, suffix, becomes):
     given = make_subtitles(tmp_path / "words.mkv")
-    target = tmp_path / f"film.{suffix}"
+    target = tmp_path / f"video.{suffix}"
     write_with(open_sink(target), [given])
-    with av.open(str(target)) as film:
-        stream = film.streams.subtitles[0]
+    with av.open(str(target)) as video:
+        stream = video.streams.subtitles[0]
         assert stream.codec_context.name in (becomes, {"subrip": "srt"}.get(becomes))
         assert stream.metadata.get("language") == "fra"
-        packets = [packet for packet in film.demux(stream) if packet.size and b"o" in bytes(packet)]
+        packets = [packet for packet in video.demux(stream) if packet.size and b"o" in bytes(packet)]
         assert [round(float(packet.pts * packet.time_base), 2) for packet in packets] == [0.2, 1.0]
         assert b"Hello there" in bytes(packets[0])
         assert round(float(packets[0].duration * packets[0].time_base), 2) == 0.7
 
 
 def test_several_tracks_keep_their_order(tmp_path):
-    one = make_sound(tmp_path / "a.mp4", "aac")
+    one = make_audio(tmp_path / "a.mp4", "aac")
     two = make_subtitles(tmp_path / "b.mkv")
     with av.open(str(tmp_path / "both.mkv"), "w") as out, av.open(str(one)) as first, av.open(str(two)) as second:
         streams = [out.add_stream_from_template(f.streams[0]) for f in (first, second)]
-        for film, stream in ((second, streams[1]), (first, streams[0])):
-            for packet in film.demux():
+        for video, stream in ((second, streams[1]), (first, streams[0])):
+            for packet in video.demux():
                 if packet.size:
                     packet.stream = stream
                     out.mux(packet)
-    write_with(open_sink(tmp_path / "film.mkv"), [tmp_path / "both.mkv"])
-    with av.open(str(tmp_path / "film.mkv")) as film:
-        assert [stream.type for stream in film.streams] == ["video", "audio", "subtitle"]
+    write_with(open_sink(tmp_path / "video.mkv"), [tmp_path / "both.mkv"])
+    with av.open(str(tmp_path / "video.mkv")) as video:
+        assert [stream.type for stream in video.streams] == ["video", "audio", "subtitle"]
 
 
 def test_without_tracks_the_feed_is_left_alone(tmp_path):
-    given = make_sound(tmp_path / "sound.mp4", "aac")
-    with av.open(str(given)) as film:
-        feed = TrackFeed(tuple(film.streams))
-        for packet in film.demux():
+    given = make_audio(tmp_path / "audio.mp4", "aac")
+    with av.open(str(given)) as video:
+        feed = TrackFeed(tuple(video.streams))
+        for packet in video.demux():
             feed.put(packet)
-        write(open_sink(tmp_path / "film.mp4", tracks=False), make_frames(4), tracks=feed)
+        write(open_sink(tmp_path / "video.mp4", tracks=False), make_frames(4), tracks=feed)
         assert feed.take()
-    with av.open(str(tmp_path / "film.mp4")) as film:
-        assert len(film.streams) == 1
+    with av.open(str(tmp_path / "video.mp4")) as video:
+        assert len(video.streams) == 1
 
 
-def test_a_broken_packet_does_not_stop_the_film(tmp_path, caplog):
-    given = make_sound(tmp_path / "sound.mp4", "aac")
-    with av.open(str(given)) as film:
-        feed = TrackFeed(tuple(film.streams))
-        packets = [packet for packet in film.demux() if packet.size]
+def test_a_broken_packet_does_not_stop_the_video(tmp_path, caplog):
+    given = make_audio(tmp_path / "audio.mp4", "aac")
+    with av.open(str(given)) as video:
+        feed = TrackFeed(tuple(video.streams))
+        packets = [packet for packet in video.demux() if packet.size]
         packets[20].dts = packets[20].pts = packets[3].pts
         packets[30].dts = packets[30].pts = None
         for packet in packets:
             feed.put(packet)
-        write(open_sink(tmp_path / "film.mp4"), make_frames(60), tracks=feed)
-    assert len(packets_of(tmp_path / "film.mp4")) == len(packets) - 2
-    assert len(times_of(tmp_path / "film.mp4")) == 60
+        write(open_sink(tmp_path / "video.mp4"), make_frames(60), tracks=feed)
+    assert len(packets_of(tmp_path / "video.mp4")) == len(packets) - 2
+    assert len(times_of(tmp_path / "video.mp4")) == 60
     assert "no usable time" in caplog.text
 
 
-def test_garbage_that_must_be_encoded_anew_does_not_stop_the_film(tmp_path, caplog):
-    given = make_sound(tmp_path / "sound.mp4", "aac")
-    with av.open(str(given)) as film:
-        feed = TrackFeed(tuple(film.streams))
-        packets = [packet for packet in film.demux() if packet.size]
+def test_garbage_that_must_be_encoded_anew_does_not_stop_the_video(tmp_path, caplog):
+    given = make_audio(tmp_path / "audio.mp4", "aac")
+    with av.open(str(given)) as video:
+        feed = TrackFeed(tuple(video.streams))
+        packets = [packet for packet in video.demux() if packet.size]
         for index, packet in enumerate(packets):
             if index in (10, 11):
                 broken = av.Packet(b"\xff" * 200)
@@ -238,31 +238,31 @@ def test_garbage_that_must_be_encoded_anew_does_not_stop_the_film(tmp_path, capl
                 broken.pts, broken.dts, broken.duration = packet.pts, packet.dts, packet.duration
                 packet = broken
             feed.put(packet)
-        write(open_sink(tmp_path / "film.webm"), make_frames(60), tracks=feed)
-    assert len(times_of(tmp_path / "film.webm")) == 60
-    assert abs(beep_time(tmp_path / "film.webm") - beep_time(given)) < 0.03
+        write(open_sink(tmp_path / "video.webm"), make_frames(60), tracks=feed)
+    assert len(times_of(tmp_path / "video.webm")) == 60
+    assert abs(beep_time(tmp_path / "video.webm") - beep_time(given)) < 0.03
 
 
 @pytest.mark.parametrize("late", [5.0, -5.0])
-def test_sound_that_arrives_late_or_early_ends_beside_its_picture(tmp_path, late):
-    given = make_sound(tmp_path / "sound.mp4", "aac", seconds=2)
-    write_with(open_sink(tmp_path / "film.mp4"), [given], late=late)
-    assert len(packets_of(tmp_path / "film.mp4")) == len(packets_of(given))
-    assert abs(beep_time(tmp_path / "film.mp4") - beep_time(given)) < 0.001
+def test_audio_that_arrives_late_or_early_ends_beside_its_picture(tmp_path, late):
+    given = make_audio(tmp_path / "audio.mp4", "aac", seconds=2)
+    write_with(open_sink(tmp_path / "video.mp4"), [given], late=late)
+    assert len(packets_of(tmp_path / "video.mp4")) == len(packets_of(given))
+    assert abs(beep_time(tmp_path / "video.mp4") - beep_time(given)) < 0.001
 
 
-def test_pictures_do_not_pile_up_while_sound_is_missing(tmp_path):
-    """Without a bound on interleaving the muxer would hold every picture until the first sound."""
-    given = make_sound(tmp_path / "sound.mp4", "aac", seconds=1)
-    with av.open(str(given)) as film:
-        feed = TrackFeed(tuple(film.streams))
-        sink = open_sink(tmp_path / "film.mkv", codec="ffv1")
+def test_pictures_do_not_pile_up_while_audio_is_missing(tmp_path):
+    """Without a bound on interleaving the muxer would hold every picture until the first audio."""
+    given = make_audio(tmp_path / "audio.mp4", "aac", seconds=1)
+    with av.open(str(given)) as video:
+        feed = TrackFeed(tuple(video.streams))
+        sink = open_sink(tmp_path / "video.mkv", codec="ffv1")
         frames = make_frames(size=(320, 240), times=[30000 * i for i in range(120)])
         sink.open(info_of(frames, tracks=feed))
         sizes = []
         for frame in frames:
             sink.process(frame)
-            sizes.append(sum(entry.stat().st_size for entry in tmp_path.glob(".film*")))
+            sizes.append(sum(entry.stat().st_size for entry in tmp_path.glob(".video*")))
         assert sizes[-1] > 100_000
         sink.abort()
 
@@ -277,10 +277,10 @@ CLIPS = [
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm"])
 @pytest.mark.parametrize("clip", CLIPS)
-def test_sound_of_real_films(shared, tmp_path, caplog, clip, suffix):
+def test_audio_of_real_videos(shared, tmp_path, caplog, clip, suffix):
     caplog.set_level(logging.INFO)
     given = shared / "clips" / clip
-    target = tmp_path / f"film.{suffix}"
+    target = tmp_path / f"video.{suffix}"
     before = packets_of(given)
     seconds = float(before[-1][1])
     write_with(open_sink(target, preset="ultrafast"), [given], count=int(seconds * 30))

@@ -1,4 +1,4 @@
-"""Films read back: times, colours, tags, shapes and alpha, in every container."""
+"""Videos read back: times, colours, tags, shapes and alpha, in every container."""
 
 import logging
 from fractions import Fraction
@@ -14,7 +14,7 @@ from streammatte.frames import ColorSpec, Layout
 from streammatte.media.capabilities import has_encoder
 from streammatte.sinks import alpha_by_default, can_hold_alpha, containers_with_alpha, open_sink
 
-FILMS = [
+VIDEOS = [
     ("mp4", "auto", "h264"),
     ("m4v", "auto", "h264"),
     ("mov", "auto", "h264"),
@@ -36,17 +36,17 @@ FILMS = [
 ]
 
 
-@pytest.mark.parametrize(("suffix", "codec", "kind"), FILMS)
+@pytest.mark.parametrize(("suffix", "codec", "kind"), VIDEOS)
 def test_every_container_and_codec_reads_back(tmp_path, suffix, codec, kind):
     if codec != "auto" and not has_encoder(codec):
         pytest.skip(f"this FFmpeg has no {codec}")
     frames = make_frames()
-    target = tmp_path / f"film.{suffix}"
+    target = tmp_path / f"video.{suffix}"
     write(open_sink(target, codec=codec), frames)
     pictures = decode(target)
     assert len(pictures) == len(frames)
-    with av.open(str(target)) as film:
-        assert film.streams.video[0].codec_context.codec.canonical_name == kind
+    with av.open(str(target)) as video:
+        assert video.streams.video[0].codec_context.codec.canonical_name == kind
     for picture, frame in zip(pictures, frames, strict=True):
         got = (
             picture.reformat(format="yuv420p", dst_colorspace=1, dst_color_range=1)
@@ -81,30 +81,30 @@ def test_every_container_and_codec_reads_back(tmp_path, suffix, codec, kind):
 )
 def test_times_survive_exactly(tmp_path, suffix, base, times):
     frames = make_frames(times=times, time_base=base)
-    write(open_sink(tmp_path / f"film.{suffix}"), frames)
-    assert times_of(tmp_path / f"film.{suffix}") == [pts * base for pts in times]
+    write(open_sink(tmp_path / f"video.{suffix}"), frames)
+    assert times_of(tmp_path / f"video.{suffix}") == [pts * base for pts in times]
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "webm"])
 def test_matroska_times_survive_to_its_millisecond(tmp_path, suffix):
     times = [9000, 12700, 13900, 18000, 99999, 120000]
-    write(open_sink(tmp_path / f"film.{suffix}"), make_frames(times=times))
-    for got, pts in zip(times_of(tmp_path / f"film.{suffix}"), times, strict=True):
+    write(open_sink(tmp_path / f"video.{suffix}"), make_frames(times=times))
+    for got, pts in zip(times_of(tmp_path / f"video.{suffix}"), times, strict=True):
         assert abs(got - Fraction(pts, 90000)) <= Fraction(1, 2000)
 
 
 def test_last_picture_keeps_its_duration(tmp_path):
     frames = make_frames(6)
     frames[-1].duration = 45000
-    write(open_sink(tmp_path / "film.mp4"), frames)
-    with av.open(str(tmp_path / "film.mp4")) as film:
-        stream = film.streams.video[0]
+    write(open_sink(tmp_path / "video.mp4"), frames)
+    with av.open(str(tmp_path / "video.mp4")) as video:
+        stream = video.streams.video[0]
         assert stream.duration * stream.time_base == Fraction(5 * 3000 + 45000, 90000)
 
 
 def test_a_time_that_does_not_go_on_is_moved_and_told(tmp_path, caplog):
-    write(open_sink(tmp_path / "film.mp4"), make_frames(times=[0, 3000, 3000, 2000, 9000]))
-    times = times_of(tmp_path / "film.mp4")
+    write(open_sink(tmp_path / "video.mp4"), make_frames(times=[0, 3000, 3000, 2000, 9000]))
+    times = times_of(tmp_path / "video.mp4")
     assert times == [Fraction(pts, 90000) for pts in (0, 3000, 3001, 3002, 9000)]
     assert "not after the one before" in caplog.text
 
@@ -121,11 +121,11 @@ TAGS = [
 @pytest.mark.parametrize("color", TAGS, ids=str)
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm"])
 def test_colour_tags_are_kept(tmp_path, suffix, color):
-    target = tmp_path / f"film.{suffix}"
+    target = tmp_path / f"video.{suffix}"
     write(open_sink(target), make_frames(4, color=color))
-    with av.open(str(target)) as film:
-        picture = next(film.decode(video=0))
-        context = film.streams.video[0].codec_context
+    with av.open(str(target)) as video:
+        picture = next(video.decode(video=0))
+        context = video.streams.video[0].codec_context
         assert (context.colorspace, context.color_primaries, context.color_trc) == (
             color.matrix,
             color.primaries,
@@ -136,19 +136,19 @@ def test_colour_tags_are_kept(tmp_path, suffix, color):
 
 
 def test_unspecified_colours_stay_unspecified(tmp_path):
-    write(open_sink(tmp_path / "film.mp4"), make_frames(4, color=ColorSpec()))
-    with av.open(str(tmp_path / "film.mp4")) as film:
-        context = film.streams.video[0].codec_context
+    write(open_sink(tmp_path / "video.mp4"), make_frames(4, color=ColorSpec()))
+    with av.open(str(tmp_path / "video.mp4")) as video:
+        context = video.streams.video[0].codec_context
         assert (context.colorspace, context.color_primaries, context.color_trc) == (2, 2, 2)
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "auto"), ("mov", "prores_ks"), ("mkv", "auto")])
 def test_pixel_aspect_is_kept(tmp_path, suffix, codec):
-    target = tmp_path / f"film.{suffix}"
+    target = tmp_path / f"video.{suffix}"
     write(open_sink(target, codec=codec), make_frames(4), sample_aspect_ratio=Fraction(4, 3))
-    with av.open(str(target)) as film:
-        next(film.decode(video=0))
-        stream = film.streams.video[0]
+    with av.open(str(target)) as video:
+        next(video.decode(video=0))
+        stream = video.streams.video[0]
         assert Fraction(4, 3) in (stream.sample_aspect_ratio, stream.codec_context.sample_aspect_ratio)
 
 
@@ -171,7 +171,7 @@ def test_webm_shows_the_same_shape_with_square_pixels(tmp_path):
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm"])
 @pytest.mark.parametrize("size", [(95, 63), (96, 64)])
 def test_layouts_and_odd_sizes(tmp_path, suffix, layout, size):
-    target = tmp_path / f"film.{suffix}"
+    target = tmp_path / f"video.{suffix}"
     frames = make_frames(4, size, layout)
     write(open_sink(target), frames)
     pictures = decode(target)
@@ -197,13 +197,13 @@ def test_layouts_and_odd_sizes(tmp_path, suffix, layout, size):
 
 def test_padding_repeats_the_edge(tmp_path):
     frames = make_frames(3, (95, 63))
-    write(open_sink(tmp_path / "film.mp4", crf=1), frames)
-    luma = plane(decode(tmp_path / "film.mp4")[0], 0)
+    write(open_sink(tmp_path / "video.mp4", crf=1), frames)
+    luma = plane(decode(tmp_path / "video.mp4")[0], 0)
     assert np.abs(luma[:63, 95] - frames[0].planes[0][:, 94]).mean() < 2
     assert np.abs(luma[63, :95] - frames[0].planes[0][62]).mean() < 2
 
 
-def test_matte_film_in_matroska_is_lossless_gray(tmp_path):
+def test_matte_video_in_matroska_is_lossless_gray(tmp_path):
     frames = make_frames(5, (95, 63), Layout.GRAY)
     write(open_sink(tmp_path / "matte.mkv"), frames)
     for picture, frame in zip(decode(tmp_path / "matte.mkv"), frames, strict=True):
@@ -211,7 +211,7 @@ def test_matte_film_in_matroska_is_lossless_gray(tmp_path):
         np.testing.assert_array_equal(plane(picture, 0), frame.planes[0])
 
 
-def test_matte_film_in_mp4_is_full_range_with_neutral_chroma(tmp_path):
+def test_matte_video_in_mp4_is_full_range_with_neutral_chroma(tmp_path):
     frames = make_frames(5, layout=Layout.GRAY)
     for frame in frames:
         frame.planes[0][:, :40], frame.planes[0][:, 40:] = 0, 255
@@ -234,7 +234,7 @@ def test_matte_film_in_mp4_is_full_range_with_neutral_chroma(tmp_path):
 )
 @pytest.mark.parametrize("size", [(96, 64), (95, 63)])
 def test_alpha_reads_back_straight(tmp_path, suffix, codec, decoder, pix_fmt, slack, size):
-    target = tmp_path / f"film.{suffix}"
+    target = tmp_path / f"video.{suffix}"
     frames = make_frames(5, size, alpha=True)
     write(open_sink(target, codec=codec), frames)
     pictures = decode(target, decoder)
@@ -247,10 +247,10 @@ def test_alpha_reads_back_straight(tmp_path, suffix, codec, decoder, pix_fmt, sl
         assert np.abs(plane(picture, 0) - frame.planes[0])[hidden].mean() < 3
 
 
-def test_prores_keeps_the_colours_of_alpha_films(tmp_path):
+def test_prores_keeps_the_colours_of_alpha_videos(tmp_path):
     frames = make_frames(4, alpha=True, color=ColorSpec(6, 6, 6, False))
-    write(open_sink(tmp_path / "film.mov"), frames)
-    picture = decode(tmp_path / "film.mov")[1]
+    write(open_sink(tmp_path / "video.mov"), frames)
+    picture = decode(tmp_path / "video.mov")[1]
     assert (picture.colorspace, picture.color_primaries, picture.color_trc) == (6, 6, 6)
     for channel in (1, 2):
         small = cv2.resize(plane(picture, channel), (48, 32), interpolation=cv2.INTER_AREA)
@@ -260,16 +260,16 @@ def test_prores_keeps_the_colours_of_alpha_films(tmp_path):
 def test_full_range_becomes_limited_in_prores(tmp_path):
     color = ColorSpec(1, 1, 1, True)
     frames = make_frames(3, color=color)
-    write(open_sink(tmp_path / "film.mov", codec="prores_ks"), frames)
+    write(open_sink(tmp_path / "video.mov", codec="prores_ks"), frames)
     want = 16 + frames[0].planes[0] * (219 / 255)
-    assert np.abs(plane(decode(tmp_path / "film.mov")[0], 0) - want).mean() < 1
+    assert np.abs(plane(decode(tmp_path / "video.mov")[0], 0) - want).mean() < 1
 
 
 @pytest.mark.parametrize("suffix", ["mov", "mkv"])
 def test_rgb_with_alpha(tmp_path, suffix):
     frames = make_frames(3, layout=Layout.RGB, alpha=True)
-    write(open_sink(tmp_path / f"film.{suffix}"), frames)
-    picture = decode(tmp_path / f"film.{suffix}")[1]
+    write(open_sink(tmp_path / f"video.{suffix}"), frames)
+    picture = decode(tmp_path / f"video.{suffix}")[1]
     got = picture.to_ndarray(format="rgba").astype(float)
     assert np.abs(got[..., 3] - frames[1].alpha).max() <= 2
     assert np.abs(got[..., :3] - frames[1].planes[0]).mean() < 2
@@ -297,32 +297,32 @@ def test_which_targets_hold_alpha():
 
 
 def test_output_size(tmp_path):
-    write(open_sink(tmp_path / "film.mp4", output_size=(48, 32)), make_frames(4))
-    picture = decode(tmp_path / "film.mp4")[0]
+    write(open_sink(tmp_path / "video.mp4", output_size=(48, 32)), make_frames(4))
+    picture = decode(tmp_path / "video.mp4")[0]
     assert (picture.width, picture.height) == (48, 32)
-    with av.open(str(tmp_path / "film.mp4")) as film:
-        assert film.streams.video[0].sample_aspect_ratio in (None, 0, 1)
+    with av.open(str(tmp_path / "video.mp4")) as video:
+        assert video.streams.video[0].sample_aspect_ratio in (None, 0, 1)
     small = cv2.resize(make_frames(1)[0].planes[0], (48, 32), interpolation=cv2.INTER_AREA)
     assert np.abs(plane(picture, 0) - small).mean() < 4
 
 
 def test_output_size_of_another_shape_keeps_the_picture_s_shape(tmp_path):
-    write(open_sink(tmp_path / "film.mp4", output_size=(96, 32)), make_frames(2))
-    with av.open(str(tmp_path / "film.mp4")) as film:
-        assert film.streams.video[0].sample_aspect_ratio == Fraction(1, 2)
+    write(open_sink(tmp_path / "video.mp4", output_size=(96, 32)), make_frames(2))
+    with av.open(str(tmp_path / "video.mp4")) as video:
+        assert video.streams.video[0].sample_aspect_ratio == Fraction(1, 2)
 
 
 def test_odd_output_size_is_refused_for_h264(tmp_path):
     with pytest.raises(ConfigError, match="even"):
-        open_sink(tmp_path / "film.mp4", output_size=(49, 32)).open(info_of(make_frames(1)))
+        open_sink(tmp_path / "video.mp4", output_size=(49, 32)).open(info_of(make_frames(1)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_codec_lists_those_of_this_build(tmp_path):
     with pytest.raises(UnsupportedOutputError, match="libx264"):
-        open_sink(tmp_path / "film.mp4", codec="h266").open(info_of(make_frames(1)))
+        open_sink(tmp_path / "video.mp4", codec="h266").open(info_of(make_frames(1)))
     with pytest.raises(UnsupportedOutputError, match="libvpx-vp9"):
-        open_sink(tmp_path / "film.webm", codec="libx264").open(info_of(make_frames(1)))
+        open_sink(tmp_path / "video.webm", codec="libx264").open(info_of(make_frames(1)))
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_unknown_codec_lists_those_of_this_build(tmp_path):
 )
 def test_bad_settings_are_refused(tmp_path, options):
     with pytest.raises(ConfigError):
-        open_sink(tmp_path / "film.mp4", **options).open(info_of(make_frames(1)))
+        open_sink(tmp_path / "video.mp4", **options).open(info_of(make_frames(1)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -351,20 +351,20 @@ def test_quality_preset_and_bitrate_reach_the_encoder(tmp_path):
 
 
 def test_index_stands_in_front_for_browsers(tmp_path):
-    write(open_sink(tmp_path / "film.mp4"), make_frames(3))
-    data = (tmp_path / "film.mp4").read_bytes()
+    write(open_sink(tmp_path / "video.mp4"), make_frames(3))
+    data = (tmp_path / "video.mp4").read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
 
 
 def test_metadata_is_carried(tmp_path):
     given = {"title": "Seaside", "major_brand": "qt  ", "ENCODER": "a camera", "alpha_mode": "1"}
     for suffix in ("mp4", "mkv"):
-        write(open_sink(tmp_path / f"film.{suffix}"), make_frames(2), metadata=given)
-        with av.open(str(tmp_path / f"film.{suffix}")) as film:
-            assert film.metadata["title"] == "Seaside"
-            assert film.metadata.get("major_brand") in (None, "isom")
-            assert "camera" not in str(film.metadata)
-            assert "alpha_mode" not in film.metadata
+        write(open_sink(tmp_path / f"video.{suffix}"), make_frames(2), metadata=given)
+        with av.open(str(tmp_path / f"video.{suffix}")) as video:
+            assert video.metadata["title"] == "Seaside"
+            assert video.metadata.get("major_brand") in (None, "isom")
+            assert "camera" not in str(video.metadata)
+            assert "alpha_mode" not in video.metadata
 
 
 def test_threads_do_not_change_what_is_shown(tmp_path):
@@ -373,11 +373,11 @@ def test_threads_do_not_change_what_is_shown(tmp_path):
     assert times_of(tmp_path / "1.mp4") == times_of(tmp_path / "2.mp4")
 
 
-def test_a_long_film_leaves_the_planes_alone(tmp_path):
+def test_a_long_video_leaves_the_planes_alone(tmp_path):
     """Encoders keep pictures for look-ahead: a reused picture must not change under them."""
     frames = make_frames(60)
-    write(open_sink(tmp_path / "film.mp4", crf=8), frames)
-    for picture, frame in zip(decode(tmp_path / "film.mp4"), frames, strict=True):
+    write(open_sink(tmp_path / "video.mp4", crf=8), frames)
+    for picture, frame in zip(decode(tmp_path / "video.mp4"), frames, strict=True):
         assert np.abs(plane(picture, 0) - frame.planes[0]).mean() < 1.5
 
 
@@ -388,31 +388,31 @@ def test_strided_planes(tmp_path):
         for view, own in zip(wide, frame.planes, strict=True):
             view[:, : own.shape[1]] = own
         frame.planes = tuple(w[:, : p.shape[1]] for w, p in zip(wide, frame.planes, strict=True))
-    write(open_sink(tmp_path / "film.mkv", codec="ffv1"), frames)
-    np.testing.assert_array_equal(plane(decode(tmp_path / "film.mkv")[2], 1), frames[2].planes[1])
+    write(open_sink(tmp_path / "video.mkv", codec="ffv1"), frames)
+    np.testing.assert_array_equal(plane(decode(tmp_path / "video.mkv")[2], 1), frames[2].planes[1])
 
 
-def test_log_is_silent_for_an_ordinary_film(tmp_path, caplog):
+def test_log_is_silent_for_an_ordinary_video(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    write(open_sink(tmp_path / "film.mp4"), make_frames(3, color=BT709))
+    write(open_sink(tmp_path / "video.mp4"), make_frames(3, color=BT709))
     assert [record for record in caplog.records if record.name.startswith("streammatte")] == []
 
 
 def test_lost_chroma_is_told(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    write(open_sink(tmp_path / "film.mp4"), make_frames(2, layout=Layout.YUV444))
+    write(open_sink(tmp_path / "video.mp4"), make_frames(2, layout=Layout.YUV444))
     assert "4:2:0" in caplog.text
 
 
 def test_hevc_has_the_name_that_apple_plays(tmp_path):
-    write(open_sink(tmp_path / "film.mp4", codec="libx265"), make_frames(2))
-    assert b"hvc1" in (tmp_path / "film.mp4").read_bytes()
+    write(open_sink(tmp_path / "video.mp4", codec="libx265"), make_frames(2))
+    assert b"hvc1" in (tmp_path / "video.mp4").read_bytes()
 
 
 def test_av1_writes_nothing_to_the_terminal(tmp_path, capfd):
     if not has_encoder("libsvtav1"):
         pytest.skip("this FFmpeg has no libsvtav1")
-    write(open_sink(tmp_path / "film.mp4", codec="libsvtav1"), make_frames(2))
+    write(open_sink(tmp_path / "video.mp4", codec="libsvtav1"), make_frames(2))
     assert "Svt[info]" not in capfd.readouterr().err
 
 
@@ -421,5 +421,5 @@ def test_av1_writes_nothing_to_the_terminal(tmp_path, capfd):
 def test_presets_of_encoders_that_count_them(tmp_path, suffix, codec, preset):
     if not has_encoder(codec):
         pytest.skip(f"this FFmpeg has no {codec}")
-    write(open_sink(tmp_path / f"film.{suffix}", codec=codec, preset=preset), make_frames(2))
-    assert len(decode(tmp_path / f"film.{suffix}")) == 2
+    write(open_sink(tmp_path / f"video.{suffix}", codec=codec, preset=preset), make_frames(2))
+    assert len(decode(tmp_path / f"video.{suffix}")) == 2

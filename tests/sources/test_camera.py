@@ -11,7 +11,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from support.videos import make_film
+from support.videos import make_video
 
 from streammatte.errors import DeviceError, SourceNotFoundError
 from streammatte.frames import Layout
@@ -105,8 +105,8 @@ def test_modes_of_a_camera_as_the_kernel_tells_them(monkeypatch, tmp_path):
     assert [str(mode) for mode in v4l2.modes(node)] == ["MJPG 1280x720 30, 15 fps", "MJPG 640x480 30, 15 fps"]
 
 
-def test_film_at_its_own_pace(tmp_path):
-    path = make_film(tmp_path / "film.mp4", frames=12, rate=24)
+def test_video_at_its_own_pace(tmp_path):
+    path = make_video(tmp_path / "video.mp4", frames=12, rate=24)
     times = [frame.pts * frame.time_base for frame in open_source(path).frames()]
     source = open_live_source(str(path))
     began = time.monotonic()
@@ -121,7 +121,7 @@ def test_film_at_its_own_pace(tmp_path):
 
 
 def test_loop_goes_on_in_time(tmp_path):
-    path = make_film(tmp_path / "film.mp4", frames=4, rate=50)
+    path = make_video(tmp_path / "video.mp4", frames=4, rate=50)
     source = open_live_source(str(path), loop=True)
     frames = [frame for frame, _ in zip(source.frames(), range(10), strict=False)]
     source.close()
@@ -140,8 +140,8 @@ def test_still_picture_is_a_camera_that_never_ends(tmp_path):
     assert (source.info.width, source.info.height) == (64, 48)
 
 
-def test_film_is_scaled_to_the_size_that_was_asked_for(tmp_path):
-    path = make_film(tmp_path / "film.mp4", width=96, height=64, frames=3)
+def test_video_is_scaled_to_the_size_that_was_asked_for(tmp_path):
+    path = make_video(tmp_path / "video.mp4", width=96, height=64, frames=3)
     source = open_live_source(str(path), width=48, height=32)
     frame = next(iter(source.frames()))
     assert (source.info.width, frame.width, frame.planes[1].shape) == (48, 48, (16, 24))
@@ -157,7 +157,7 @@ def test_interrupt_ends_the_wait_for_the_next_frame():
     assert time.monotonic() - began < 30
 
 
-def test_film_that_is_not_there(tmp_path):
+def test_video_that_is_not_there(tmp_path):
     with pytest.raises((SourceNotFoundError, DeviceError), match="there is no"):
         open_live_source(str(tmp_path / "missing.mp4"))
 
@@ -234,7 +234,7 @@ def test_network_camera_is_connected_again():
 
 
 def test_microphone_of_a_file_comes_at_its_own_pace(tmp_path):
-    path = make_film(tmp_path / "film.mkv", frames=10, audio="aac", audio_seconds=0.5)
+    path = make_video(tmp_path / "video.mkv", frames=10, audio="aac", audio_seconds=0.5)
     microphone = Microphone(str(path))
     feed = microphone.feed()
     began = time.monotonic()
@@ -253,7 +253,7 @@ def test_microphone_that_is_not_there():
         Microphone("no such microphone")
 
 
-def test_film_without_sound_is_no_microphone(tmp_path):
-    path = make_film(tmp_path / "film.mp4", frames=3)
-    with pytest.raises(DeviceError, match="has no sound"):
+def test_video_without_audio_is_no_microphone(tmp_path):
+    path = make_video(tmp_path / "video.mp4", frames=3)
+    with pytest.raises(DeviceError, match="has no audio"):
         Microphone(str(path))

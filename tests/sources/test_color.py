@@ -1,11 +1,11 @@
-"""Colour: tags kept, deep films reduced, PQ and HLG tone-mapped by our own table."""
+"""Colour: tags kept, deep videos reduced, PQ and HLG tone-mapped by our own table."""
 
 import logging
 
 import av
 import numpy as np
 import pytest
-from support.videos import make_film
+from support.videos import make_video
 
 from streammatte.frames import ColorSpec, Layout
 from streammatte.kernels.tonemap import eetf, hlg_to_nits, pq_from_nits, pq_to_nits, tone_map, tone_table
@@ -16,7 +16,7 @@ from streammatte.sources import open_source
     "matrix,primaries,transfer,full", [(1, 1, 1, False), (6, 6, 6, False), (1, 1, 1, True), (5, 5, 6, True)]
 )
 def test_tags_are_kept(tmp_path, matrix, primaries, transfer, full):
-    path = make_film(
+    path = make_video(
         tmp_path / "a.mp4", frames=2, matrix=matrix, primaries=primaries, transfer=transfer, full_range=full
     )
     source = open_source(path)
@@ -29,15 +29,15 @@ def test_tags_are_kept(tmp_path, matrix, primaries, transfer, full):
                                             ("yuv444p12le", Layout.YUV444)])  # fmt: skip
 @pytest.mark.parametrize("full", [False, True])
 def test_deep_sdr_is_reduced_and_keeps_its_tags(tmp_path, caplog, pix_fmt, layout, full):
-    path = make_film(tmp_path / "a.mkv", frames=3, codec="ffv1", pix_fmt=pix_fmt, matrix=9, primaries=9, transfer=14,
+    path = make_video(tmp_path / "a.mkv", frames=3, codec="ffv1", pix_fmt=pix_fmt, matrix=9, primaries=9, transfer=14,
                      full_range=full)  # fmt: skip
     source = open_source(path)
     frames = list(source.frames())
     assert source.info.layout is layout
     assert source.info.color == ColorSpec(9, 9, 14, full)
     assert sum("bits a sample" in record.message for record in caplog.records) == 1
-    with av.open(str(path)) as film:
-        deep = next(film.decode(video=0))
+    with av.open(str(path)) as video:
+        deep = next(video.decode(video=0))
         shift = 12 if "12" in pix_fmt else 10
         for plane, other in zip(frames[0].planes, deep.planes, strict=True):
             rows = np.frombuffer(other, np.uint16).reshape(-1, other.line_size // 2)[: other.height, : other.width]
@@ -109,13 +109,13 @@ def test_grey_stays_grey_and_grows():
 @pytest.mark.parametrize("transfer,word", [(16, "PQ"), (18, "HLG")])
 @pytest.mark.parametrize("pix_fmt,layout", [("yuv420p10le", Layout.YUV420), ("yuv422p10le", Layout.YUV444),
                                             ("yuv444p12le", Layout.YUV444), ("gbrp10le", Layout.YUV444)])  # fmt: skip
-def test_hdr_films_become_bt709_and_say_so(tmp_path, caplog, transfer, word, pix_fmt, layout):
+def test_hdr_videos_become_bt709_and_say_so(tmp_path, caplog, transfer, word, pix_fmt, layout):
     def image(index, width, height):
         image = np.full((height, width, 3), 110, np.uint8)
         image[:, width // 2 :] = (150, 120, 100)
         return image
 
-    path = make_film(tmp_path / "a.mkv", width=95, height=63, frames=3, codec="ffv1", pix_fmt=pix_fmt, matrix=9,
+    path = make_video(tmp_path / "a.mkv", width=95, height=63, frames=3, codec="ffv1", pix_fmt=pix_fmt, matrix=9,
                      primaries=9, transfer=transfer, image=image)  # fmt: skip
     source = open_source(path)
     frames = list(source.frames())
@@ -136,6 +136,6 @@ def test_hdr_films_become_bt709_and_say_so(tmp_path, caplog, transfer, word, pix
 
 def test_hdr_turned_upright(tmp_path):
     tags = {"matrix": 9, "primaries": 9, "transfer": 18}
-    path = make_film(tmp_path / "a.mov", frames=2, pix_fmt="yuv420p10le", rotation=-90, **tags)
+    path = make_video(tmp_path / "a.mov", frames=2, pix_fmt="yuv420p10le", rotation=-90, **tags)
     source = open_source(path)
     assert next(source.frames()).planes[0].shape == (96, 64)

@@ -1,4 +1,4 @@
-"""What cannot be read, and films that break off."""
+"""What cannot be read, and videos that break off."""
 
 import http.server
 import logging
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import av
 import pytest
-from support.videos import make_film, truncate
+from support.videos import make_video, truncate
 
 from streammatte.errors import SourceError, SourceNotFoundError, TruncatedSourceError, UnsupportedSourceError
 from streammatte.sources import open_source
@@ -23,7 +23,7 @@ def one_line(error):
 
 
 def read_all(path, **options):
-    """(frames, error) of a film that breaks off."""
+    """(frames, error) of a video that breaks off."""
     seen = []
     source = open_source(path, **options)
     try:
@@ -41,17 +41,17 @@ def test_what_is_not_there(tmp_path):
         assert "no" in one_line(error)
 
 
-def test_what_is_no_film(tmp_path):
+def test_what_is_no_video(tmp_path):
     (tmp_path / "empty.mp4").touch()
-    (tmp_path / "text.mp4").write_text("This is not a film.\n" * 200)
-    (tmp_path / "notes.txt").write_text("This is not a film.\n" * 200)
+    (tmp_path / "text.mp4").write_text("This is not a video.\n" * 200)
+    (tmp_path / "notes.txt").write_text("This is not a video.\n" * 200)
     (tmp_path / "noise.mkv").write_bytes(bytes(range(256)) * 100)
     (tmp_path / "folder").mkdir()
     for name, word in (
         ("empty.mp4", "empty"),
-        ("text.mp4", "not a film"),
+        ("text.mp4", "not a video"),
         ("notes.txt", "text file"),
-        ("noise.mkv", "not a film"),
+        ("noise.mkv", "not a video"),
         ("folder", "no pictures"),
     ):
         with pytest.raises(UnsupportedSourceError, match=word) as error:
@@ -62,7 +62,7 @@ def test_what_is_no_film(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs Unix rights")
 def test_what_may_not_be_read():
     with tempfile.TemporaryDirectory() as folder:
-        path = make_film(Path(folder) / "a.mp4", frames=2)
+        path = make_video(Path(folder) / "a.mp4", frames=2)
         path.chmod(0)
         Path(folder).chmod(0o755)
         me = os.geteuid()
@@ -75,8 +75,8 @@ def test_what_may_not_be_read():
             os.seteuid(me)
 
 
-def test_a_film_without_frames(tmp_path):
-    path = make_film(tmp_path / "a.mkv", frames=2)
+def test_a_video_without_frames(tmp_path):
+    path = make_video(tmp_path / "a.mkv", frames=2)
     data = path.read_bytes()
     at = data.find(b"\x1f\x43\xb6\x75")
     (tmp_path / "b.mkv").write_bytes(data[:at])
@@ -88,14 +88,14 @@ def test_a_film_without_frames(tmp_path):
     ("a.mp4", "faststart"), ("a.mp4", "frag_keyframe+empty_moov"), ("a.mkv", ""), ("a.avi", ""),
 ])  # fmt: skip
 @pytest.mark.parametrize("part", [0.3, 0.75])
-def test_a_film_that_breaks_off(tmp_path, name, flags, part):
+def test_a_video_that_breaks_off(tmp_path, name, flags, part):
     codec = "mpeg4" if name == "a.avi" else "libx264"
     noisy = {"preset": "ultrafast", "crf": "1"} if codec == "libx264" else {"qmin": "1", "qmax": "1"}
-    path = make_film(tmp_path / name, frames=100, codec=codec, options=noisy, gop=10)
+    path = make_video(tmp_path / name, frames=100, codec=codec, options=noisy, gop=10)
     if flags:
-        with av.open(str(path)) as film, av.open(str(tmp_path / "b.mp4"), "w", options={"movflags": flags}) as out:
-            stream = out.add_stream_from_template(film.streams.video[0])
-            for packet in film.demux(video=0):
+        with av.open(str(path)) as video, av.open(str(tmp_path / "b.mp4"), "w", options={"movflags": flags}) as out:
+            stream = out.add_stream_from_template(video.streams.video[0])
+            for packet in video.demux(video=0):
                 if packet.size:
                     packet.stream = stream
                     out.mux(packet)
@@ -119,7 +119,7 @@ def test_a_film_that_breaks_off(tmp_path, name, flags, part):
 
 
 def test_an_index_that_is_missing(tmp_path):
-    path = truncate(make_film(tmp_path / "a.mp4", frames=30), 0.6)
+    path = truncate(make_video(tmp_path / "a.mp4", frames=30), 0.6)
     with pytest.raises(UnsupportedSourceError, match="cut off"):
         open_source(path)
 
@@ -127,7 +127,7 @@ def test_an_index_that_is_missing(tmp_path):
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
 def test_damage_in_the_middle_is_passed_over(tmp_path, caplog, name):
     caplog.set_level(logging.INFO)
-    path = make_film(tmp_path / name, frames=60, gop=10, options={"preset": "ultrafast", "crf": "4"}, audio="libopus")
+    path = make_video(tmp_path / name, frames=60, gop=10, options={"preset": "ultrafast", "crf": "4"}, audio="libopus")
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
     for at in range(middle, middle + 1500):
@@ -142,7 +142,7 @@ def test_damage_in_the_middle_is_passed_over(tmp_path, caplog, name):
 
 @pytest.fixture
 def server(tmp_path):
-    """A web server of a folder; /stall answers and then says nothing more, /cut sends half of the film."""
+    """A web server of a folder; /stall answers and then says nothing more, /cut sends half of the video."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args):
@@ -176,8 +176,8 @@ def server(tmp_path):
     server.server_close()
 
 
-def test_a_film_over_http(tmp_path, server):
-    make_film(tmp_path / "a.mp4", audio="aac")
+def test_a_video_over_http(tmp_path, server):
+    make_video(tmp_path / "a.mp4", audio="aac")
     source = open_source(f"{server}/a.mp4")
     assert sum(1 for _ in source.frames()) == 20
     assert source.info.tracks.take()
@@ -205,11 +205,11 @@ def test_a_refused_connection_says_so():
 
 def test_an_unknown_protocol_says_so():
     with pytest.raises(UnsupportedSourceError, match="protocol"):
-        open_source("gopher9://host/film.mp4")
+        open_source("gopher9://host/video.mp4")
 
 
-def test_a_server_that_goes_silent_ends_the_film(tmp_path, server):
-    make_film(
+def test_a_server_that_goes_silent_ends_the_video(tmp_path, server):
+    make_video(
         tmp_path / "stall.ts", frames=100, container="mpegts", options={"preset": "ultrafast", "crf": "1"}, gop=10
     )
     seen, error = read_all(f"{server}/stall.ts", timeout=1.0)
@@ -217,8 +217,8 @@ def test_a_server_that_goes_silent_ends_the_film(tmp_path, server):
     assert "breaks off" in error
 
 
-def test_a_connection_that_breaks_ends_the_film(tmp_path, server):
-    path = make_film(tmp_path / "cut.mkv", frames=100, options={"preset": "ultrafast", "crf": "1"}, gop=10)
+def test_a_connection_that_breaks_ends_the_video(tmp_path, server):
+    path = make_video(tmp_path / "cut.mkv", frames=100, options={"preset": "ultrafast", "crf": "1"}, gop=10)
     path.rename(tmp_path / "cut.mp4")
     seen, error = read_all(f"{server}/cut.mp4", timeout=2.0)
     assert 10 < len(seen) < 90
@@ -227,7 +227,7 @@ def test_a_connection_that_breaks_ends_the_film(tmp_path, server):
 
 def test_nothing_is_printed_by_the_decoder(tmp_path, capfd, caplog):
     caplog.set_level(logging.CRITICAL)
-    path = make_film(tmp_path / "a.mp4", frames=10, options={"preset": "ultrafast", "movflags": "faststart"})
+    path = make_video(tmp_path / "a.mp4", frames=10, options={"preset": "ultrafast", "movflags": "faststart"})
     truncate(path, 0.9)
     with pytest.raises(SourceError):
         list(open_source(path).frames())

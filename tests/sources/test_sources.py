@@ -1,4 +1,4 @@
-"""Films in: planes, layouts, orientation, streams, tracks."""
+"""Videos in: planes, layouts, orientation, streams, tracks."""
 
 import itertools
 import subprocess
@@ -10,7 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from support.videos import make_film, picture, read_packets, read_times
+from support.videos import make_video, picture, read_packets, read_times
 
 from streammatte.errors import UnsupportedSourceError
 from streammatte.frames import Layout, plane_shapes
@@ -24,12 +24,12 @@ def to_rgb(frame):
     """RGB of a frame by libswscale, independent of the package."""
     if frame.layout is Layout.RGB:
         return frame.planes[0]
-    film = av.VideoFrame(frame.width, frame.height, frame.layout.value)
-    for plane, values in zip(film.planes, frame.planes, strict=True):
+    video = av.VideoFrame(frame.width, frame.height, frame.layout.value)
+    for plane, values in zip(video.planes, frame.planes, strict=True):
         rows = np.zeros((plane.height, plane.line_size), np.uint8)
         rows[:, : plane.width] = values
         plane.update(rows)
-    return film.to_ndarray(format="rgb24", src_colorspace="ITU601", src_color_range=2 if frame.color.full_range else 1)
+    return video.to_ndarray(format="rgb24", src_colorspace="ITU601", src_color_range=2 if frame.color.full_range else 1)
 
 
 def close_to(seen, wanted, most=6.0):
@@ -42,7 +42,7 @@ def close_to(seen, wanted, most=6.0):
                                         ("ffv1", "a.mkv"), ("libx265", "a.mp4"), ("mjpeg", "a.mov")])  # fmt: skip
 def test_every_container_gives_its_pictures(tmp_path, codec, name):
     formats = {"gif": "rgb8", "mjpeg": "yuvj420p"}
-    path = make_film(tmp_path / name, frames=8, codec=codec, pix_fmt=formats.get(codec, "yuv420p"),
+    path = make_video(tmp_path / name, frames=8, codec=codec, pix_fmt=formats.get(codec, "yuv420p"),
                      full_range=codec == "mjpeg")  # fmt: skip
     source = open_source(path)
     assert isinstance(source, Source)
@@ -59,13 +59,13 @@ def test_every_container_gives_its_pictures(tmp_path, codec, name):
 @pytest.mark.parametrize("size", [(95, 63), (97, 65), (33, 128)])
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p"])
 def test_own_layouts_are_views_of_the_decoder(tmp_path, size, pix_fmt):
-    path = make_film(tmp_path / "a.mkv", width=size[0], height=size[1], frames=3, codec="ffv1", pix_fmt=pix_fmt)
+    path = make_video(tmp_path / "a.mkv", width=size[0], height=size[1], frames=3, codec="ffv1", pix_fmt=pix_fmt)
     source = open_source(path)
     frame = next(source.frames())
     assert source.info.layout.value == pix_fmt
     assert tuple(plane.shape for plane in frame.planes) == plane_shapes(frame.layout, *size)
-    with av.open(str(path)) as film:
-        wanted = next(film.decode(video=0))
+    with av.open(str(path)) as video:
+        wanted = next(video.decode(video=0))
         for plane, other in zip(frame.planes, wanted.planes, strict=True):
             rows = np.frombuffer(other, np.uint8).reshape(-1, other.line_size)[: other.height, : other.width]
             np.testing.assert_array_equal(plane, rows)
@@ -97,7 +97,7 @@ def test_other_formats_become_the_nearest_layout(tmp_path, pix_fmt, codec, layou
         suffix = "nut" if codec == "rawvideo" else "mov" if codec == "qtrle" else "avi" if codec == "utvideo" else "mkv"
         made = "argb" if codec == "qtrle" else pix_fmt
         full = pix_fmt.startswith(("gray", "yuvj"))
-        path = make_film(tmp_path / f"a.{suffix}", frames=2, codec=codec, pix_fmt=made, full_range=full)
+        path = make_video(tmp_path / f"a.{suffix}", frames=2, codec=codec, pix_fmt=made, full_range=full)
     source = open_source(path)
     frame = next(source.frames())
     assert frame.layout is source.info.layout is layout
@@ -109,13 +109,13 @@ def test_other_formats_become_the_nearest_layout(tmp_path, pix_fmt, codec, layou
     assert close_to(to_rgb(frame), wanted, 12)
 
 
-def test_alpha_of_the_film_is_kept(tmp_path):
+def test_alpha_of_the_video_is_kept(tmp_path):
     def image(index, width, height):
         alpha = np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
         return np.dstack([picture(index, width, height), alpha])
 
     for name, codec, pix_fmt in (("a.mkv", "ffv1", "yuva420p"), ("b.mov", "qtrle", "argb")):
-        source = open_source(make_film(tmp_path / name, frames=2, codec=codec, pix_fmt=pix_fmt, image=image))
+        source = open_source(make_video(tmp_path / name, frames=2, codec=codec, pix_fmt=pix_fmt, image=image))
         frame = next(source.frames())
         assert source.info.has_alpha
         np.testing.assert_allclose(frame.alpha[5], image(0, 96, 64)[5, :, 3], atol=1)
@@ -136,7 +136,7 @@ MATRICES = {
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p"])
 def test_the_display_matrix_is_applied(tmp_path, kind, pix_fmt):
     matrix, wanted = MATRICES[kind]
-    path = make_film(
+    path = make_video(
         tmp_path / "a.mov", width=98, height=66, frames=2, pix_fmt=pix_fmt, matrix33=matrix, sar=Fraction(4, 3)
     )
     source = open_source(path)
@@ -151,26 +151,26 @@ def test_the_display_matrix_is_applied(tmp_path, kind, pix_fmt):
 
 
 def test_rotation_as_a_phone_writes_it(tmp_path):
-    path = make_film(tmp_path / "a.mp4", width=96, height=64, frames=3, rotation=-90)
+    path = make_video(tmp_path / "a.mp4", width=96, height=64, frames=3, rotation=-90)
     assert (open_source(path).info.width, open_source(path).info.height) == (64, 96)
 
 
 def test_an_odd_angle_is_reported_and_left(tmp_path, caplog):
-    path = make_film(tmp_path / "a.mov", frames=2, rotation=30)
+    path = make_video(tmp_path / "a.mov", frames=2, rotation=30)
     source = open_source(path)
     assert (source.info.width, source.info.height) == (96, 64)
     assert "only right angles" in caplog.text
 
 
 def test_interlaced_is_reported(tmp_path, caplog):
-    assert open_source(make_film(tmp_path / "a.mp4", frames=3, interlaced=True)).info.interlaced
+    assert open_source(make_video(tmp_path / "a.mp4", frames=3, interlaced=True)).info.interlaced
     assert "interlaced" in caplog.text
-    assert not open_source(make_film(tmp_path / "b.mp4", frames=3)).info.interlaced
+    assert not open_source(make_video(tmp_path / "b.mp4", frames=3)).info.interlaced
 
 
 def test_a_size_that_changes_is_scaled_to_the_first(tmp_path, caplog):
-    small = make_film(tmp_path / "a.ts", frames=5, container="mpegts")
-    large = make_film(
+    small = make_video(tmp_path / "a.ts", frames=5, container="mpegts")
+    large = make_video(
         tmp_path / "b.ts", width=192, height=128, pts=[3600 * n for n in range(5, 10)], container="mpegts"
     )
     (tmp_path / "c.ts").write_bytes(small.read_bytes() + large.read_bytes())
@@ -182,7 +182,7 @@ def test_a_size_that_changes_is_scaled_to_the_first(tmp_path, caplog):
 
 
 def test_tracks_carry_every_packet(tmp_path):
-    path = make_film(tmp_path / "a.mp4", audio="aac", subtitles="mov_text", cover=True, frames=25)
+    path = make_video(tmp_path / "a.mp4", audio="aac", subtitles="mov_text", cover=True, frames=25)
     source = open_source(path)
     assert [stream.type for stream in source.info.tracks.streams] == ["audio", "subtitle"]
     assert (source.info.width, source.info.height) == (96, 64)
@@ -195,19 +195,19 @@ def test_tracks_carry_every_packet(tmp_path):
 
 
 def test_tracks_can_be_left_out(tmp_path):
-    source = open_source(make_film(tmp_path / "a.mp4", audio="aac"), tracks=False)
+    source = open_source(make_video(tmp_path / "a.mp4", audio="aac"), tracks=False)
     assert source.info.tracks is None
     assert sum(1 for _ in source.frames()) == 20
 
 
-def test_sound_alone_is_refused_even_with_a_cover(tmp_path):
-    path = make_film(tmp_path / "a.mp4", audio="aac", cover=True)
-    with av.open(str(path)) as film, av.open(str(tmp_path / "b.mp4"), "w") as out:
-        wanted = [film.streams.audio[0], *[s for s in film.streams.video if s.disposition & 1024]]
+def test_audio_alone_is_refused_even_with_a_cover(tmp_path):
+    path = make_video(tmp_path / "a.mp4", audio="aac", cover=True)
+    with av.open(str(path)) as video, av.open(str(tmp_path / "b.mp4"), "w") as out:
+        wanted = [video.streams.audio[0], *[s for s in video.streams.video if s.disposition & 1024]]
         pairs = {stream.index: out.add_stream_from_template(stream) for stream in wanted}
         for stream in wanted[1:]:
             pairs[stream.index].disposition = av.stream.Disposition.attached_pic
-        for packet in film.demux(wanted):
+        for packet in video.demux(wanted):
             if packet.size:
                 packet.stream = pairs[packet.stream.index]
                 out.mux(packet)
@@ -216,7 +216,7 @@ def test_sound_alone_is_refused_even_with_a_cover(tmp_path):
 
 
 def test_metadata_describe_the_content_alone(tmp_path):
-    path = make_film(tmp_path / "a.mp4", metadata={"title": "The beach", "artist": "Us", "encoder": "x"}, frames=2)
+    path = make_video(tmp_path / "a.mp4", metadata={"title": "The beach", "artist": "Us", "encoder": "x"}, frames=2)
     assert open_source(path).info.metadata == {"title": "The beach", "artist": "Us"}
 
 
@@ -249,10 +249,10 @@ def test_synthetic_frames_fit_their_truth():
 
 
 @pytest.mark.slow
-def test_every_shared_film_matches_independent_decoders(shared):
-    films = sorted(path for path in (shared / "clips").iterdir() if path.suffix in (".mp4", ".mkv", ".avi"))
-    assert films
-    for path in films:
+def test_every_shared_video_matches_independent_decoders(shared):
+    videos = sorted(path for path in (shared / "clips").iterdir() if path.suffix in (".mp4", ".mkv", ".avi"))
+    assert videos
+    for path in videos:
         source = open_source(path)
         times = [frame.pts for frame in source.frames()]
         capture, count = cv2.VideoCapture(str(path)), 0
@@ -261,8 +261,8 @@ def test_every_shared_film_matches_independent_decoders(shared):
         assert len(times) == count, path.name
         assert all(later > earlier for earlier, later in itertools.pairwise(times)), path.name
         if path.suffix != ".avi":
-            with av.open(str(path)) as film:
-                assert times == sorted(packet.pts for packet in film.demux(video=0) if packet.size), path.name
+            with av.open(str(path)) as video:
+                assert times == sorted(packet.pts for packet in video.demux(video=0) if packet.size), path.name
         else:
             assert times == list(range(count))
         carried = [bytes(packet) for packet in source.info.tracks.take()]
@@ -272,5 +272,5 @@ def test_every_shared_film_matches_independent_decoders(shared):
 
 
 def test_times_helper_agrees(tmp_path):
-    path = make_film(tmp_path / "a.mp4", frames=4)
+    path = make_video(tmp_path / "a.mp4", frames=4)
     assert [(frame.pts, frame.time_base) for frame in open_source(Path(path)).frames()] == read_times(path)

@@ -1,4 +1,4 @@
-"""Presentation times, parts of a film, and how sound stays with the picture."""
+"""Presentation times, parts of a video, and how audio stays with the picture."""
 
 import itertools
 from fractions import Fraction
@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from support.videos import make_film, picture, read_packets, read_times
+from support.videos import make_video, picture, read_packets, read_times
 
 from streammatte.errors import ConfigError, SourceError
 from streammatte.sources import open_source
@@ -17,7 +17,7 @@ IRREGULAR = [0, 1500, 6000, 9000, 9100, 20000, 40000, 41000, 60000, 90000]
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov"])
 def test_a_variable_rate_passes_untouched(tmp_path, name):
-    path = make_film(tmp_path / name, pts=IRREGULAR)
+    path = make_video(tmp_path / name, pts=IRREGULAR)
     frames = list(open_source(path).frames())
     assert [(frame.pts, frame.time_base) for frame in frames] == read_times(path)
     assert [float(frame.pts * frame.time_base) for frame in frames] == pytest.approx(
@@ -26,15 +26,15 @@ def test_a_variable_rate_passes_untouched(tmp_path, name):
 
 
 def test_b_frames_come_in_display_order(tmp_path):
-    path = make_film(tmp_path / "a.mp4", frames=30, options={"preset": "medium", "bf": "3", "crf": "12"})
-    with av.open(str(path)) as film:
-        order = [packet.pts for packet in film.demux(video=0) if packet.size]
+    path = make_video(tmp_path / "a.mp4", frames=30, options={"preset": "medium", "bf": "3", "crf": "12"})
+    with av.open(str(path)) as video:
+        order = [packet.pts for packet in video.demux(video=0) if packet.size]
     assert order != sorted(order)
     assert [frame.pts for frame in open_source(path).frames()] == sorted(order)
 
 
 def test_avi_with_b_frames_gets_increasing_times(tmp_path):
-    path = make_film(tmp_path / "a.avi", codec="mpeg4", frames=30, options={"bf": "2"})
+    path = make_video(tmp_path / "a.avi", codec="mpeg4", frames=30, options={"bf": "2"})
     frames = list(open_source(path).frames())
     times = [frame.pts for frame in frames]
     assert len(times) == 30
@@ -44,7 +44,7 @@ def test_avi_with_b_frames_gets_increasing_times(tmp_path):
 
 
 def test_raw_streams_without_times_count_up(tmp_path):
-    path = make_film(tmp_path / "a.h264", container="h264", frames=12, options={"preset": "medium", "bf": "2"})
+    path = make_video(tmp_path / "a.h264", container="h264", frames=12, options={"preset": "medium", "bf": "2"})
     frames = list(open_source(path).frames())
     seconds = np.array([frame.time for frame in frames])
     assert len(frames) == 12
@@ -63,8 +63,8 @@ def test_equal_and_backward_times_are_repaired():
 
 
 @pytest.mark.parametrize("name,audio", [("a.mp4", "aac"), ("a.mkv", "libopus"), ("a.mov", "pcm_s16le")])
-def test_a_part_begins_at_zero_with_its_sound(tmp_path, name, audio):
-    path = make_film(tmp_path / name, frames=100, gop=30, audio=audio)
+def test_a_part_begins_at_zero_with_its_audio(tmp_path, name, audio):
+    path = make_video(tmp_path / name, frames=100, gop=30, audio=audio)
     source = open_source(path, start=1.28, duration=1.0)
     frames = list(source.frames())
     assert len(frames) == 25
@@ -85,20 +85,20 @@ def test_a_part_begins_at_zero_with_its_sound(tmp_path, name, audio):
 
 
 def test_a_start_between_keyframes_is_exact(tmp_path):
-    path = make_film(tmp_path / "a.mp4", frames=60, gop=60)
+    path = make_video(tmp_path / "a.mp4", frames=60, gop=60)
     frame = next(open_source(path, start=0.4, duration=0.04).frames())
     plain = list(open_source(path).frames())[10]
     np.testing.assert_array_equal(frame.planes[0], plain.planes[0])
 
 
 def test_a_duration_alone_keeps_the_times(tmp_path):
-    path = make_film(tmp_path / "a.mkv", pts=[9000 + 3600 * n for n in range(20)])
+    path = make_video(tmp_path / "a.mkv", pts=[9000 + 3600 * n for n in range(20)])
     part = [frame.pts for frame in open_source(path, duration=0.2).frames()]
     assert part == [frame.pts for frame in open_source(path).frames()][:5]
 
 
 def test_a_start_beyond_the_end_names_the_length(tmp_path):
-    path = make_film(tmp_path / "a.mp4", frames=25)
+    path = make_video(tmp_path / "a.mp4", frames=25)
     with pytest.raises(SourceError, match=r"lasts 1\.00 s.*start 7 s.*beyond its end"):
         open_source(path, start=7)
 
@@ -106,19 +106,19 @@ def test_a_start_beyond_the_end_names_the_length(tmp_path):
 @pytest.mark.parametrize("wrong", [{"start": -1}, {"duration": 0}, {"timeout": 0}, {"rate": 0}])
 def test_impossible_parts_are_refused(tmp_path, wrong):
     with pytest.raises(ConfigError):
-        open_source(make_film(tmp_path / "a.mp4", frames=2), **wrong)
+        open_source(make_video(tmp_path / "a.mp4", frames=2), **wrong)
 
 
-def test_sound_longer_than_the_picture_is_no_fault(tmp_path):
+def test_audio_longer_than_the_picture_is_no_fault(tmp_path):
     for name, codec in (("a.mp4", "aac"), ("a.mkv", "libopus")):
-        path = make_film(tmp_path / name, frames=20, audio=codec, audio_seconds=4)
+        path = make_video(tmp_path / name, frames=20, audio=codec, audio_seconds=4)
         assert sum(1 for _ in open_source(path).frames()) == 20
-    path = make_film(tmp_path / "c.mp4", frames=50, audio="aac", audio_seconds=0.5)
+    path = make_video(tmp_path / "c.mp4", frames=50, audio="aac", audio_seconds=0.5)
     assert sum(1 for _ in open_source(path).frames()) == 50
 
 
 def test_a_long_last_frame_is_no_fault(tmp_path):
-    path = make_film(tmp_path / "a.mp4", pts=[0, 3600, 7200, 400_000])
+    path = make_video(tmp_path / "a.mp4", pts=[0, 3600, 7200, 400_000])
     assert sum(1 for _ in open_source(path).frames()) == 4
     assert picture(0, 8, 8).shape == (8, 8, 3)
 
@@ -132,7 +132,7 @@ def test_a_long_last_frame_is_no_fault(tmp_path):
     ("a.mp4", {"options": {"preset": "medium", "bf": "3"}}),
 ])  # fmt: skip
 def test_every_container_starts_at_the_asked_frame(tmp_path, name, made):
-    path = make_film(tmp_path / name, frames=60, gop=20, **made)
+    path = make_video(tmp_path / name, frames=60, gop=20, **made)
     whole = list(open_source(path).frames())
     for index in (3, 21, 38, 57):
         start = whole[index].time - whole[0].time
@@ -143,27 +143,29 @@ def test_every_container_starts_at_the_asked_frame(tmp_path, name, made):
 
 
 def test_a_start_before_a_late_picture(tmp_path):
-    path = make_film(tmp_path / "a.mkv", pts=[90_000 + 3600 * n for n in range(20)], audio="libopus", audio_seconds=1.7)
+    path = make_video(
+        tmp_path / "a.mkv", pts=[90_000 + 3600 * n for n in range(20)], audio="libopus", audio_seconds=1.7
+    )
     part = list(open_source(path, start=0.3).frames())
     assert len(part) == 20
     assert part[0].pts == 0
 
 
 def test_a_source_is_read_once(tmp_path):
-    source = open_source(make_film(tmp_path / "a.mp4", frames=3))
+    source = open_source(make_video(tmp_path / "a.mp4", frames=3))
     assert sum(1 for _ in source.frames()) == 3
     with pytest.raises(SourceError, match="read already"):
         next(source.frames())
 
 
-def test_sound_that_is_stored_before_the_picture_is_kept(tmp_path):
-    path = make_film(tmp_path / "a.mkv", frames=30, audio="libopus")
+def test_audio_that_is_stored_before_the_picture_is_kept(tmp_path):
+    path = make_video(tmp_path / "a.mkv", frames=30, audio="libopus")
     with (
-        av.open(str(path)) as film,
+        av.open(str(path)) as video,
         av.open(str(tmp_path / "b.mkv"), "w", options={"max_interleave_delta": "0"}) as out,
     ):
-        packets = [packet for packet in film.demux() if packet.size]
-        pairs = {stream.index: out.add_stream_from_template(stream) for stream in film.streams}
+        packets = [packet for packet in video.demux() if packet.size]
+        pairs = {stream.index: out.add_stream_from_template(stream) for stream in video.streams}
         out.start_encoding()
         for packet in sorted(packets, key=lambda packet: packet.stream.type):
             packet.stream = pairs[packet.stream.index]

@@ -1,4 +1,4 @@
-"""Frames to write and ways to read films back, for the tests of the sinks."""
+"""Frames to write and ways to read videos back, for the tests of the sinks."""
 
 from fractions import Fraction
 
@@ -59,21 +59,21 @@ def write(sink, frames, **changes):
 
 
 def times_of(path):
-    """Presentation times of a film's pictures in seconds, exact, sorted, from the packets."""
-    with av.open(str(path)) as film:
-        stream = film.streams.video[0]
-        return sorted(packet.pts * packet.time_base for packet in film.demux(stream) if packet.size)
+    """Presentation times of a video's pictures in seconds, exact, sorted, from the packets."""
+    with av.open(str(path)) as video:
+        stream = video.streams.video[0]
+        return sorted(packet.pts * packet.time_base for packet in video.demux(stream) if packet.size)
 
 
 def decode(path, decoder=None):
-    """A film's pictures as ``av.VideoFrame``; ``decoder`` names one that is not FFmpeg's choice."""
-    with av.open(str(path)) as film:
-        stream = film.streams.video[0]
+    """A video's pictures as ``av.VideoFrame``; ``decoder`` names one that is not FFmpeg's choice."""
+    with av.open(str(path)) as video:
+        stream = video.streams.video[0]
         if decoder is None:
-            return list(film.decode(stream))
+            return list(video.decode(stream))
         context = av.codec.CodecContext.create(decoder, "r")
         pictures = []
-        for packet in film.demux(stream):
+        for packet in video.demux(stream):
             if packet.size:
                 pictures += context.decode(packet)
         return pictures + context.decode(None)

@@ -1,6 +1,6 @@
-"""Small films of every kind for tests, made with PyAV.
+"""Small videos of every kind for tests, made with PyAV.
 
-``make_film(path, ...)`` writes one and returns its path. Frame ``n`` is ``picture(n, width, height)``, so that a test
+``make_video(path, ...)`` writes one and returns its path. Frame ``n`` is ``picture(n, width, height)``, so that a test
 can compare what comes out.
 """
 
@@ -75,7 +75,7 @@ def _write_audio(container, stream, seconds: float, *, start: float) -> None:
     container.mux(stream.encode(None))
 
 
-def make_film(
+def make_video(
     path: Path,
     *,
     width: int = 96,
@@ -105,7 +105,7 @@ def make_film(
     time_base: Fraction = TIME_BASE,
     gop: int | None = None,
 ) -> Path:
-    """Write a film.
+    """Write a video.
 
     ``pts`` (in 1/90000 s, or ``time_base``) makes a variable frame rate; otherwise frames follow at ``rate``.
     ``rotation`` and ``matrix33`` write a display matrix. ``audio`` is an encoder's name (``aac``, ``libopus``,
@@ -130,10 +130,10 @@ def make_film(
             stream.set_display_rotation(rotation)
         if matrix33 is not None:
             stream.set_display_matrix(matrix33)
-        sound = None
+        audio_stream = None
         if audio:
-            sound = out.add_stream(audio, rate=48_000)
-            sound.layout = "mono"
+            audio_stream = out.add_stream(audio, rate=48_000)
+            audio_stream.layout = "mono"
         words = out.add_stream(subtitles) if subtitles else None
         if words is not None:
             words.codec_context.subtitle_header = ASS_HEADER
@@ -150,9 +150,9 @@ def make_film(
             frame.pts, frame.time_base = at, context.time_base
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-        if sound is not None:
+        if audio_stream is not None:
             seconds = audio_seconds if audio_seconds is not None else float((times[-1] + 1) * context.time_base)
-            _write_audio(out, sound, seconds, start=audio_start)
+            _write_audio(out, audio_stream, seconds, start=audio_start)
         if words is not None:
             _write_subtitles(out, words)
         if picture_stream is not None:
@@ -192,12 +192,12 @@ def truncate(path: Path, part: float, target: Path | None = None) -> Path:
 
 def read_times(path: Path) -> list[tuple[int, Fraction]]:
     """(pts, time_base) of every frame of the main video stream, decoded by PyAV alone."""
-    with av.open(str(path)) as film:
-        return [(frame.pts, frame.time_base) for frame in film.decode(video=0)]
+    with av.open(str(path)) as video:
+        return [(frame.pts, frame.time_base) for frame in video.decode(video=0)]
 
 
 def read_packets(path: Path, kind: str = "audio") -> list[tuple[int, bytes]]:
     """(pts, bytes) of every packet of the first stream of a kind."""
-    with av.open(str(path)) as film:
-        stream = next(s for s in film.streams if s.type == kind)
-        return [(packet.pts, bytes(packet)) for packet in film.demux(stream) if packet.size]
+    with av.open(str(path)) as video:
+        stream = next(s for s in video.streams if s.type == kind)
+        return [(packet.pts, bytes(packet)) for packet in video.demux(stream) if packet.size]

@@ -1,7 +1,7 @@
 """A function called in a fresh Python process, where a crash, a hang or a changed environment hurts nobody.
 
 The child imports from where this process imports, never from the folder the user happens to stand in; it reads nothing
-from standard input, and its output is caught, since a film may be going out on ours.
+from standard input, and its output is caught, since a video may be going out on ours.
 """
 
 from __future__ import annotations
