@@ -3,8 +3,8 @@
     python tools/soak.py samples/person.mp4
     python tools/soak.py --live --minutes 30        (a live session instead, see soak_live.py)
 
-The videos are made by repeating the clip's packets, which costs nothing. Peak memory is what the
-operating system counted for each finished process. Exit code 1 where the long video needed over 5 % more than the short.
+The videos are made by repeating the clip's packets, which costs nothing. Peak memory is what the operating system
+counted for each finished process. Exit code 1 where the long video needed over 5 % more than the short one.
 """
 
 from __future__ import annotations
