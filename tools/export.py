@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte import networks as zoo
+from streammatte import networks
 from streammatte.export import onnx as export
 
 MODEL = "ppmattingv2-lite"
@@ -43,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.out.mkdir(parents=True, exist_ok=True)
-    network = zoo.create(MODEL, options.weights)
+    network = networks.create(MODEL, options.weights)
     with tempfile.TemporaryDirectory(prefix="streammatte-export-") as folder:
         onnx = export.to_onnx(network, Path(folder) / f"{MODEL}.onnx", network.alpha_half)
         model = export.to_openvino(onnx, MEAN, STD)

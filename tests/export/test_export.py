@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import support.seeded_networks as zn
 
-from streammatte import networks as zoo
+from streammatte import networks
 
 for package in ("paddle", "paddle2onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package)
@@ -69,7 +69,7 @@ def test_a_batch_of_two_goes_through_the_exported_graph(name, tmp_path):
 
 
 def test_every_published_network_but_its_twin_is_exported():
-    assert set(zoo.names()) - set(NAMES) == {"ppmattingv2-lite", "ppmatting-hrnet_w18-human_1024"}
+    assert set(networks.names()) - set(NAMES) == {"ppmattingv2-lite", "ppmatting-hrnet_w18-human_1024"}
 
 
 def test_no_pad_carries_a_value_of_the_converters(tmp_path):

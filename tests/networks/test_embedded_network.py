@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streammatte import networks as zoo
+from streammatte import networks
 from streammatte.engines import open_engine
 from streammatte.errors import EngineUnavailableError, ModelError, ModelNotFoundError
 from streammatte.models.cards import load_card
 from streammatte.networks.checkpoints import load, read_state
 
 NAME = "ppmattingv2-lite"
-ASSETS = Path(zoo.__file__).parents[1] / "assets"
+ASSETS = Path(networks.__file__).parents[1] / "assets"
 SIZES = [(288, 512), (512, 288), (512, 512), (192, 192), (544, 960), (224, 416)]
 
 
@@ -32,7 +32,7 @@ def weights(shared):
 @pytest.fixture(scope="module")
 def network(weights):
     pytest.importorskip("paddle")
-    network = zoo.create(NAME, weights)
+    network = networks.create(NAME, weights)
     network.eval()
     return network
 
@@ -134,7 +134,7 @@ def test_weights_that_do_not_fit_are_listed(network, weights, tmp_path):
     state["fuse2x.reduce._conv.weight"] = np.zeros((16, 31, 1, 1), np.float32)
     np.savez(tmp_path / "wrong.npz", **state)
     with pytest.raises(ModelError) as caught:
-        zoo.create(NAME, tmp_path / "wrong.npz")
+        networks.create(NAME, tmp_path / "wrong.npz")
     told = str(caught.value)
     assert "1 missing: head.conv_out.weight" in told
     assert "1 unexpected: head.extra" in told
@@ -147,7 +147,7 @@ def test_pdparams_load_like_npz(network, golden, tmp_path):
     import paddle
 
     paddle.save(network.state_dict(), str(tmp_path / "net.pdparams"))
-    other = zoo.create(NAME, tmp_path / "net.pdparams")
+    other = networks.create(NAME, tmp_path / "net.pdparams")
     other.eval()
     np.testing.assert_array_equal(half(other, golden[0]), half(network, golden[0]))
 
@@ -166,15 +166,15 @@ def test_unreadable_weights(tmp_path):
 
 def test_unknown_network_lists_the_known():
     with pytest.raises(ModelNotFoundError, match=NAME):
-        zoo.create("ppmatting-of-nobody")
+        networks.create("ppmatting-of-nobody")
 
 
 def test_without_paddle_create_says_what_to_install(tmp_path):
     code = (
         "import sys; sys.modules['paddle'] = None\n"
-        "from streammatte import zoo\n"
+        "from streammatte import networks\n"
         "from streammatte.errors import EngineUnavailableError\n"
-        f"try: zoo.create({NAME!r})\n"
+        f"try: networks.create({NAME!r})\n"
         "except EngineUnavailableError as error: print(error)\n"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

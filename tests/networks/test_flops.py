@@ -2,7 +2,7 @@
 
 import pytest
 
-from streammatte import networks as zoo
+from streammatte import networks
 from streammatte.models.cards import load_card
 
 paddle = pytest.importorskip("paddle")
@@ -29,7 +29,7 @@ def test_operations_are_the_published_ones(name, monkeypatch):
     # paddle.flops takes int() of tensors of one element, which Paddle refuses under today's NumPy
     monkeypatch.setattr(paddle.Tensor, "__int__", lambda tensor: int(tensor.item()))
     card = load_card(name)
-    network = zoo.create(name)
+    network = networks.create(name)
     network.eval()
     side = COUNTED_AT.get(name, 512)
     with paddle.no_grad():

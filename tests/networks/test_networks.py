@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import support.seeded_networks as zn
 
-from streammatte import networks as zoo
+from streammatte import networks
 from streammatte.errors import ModelError
 from streammatte.models.cards import card_names, load_card
 from streammatte.networks.checkpoints import load
@@ -92,7 +92,7 @@ def test_training_outputs(named):
 
 @pytest.mark.parametrize("name", zn.TRIMAP)
 def test_a_missing_trimap_is_an_error(name):
-    network = zoo.create(name)
+    network = networks.create(name)
     with pytest.raises(ModelError, match="needs a trimap"):
         zn.run(network, zn.inputs_of(name, 64, 64)[:1])
 
@@ -103,7 +103,7 @@ def test_official_checkpoints_load_strictly(tmp_path):
     source = zn.seeded("modnet-mobilenetv2")
     state = source.state_dict()
     paddle.save(state, str(tmp_path / "whole.pdparams"))
-    copy = zoo.create("modnet-mobilenetv2", tmp_path / "whole.pdparams")
+    copy = networks.create("modnet-mobilenetv2", tmp_path / "whole.pdparams")
     copy.eval()
     inputs = zn.inputs_of("modnet-mobilenetv2", 64, 96)
     assert np.array_equal(zn.run(copy, inputs), zn.run(source, inputs))
@@ -114,7 +114,7 @@ def test_official_checkpoints_load_strictly(tmp_path):
 
 
 def test_every_network_has_a_card_and_every_card_a_network():
-    assert set(card_names()) == set(zoo.names())
+    assert set(card_names()) == set(networks.names())
 
 
 @pytest.mark.parametrize("name", zn.PUBLISHED)

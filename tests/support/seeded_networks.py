@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from streammatte import networks as zoo
+from streammatte import networks
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "zoo"
-PUBLISHED = tuple(name for name in zoo.names() if name != "ppmattingv2-lite")
+PUBLISHED = tuple(name for name in networks.names() if name != "ppmattingv2-lite")
 TRIMAP = ("dim-vgg16", "gca-resguidedcxtatten")
 
 
@@ -51,7 +51,7 @@ def spectral_vectors(weight, u, transposed):
 
 def seeded(name):
     """A published network in evaluation mode with deterministic weights."""
-    network = zoo.create(name)
+    network = networks.create(name)
     network.eval()
     spec = specifications()[name]
     state = {
