@@ -115,7 +115,7 @@ def matte_image(
     trimap : path or ndarray (H, W) uint8, optional
         0 background, 255 person, anything between unknown; for networks and classic methods that take one.
     **options
-        Fields of :class:`streammatte.options.images.StillOptions`; without ``model`` the best network that is here.
+        Fields of :class:`streammatte.options.images.ImageOptions`; without ``model`` the best network that is here.
 
     Returns
     -------
@@ -130,12 +130,12 @@ def matte_image(
         See :mod:`streammatte.errors`.
     """
     from streammatte.images.build import matte_still
-    from streammatte.options.images import StillOptions
+    from streammatte.options.images import ImageOptions
 
     given = os.fspath(trimap) if isinstance(trimap, str | os.PathLike) else None
     # The options only need to know that there is a trimap; an array has no name.
     named = given or (None if trimap is None else "an array")
-    wanted = StillOptions.build(None, **{**options, "trimap": named})
+    wanted = ImageOptions.build(None, **{**options, "trimap": named})
     picture = image_frame(image) if isinstance(image, np.ndarray) else Path(image)
     return _as_float(matte_still(picture, trimap if isinstance(trimap, np.ndarray) else given, wanted))
 

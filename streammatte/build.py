@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from streammatte.errors import ConfigError
 from streammatte.frames import StreamInfo
 from streammatte.network_size import Fit, fit_to
-from streammatte.options.video import SIZE_RANGE, MatteOptions, VideoOptions
+from streammatte.options.matte import SIZE_RANGE, CompositeOptions, MatteOptions
+from streammatte.options.video import VideoOptions
 from streammatte.pipeline import Pipeline
 from streammatte.protocols import Engine, Matter, Sink, Source
 from streammatte.sinks.multi import Outputs
@@ -133,7 +133,9 @@ def build_background(spec: str, fit: str, sample_aspect: Fraction = Fraction(1))
     )
 
 
-def build_compositor(options: VideoOptions, background: str, sample_aspect: Fraction = Fraction(1)) -> StreamCompositor:
+def build_compositor(
+    options: CompositeOptions, background: str, sample_aspect: Fraction = Fraction(1)
+) -> StreamCompositor:
     """The compositing stage for frames of that sample aspect ratio. Raises BackgroundError."""
     from streammatte.compositing import StreamCompositor
 
@@ -148,7 +150,9 @@ def build_compositor(options: VideoOptions, background: str, sample_aspect: Frac
     )
 
 
-def build_outputs(target: str | None, options: VideoOptions, background: str, picture: Sink | None = None) -> Outputs:
+def build_outputs(
+    target: str | None, options: CompositeOptions, background: str, picture: Sink | None = None
+) -> Outputs:
     """The sinks for the picture (``target``, or a sink of the caller's), the matte and the foreground."""
 
     def sink(path: str | None, role: str) -> Sink | None:
@@ -156,6 +160,8 @@ def build_outputs(target: str | None, options: VideoOptions, background: str, pi
 
         if path is None:
             return None
+        if not isinstance(options, VideoOptions):
+            return open_sink(path, overwrite=options.overwrite)
         main = role == "picture"
         # A named encoder's own scale and presets mean nothing to the encoders of the other outputs.
         tuned = main or options.codec == "auto"
@@ -198,7 +204,7 @@ def build_pipeline(
     goal = None if target is None else str(target)
     if goal is None:
         # Nobody would take the packets, and they would pile up.
-        options = replace(options, audio=False)
+        options = options.replace(audio=False)
     if isinstance(spec, str | Path):
         targets = [path for path in (goal, options.alpha, options.foreground) if path is not None]
         _refuse_clashes({"the input": str(spec), "the background": options.background}, targets)

@@ -95,7 +95,7 @@ class _Bench:
 
     def __init__(self, spec: str | Source, options: VideoOptions, frames: int, folder: Path) -> None:
         self._spec = spec
-        self.options = replace(options, background=options.background or "#00b140", overwrite=True)
+        self.options = options.replace(background=options.background or "#00b140", overwrite=True)
         self._frames = frames
         self._folder = folder
         self._target = str(folder / f"bench{_suffix(options)}")
@@ -197,7 +197,7 @@ class _Bench:
         return sum(1 for _ in self._through(_again(self._held.frames, self._frames), self._held.alphas))
 
     def _encode(self) -> int:
-        outputs = build_outputs(self._target, replace(self.options, audio=False), self.options.background or "none")
+        outputs = build_outputs(self._target, self.options.replace(audio=False), self.options.background or "none")
         outputs.open(replace(self._held.info, tracks=None))
         pictures = self._held.composites
         base = self._held.frames[0]

@@ -24,15 +24,13 @@ STAGE_NAMES = {"decode": "decode", "inference": "network", "composite": "prepare
 
 @click.command(short_help="Measure speed end to end and stage by stage.")
 @click.argument("file", required=False)
-@click.option("--input-size", type=shared.SIZE, help="Without FILE: a synthetic video of this size. [1280x720]")
+@shared.size_option("--input-size", "Without FILE: a synthetic video of this size. [1280x720]")
 @click.option("--frames", type=click.IntRange(8), default=300, show_default=True, help="Frames a run, at most.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds; medians are shown.")
 @click.option("--compare", "pair", metavar="A,B", help="Two settings in turn, as precision=int8,precision=f32.")
 @click.option("--models", help="Networks to compare instead, separated by commas: parameters, FLOPs, ms, fps.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Also draw the stages to a PNG.")
-@shared.encoding()
-@shared.matting()
-@shared.controls()
+@shared.declared_options(VideoOptions, "composite", "encode", "network", "sequence", "controls")
 @shared.common()
 def command(
     file: str | None,
@@ -100,14 +98,8 @@ def _settings(pair: str, config: str | None, given: dict[str, Any]) -> tuple[Vid
     parts = pair.split(",")
     if len(parts) != 2 or not all("=" in part for part in parts):
         raise ConfigError(f"--compare takes two settings, as precision=int8,precision=f32; got {pair!r}")
-    import yaml
-
-    made = []
-    for part in parts:
-        changes = dict(item.split("=", 1) for item in part.split("+"))
-        values = {key.strip().replace("-", "_"): yaml.safe_load(value) for key, value in changes.items()}
-        made.append(shared.fill(config, {**given, **values}))
-    return made[0], made[1]
+    first, second = (shared.fill(config, {**given, **shared.from_assignments(part)}) for part in parts)
+    return first, second
 
 
 def _table(result: BenchResult) -> str:

@@ -31,8 +31,7 @@ __all__ = ["command"]
 @click.option("--csv", "csv_file", metavar="FILE", help="Write a line a frame; - is standard output.")
 @click.option("--html", "html_file", metavar="FILE", help="Write a page with curves and the worst frames.")
 @click.option("--summary", is_flag=True, help="Print the means only.")
-@shared.matting()
-@shared.controls()
+@shared.declared_options(VideoOptions, "network", "sequence", "controls")
 @click.option("--config", metavar="NAME|FILE", help="Preset: an installed name or a .yml file.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning")
 def command(

@@ -14,50 +14,17 @@ from streammatte.cli.progress import Reporter
 from streammatte.errors import ConfigError, SourceError, StreammatteError
 from streammatte.images.build import build_stills
 from streammatte.images.jobs import Job, plan_folder, plan_one
-from streammatte.options.images import WIDEST_TRIMAP, StillOptions
-from streammatte.options.video import SIZE_RANGE, load_preset
+from streammatte.options.images import ImageOptions
+from streammatte.options.presets import load_preset
 from streammatte.stats import Summary, bytes_told
 
 __all__ = ["command"]
-
-_CLASSIC = "closed-form, knn, learning-based, fast, random-walk"
 
 
 @click.command(short_help="Take the person out of still pictures.")
 @click.argument("files", nargs=-1, required=True, metavar="INPUT... OUTPUT")
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for the outputs of several.")
-@click.option("--bg", "background", metavar="WHAT", help=shared.BACKGROUND_HELP.replace("container", "format"))
-@click.option("--fit", type=click.Choice(["cover", "contain", "stretch"]), help="Background of another shape. [cover]")
-@click.option("--alpha", metavar="FILE", help="Also write the alpha matte; with --out-dir a folder.")
-@click.option("--foreground", metavar="FILE", help="Also write the straight foreground; with --out-dir a folder.")
-@click.option("--overwrite", is_flag=True, default=None, help="Replace existing outputs.")
-@click.option("--model", help=f"A name of `streammatte models list`, a file, or {_CLASSIC} with a trimap. [auto]")
-@click.option("--engine", type=click.Choice(["auto", "openvino", "paddle"]), help="[auto]")
-@click.option("--device", help="cpu or gpu:N. [auto]")
-@click.option("--precision", type=click.Choice(["auto", "int8", "bf16", "f16", "f32"]), help="Arithmetic. [auto]")
-@click.option(
-    "--size",
-    type=int,
-    metavar="N",
-    help=f"Limit of the network input's long side, {SIZE_RANGE[0]} to {SIZE_RANGE[1]}. [2048, or the network's own]",
-)
-@click.option("--threads", type=click.IntRange(0), help="Inference threads; 0 is all cores. [0]")
-@click.option("--refine", type=click.Choice(["off", "fast", "best"]), help="Edges at the picture's own size. [fast]")
-@click.option("--trimap", metavar="FILE", help="Trimap (black, gray, white), or a folder of trimaps of the same names.")
-@click.option(
-    "--auto-trimap",
-    type=click.IntRange(0, WIDEST_TRIMAP),
-    metavar="R",
-    help=f"Make trimaps from mattes: unknown is what lies R pixels around soft edges, 0 to {WIDEST_TRIMAP}.",
-)
-@click.option(
-    "--no-estimate-foreground",
-    "estimate_foreground",
-    flag_value=False,
-    default=None,
-    help="Leave the old background's colour in soft edges.",
-)
-@shared.controls()
+@shared.declared_options(ImageOptions, "composite", "network", "image", "controls")
 @shared.common()
 def command(
     files: tuple[str, ...],
@@ -79,7 +46,7 @@ def command(
     streammatte image portrait.jpg print.png --model closed-form --auto-trimap 12
     """
     shared.set_up_logging(log_level)
-    options = StillOptions.build(load_preset(config) if config else None, **given)
+    options = ImageOptions.build(load_preset(config) if config else None, **given)
     jobs, folders = _plan(files, out_dir, options)
     failed: list[tuple[Job, StreammatteError]] = []
 
@@ -103,7 +70,7 @@ def command(
     return SourceError.exit_code if failed else 0
 
 
-def _plan(files: tuple[str, ...], out_dir: Path | None, options: StillOptions) -> tuple[list[Job], list[Path]]:
+def _plan(files: tuple[str, ...], out_dir: Path | None, options: ImageOptions) -> tuple[list[Job], list[Path]]:
     if out_dir is not None:
         wanted = (str(out_dir), options.alpha, options.foreground)
         return plan_folder(files, out_dir, options), [Path(name) for name in wanted if name is not None]

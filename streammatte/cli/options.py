@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their values become option objects."""
+"""Command-line options made from their declarations, and what every command sets up."""
 
 from __future__ import annotations
 
@@ -8,150 +8,79 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
-from streammatte.options.video import SIZE_RANGE, VideoOptions, load_preset, parse_box, parse_size
+from streammatte.options.declare import Option, check, from_text, option, option_class, options_of
+from streammatte.options.presets import load_preset
+from streammatte.options.video import VideoOptions
 
-__all__ = ["SIZE", "common", "controls", "encoding", "fill", "matting", "set_up_logging", "take_threads"]
+__all__ = ["common", "declared_options", "fill", "from_assignments", "set_up_logging", "size_option", "take_threads"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _SizeType(click.ParamType[tuple[int, int]]):
-    name = "WxH"
+class _Value(click.ParamType[Any]):
+    """A value of a declared option; its messages are the declaration's."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        return value if isinstance(value, tuple) else parse_size(str(value))
+    def __init__(self, entry: Option) -> None:
+        self.entry = entry
+        self.name = entry.form
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return from_text(self.entry, value) if isinstance(value, str) else check(self.entry, value)
 
-SIZE = _SizeType()
-
-
-class _BoxType(click.ParamType[tuple[int, int, int, int]]):
-    name = "x,y,w,h"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int, int, int]:
-        return value if isinstance(value, tuple) else parse_box(str(value))
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(choice) for choice in self.entry.choices if choice.startswith(incomplete)]
 
 
-def _apply(options: list[Callable[[F], F]]) -> Callable[[F], F]:
+def declared_options(cls: type, *groups: str) -> Callable[[F], F]:
+    """A decorator that adds the options of a class, those of some groups where any is named."""
+
     def wrap(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
+        for entry in reversed(options_of(cls, *groups)):
+            function = _as_click(entry)(function)
         return function
 
     return wrap
 
 
-def matting() -> Callable[[F], F]:
-    """Options of how mattes are made."""
-    low, high = SIZE_RANGE
-    return _apply(
-        [
-            click.option("--model", help="Network: a name of `streammatte models list`, or a file. [ppmattingv2-lite]"),
-            click.option("--engine", type=click.Choice(["auto", "openvino", "paddle"]), help="[auto]"),
-            click.option("--device", help="cpu or gpu:N. [auto]"),
-            click.option(
-                "--precision",
-                type=click.Choice(["auto", "int8", "bf16", "f16", "f32"]),
-                help="Arithmetic of the network; auto takes what the processor does fast. [auto]",
-            ),
-            click.option(
-                "--size",
-                type=int,
-                metavar="N",
-                help=f"Long side of the network's input, {low} to {high}. [the network's own, 512 for the embedded]",
-            ),
-            click.option(
-                "--trt", is_flag=True, default=None, help="TensorRT in f16, with --engine paddle --device gpu:N."
-            ),
-            click.option("--batch", type=click.IntRange(1), help="Frames a submission. [1]"),
-            click.option("--threads", type=click.IntRange(0), help="Inference threads; 0 is all cores. [0]"),
-            click.option(
-                "--smooth",
-                type=click.Choice(["off", "low", "high", "best"]),
-                help="Temporal smoothing; best looks ahead, in videos. [low]",
-            ),
-            click.option(
-                "--refine", type=click.Choice(["off", "fast", "best"]), help="Edges at the video's own size. [fast]"
-            ),
-            click.option(
-                "--no-estimate-foreground",
-                "estimate_foreground",
-                flag_value=False,
-                default=None,
-                help="Leave the old background's colour in soft edges.",
-            ),
-        ]
-    )
+def _as_click(entry: Option) -> Callable[[F], F]:
+    flag = entry.flag or f"--{entry.name.replace('_', '-')}"
+    if entry.type is bool and not entry.switch:
+        return click.option(flag, entry.name, flag_value=not entry.default, is_flag=True, default=None, help=entry.help)
+    text = f"{entry.help} [{_shown(entry)}]" if _shown(entry) else entry.help
+    settings: dict[str, Any] = {"type": _Value(entry), "metavar": entry.form, "help": text}
+    if entry.optional_value is not None:
+        settings |= {"is_flag": False, "flag_value": entry.optional_value}
+    if entry.type is tuple and not entry.length:
+        settings |= {"multiple": True, "type": str}
+    return click.option(flag, entry.name, **settings)
 
 
-def controls() -> Callable[[F], F]:
-    """Options of how a finished matte is adjusted, and the person's colour with it."""
-    return _apply(
-        [
-            click.option("--edge", type=float, metavar="PX", help="Grow (or shrink, below 0) by -5 to 5 pixels. [0]"),
-            click.option("--feather", type=float, metavar="PX", help="Soften edges, sigma in pixels. [0]"),
-            click.option("--gamma", type=float, help="Above 1 thickens hair and soft edges, below thins them. [1]"),
-            click.option("--black-point", type=float, metavar="A", help="Alpha up to here, 0 to 1, becomes 0. [0]"),
-            click.option("--white-point", type=float, metavar="A", help="Alpha from here on becomes 1. [1]"),
-            click.option(
-                "--min-area", type=float, metavar="PERCENT", help="Drop islands smaller than this; 0 keeps all. [0.03]"
-            ),
-            click.option("--largest-person", is_flag=True, default=None, help="Keep the largest person only."),
-            click.option("--keep-box", type=_BoxType(), help="Keep nothing outside this box, in pixels."),
-            click.option(
-                "--despill",
-                type=click.Choice(["off", "green", "blue", "auto"]),
-                help="Take a screen's light off the person's edges. [off]",
-            ),
-            click.option(
-                "--match-light",
-                type=click.Choice(["off", "on"]),
-                callback=_switch,
-                help="Fit the person's light gently to the background. [off]",
-            ),
-        ]
-    )
+def _shown(entry: Option) -> str:
+    if entry.shown is not None:
+        return entry.shown
+    if entry.switch:
+        return "on" if entry.default else "off"
+    return f"{entry.default:g}" if entry.type is float else str(entry.default)
 
 
-def _switch(context: click.Context, parameter: click.Parameter, value: str | None) -> bool | None:
-    return None if value is None else value == "on"
+@option_class
+class _Sizes:
+    input_size: tuple[int, int] | None = option(default=None, help="", low=16, high=16384)
 
 
-def encoding() -> Callable[[F], F]:
-    """Options of how videos are written."""
-    return _apply(
-        [
-            click.option("--bg", "background", metavar="WHAT", help=BACKGROUND_HELP),
-            click.option(
-                "--fit", type=click.Choice(["cover", "contain", "stretch"]), help="Background of another shape. [cover]"
-            ),
-            click.option("--alpha", metavar="FILE", help="Also write the alpha matte (.mkv lossless, .mp4, %04d.png)."),
-            click.option("--foreground", metavar="FILE", help="Also write the straight foreground."),
-            click.option("--codec", help="Encoder: libx264, libx265, h264_nvenc, prores_ks, ... [auto]"),
-            click.option("--crf", type=click.IntRange(0, 63), help="Constant quality, lower is better. [20]"),
-            click.option("--preset", help="The encoder's preset. [veryfast]"),
-            click.option("--bitrate", type=click.IntRange(1), metavar="BITS", help="Bits a second instead of --crf."),
-            click.option("--output-size", type=SIZE, help="Size of the output. [the input's]"),
-            click.option("--no-audio", "audio", flag_value=False, default=None, help="Leave audio and subtitles out."),
-            click.option("--overwrite", is_flag=True, default=None, help="Replace an existing output."),
-        ]
-    )
-
-
-BACKGROUND_HELP = (
-    "An image, a video, a colour (name or #rrggbb), blur[:strength], transparent, or none (the original). "
-    "[transparent where the container can hold it, else green]"
-)
+def size_option(flag: str, help: str) -> Callable[[F], F]:  # noqa: A002
+    """An option that takes WIDTHxHEIGHT, for a command of its own."""
+    return click.option(flag, type=_Value(options_of(_Sizes)[0]), metavar="WxH", help=help)
 
 
 def common() -> Callable[[F], F]:
     """Options of every long-running command."""
-    return _apply(
-        [
-            click.option("--config", "config", metavar="NAME|FILE", help="Preset: an installed name or a .yml file."),
+
+    def wrap(function: F) -> F:
+        for add in (
+            click.option("--json", "as_json", is_flag=True, help="One JSON line a second instead of a progress bar."),
             click.option(
                 "--log-level",
                 type=click.Choice(["debug", "info", "warning", "error"]),
@@ -159,14 +88,28 @@ def common() -> Callable[[F], F]:
                 show_default=True,
                 help="debug also shows tracebacks.",
             ),
-            click.option("--json", "as_json", is_flag=True, help="One JSON line a second instead of a progress bar."),
-        ]
-    )
+            click.option("--config", "config", metavar="NAME|FILE", help="Preset: an installed name or a .yml file."),
+        ):
+            function = add(function)
+        return function
+
+    return wrap
 
 
 def fill(config: str | None, given: dict[str, Any]) -> VideoOptions:
     """Options from a preset and from what the command line gave."""
     return VideoOptions.build(load_preset(config) if config else None, **given)
+
+
+def from_assignments(text: str) -> dict[str, Any]:
+    """``"precision=int8+smooth=off"`` as values of a video's options. Raises ConfigError."""
+    entries = {entry.name: entry for entry in options_of(VideoOptions)}
+    values: dict[str, Any] = {}
+    for part in text.split("+"):
+        name, _, value = (piece.strip() for piece in part.partition("="))
+        name = name.removeprefix("--").replace("-", "_")
+        values[name] = from_text(entries[name], value) if name in entries else value
+    return values
 
 
 class _Formatter(logging.Formatter):

@@ -12,7 +12,8 @@ from streammatte.cli import options as shared
 from streammatte.cli.interrupts import interrupts
 from streammatte.cli.progress import Reporter
 from streammatte.errors import ConfigError, StreammatteError, TruncatedSourceError
-from streammatte.options.video import VideoOptions
+from streammatte.options.declare import option, option_class
+from streammatte.options.video import LONGEST, VideoOptions
 from streammatte.stats import Summary
 
 __all__ = ["command"]
@@ -25,17 +26,24 @@ SNAPSHOT_SECONDS = 2.0
 """Length of video a snapshot may look through for one frame; slide shows have frames seconds apart."""
 
 
+@option_class
+class _SnapshotOptions:
+    snapshot: float | None = option(
+        default=None,
+        help="Write only the frame at this time, as an image.",
+        low=0,
+        high=LONGEST,
+        unit="seconds",
+        metavar="SECONDS",
+        shown="",
+    )
+
+
 @click.command(short_help="Take the person out of a video.")
 @click.argument("files", nargs=-1, required=True, metavar="INPUT... OUTPUT")
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for several inputs' outputs.")
-@shared.encoding()
-@shared.matting()
-@shared.controls()
-@click.option("--start", type=float, metavar="SECONDS", help="Begin here.")
-@click.option("--duration", type=float, metavar="SECONDS", help="Stop after this much video.")
-@click.option("--rate", type=float, metavar="FPS", help="Frames a second of an image sequence. [25]")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Give up a silent network source after this. [10]")
-@click.option("--snapshot", type=float, metavar="SECONDS", help="Write only the frame at this time, as a picture.")
+@shared.declared_options(VideoOptions, "composite", "encode", "read", "network", "sequence", "controls")
+@shared.declared_options(_SnapshotOptions)
 @shared.common()
 def command(
     files: tuple[str, ...],
@@ -106,18 +114,17 @@ def _run(spec: str, target: str, options: VideoOptions, as_json: bool, *, severa
     from streammatte.build import build_pipeline
 
     reporter = Reporter(as_json=as_json, title=Path(spec).name, frames_on_stdout=target == "-")
-    with reporter as show:
-        pipeline = build_pipeline(spec, target, options, on_progress=show)
-        with interrupts(pipeline) as received:
-            try:
+    try:
+        with reporter as show:
+            pipeline = build_pipeline(spec, target, options, on_progress=show)
+            with interrupts(pipeline) as received:
                 summary = pipeline.run()
-            except TruncatedSourceError as error:
-                if error.summary is None:
-                    raise
-                reporter.__exit__(None, None, None)
-                reporter.finish(error.summary)
-                click.echo(f"streammatte: {error}; the part before is in {target}", err=True)
-                return error.exit_code
+    except TruncatedSourceError as error:
+        if error.summary is None:
+            raise
+        reporter.finish(error.summary)
+        click.echo(f"streammatte: {error}; the part before is in {target}", err=True)
+        return error.exit_code
     if several and not as_json:
         click.echo(f"{spec} -> {target}", err=True)
     if received:
@@ -140,8 +147,6 @@ def _interrupted(number: int, summary: Summary, target: str) -> int:
 
 
 def _snapshot(files: tuple[str, ...], options: VideoOptions, seconds: float, as_json: bool) -> int:
-    from dataclasses import replace
-
     from streammatte.build import build_pipeline
 
     if len(files) != 2:
@@ -149,7 +154,7 @@ def _snapshot(files: tuple[str, ...], options: VideoOptions, seconds: float, as_
     target = Path(files[1])
     if target.suffix.lower() not in _STILLS:
         target = target.with_suffix(".png")
-    options = replace(options, start=seconds, duration=SNAPSHOT_SECONDS, smooth="off", audio=False, codec="auto")
+    options = options.replace(start=seconds, duration=SNAPSHOT_SECONDS, smooth="off", audio=False, codec="auto")
     pipeline = build_pipeline(files[0], str(target), options, limit=1)
     summary = pipeline.run()
     Reporter(as_json=as_json, title="").finish(summary)

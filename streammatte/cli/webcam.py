@@ -14,47 +14,14 @@ from typing import Any
 import click
 
 from streammatte.cli import options as shared
-from streammatte.options.video import load_preset
+from streammatte.options.live import LiveOptions
+from streammatte.options.presets import load_preset
 
 __all__ = ["command"]
 
 
 @click.command(short_help="Put a new background behind a live camera.")
-@click.option("--camera", metavar="WHAT", help="Index, path or name; a URL; a video or picture at its own pace. [0]")
-@click.option("--width", type=click.IntRange(16), help="Wanted width of the camera's picture, with --height.")
-@click.option("--height", type=click.IntRange(16), help="Wanted height.")
-@click.option("--fps", type=float, help="Wanted frames a second. [30]")
-@click.option("--mirror", is_flag=True, default=None, help="Change left and right over, but for the background.")
-@click.option("--loop", is_flag=True, default=None, help="A video as camera begins again at its end.")
-@click.option("--duration", type=float, metavar="SECONDS", help="End after this time.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Give a silent server up after this. [10]")
-@click.option(
-    "--bg", "backgrounds", multiple=True, metavar="WHAT", help="Image, video, colour or blur[:N]; repeatable. [blur]"
-)
-@click.option("--fit", type=click.Choice(["cover", "contain", "stretch"]), help="Background of another shape. [cover]")
-@click.option("--hold", metavar="WHAT", help="Picture shown whenever there is no matte. [the background alone]")
-@click.option(
-    "--adaptive", type=click.Choice(["on", "off"]), help="Smaller network where the machine is too slow. [on]"
-)
-@click.option("--idle-fps", type=float, help="Runs of the network a second while nothing moves; 0 is all. [10]")
-@click.option(
-    "--virtual-camera",
-    is_flag=False,
-    flag_value="auto",
-    metavar="[DEVICE]",
-    help="Camera for other programs (default sink).",
-)
-@click.option("--preview", is_flag=True, default=None, help="A window; keys: b e s f m h q.")
-@click.option("--preview-http", metavar="HOST:PORT", help="Preview for a browser, as 127.0.0.1:8090.")
-@click.option("--record", metavar="FILE", help="Record to .mp4, .mov or .mkv.")
-@click.option("--stream", metavar="URL", help="Stream to rtmp://, rtsp://, srt:// ...")
-@click.option("--mic", is_flag=False, flag_value="auto", metavar="[DEVICE]", help="Audio for --record and --stream.")
-@click.option("--control", metavar="HOST:PORT", help="GET /status and POST /set, as JSON.")
-@click.option("--allow-remote", is_flag=True, default=None, help="Let other machines in, with a token.")
-@click.option("--token", help="The token; one is made up and shown where none is given.")
-@click.option("--overwrite", is_flag=True, default=None, help="Replace an existing recording.")
-@shared.matting()
-@shared.controls()
+@shared.declared_options(LiveOptions, "camera", "outputs", "network", "sequence", "controls")
 @shared.common()
 def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> int:
     """Put a new background behind a live camera and offer it as a camera to other programs.
@@ -70,7 +37,6 @@ def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> 
     shared.set_up_logging(log_level)
     shared.take_threads()
     given["backgrounds"] = given["backgrounds"] or None
-    given["adaptive"] = None if given["adaptive"] is None else given["adaptive"] == "on"
     with _signals() as received:
         code, left_behind = _run(config, given, as_json, received)
     if left_behind or received.number:
@@ -118,9 +84,9 @@ def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Si
     from streammatte.live.build import build_live
     from streammatte.live.settings import press
     from streammatte.live.terminal_keys import TerminalKeys
-    from streammatte.options.live import LiveOptions
 
     show = _Show(as_json)
+    session = None
     try:
         options = LiveOptions.build(load_preset(config) if config else None, **given)
         with TerminalKeys() as keys:
@@ -139,7 +105,7 @@ def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Si
         show.end()
         show.say(f"streammatte: {error}")
         code, left_behind = error.exit_code, False
-        if "session" in locals():
+        if session is not None:
             status = session.pipeline.status()
             if status.frames or as_json:
                 show.last(status)

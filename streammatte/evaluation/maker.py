@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ class _Maker:
 
     def __init__(self, options: VideoOptions) -> None:
         self._options = options
-        self._stills = replace(options, smooth="off")
+        self._stills = options.replace(smooth="off")
         self._matters: OrderedDict[Fit, Any] = OrderedDict()
         self._compositor: Any = None
         self.ran: dict[str, str] = {}
@@ -46,7 +45,7 @@ class _Maker:
         from streammatte.build import build_matter, build_source
         from streammatte.pipeline import mattes
 
-        source = build_source(path, replace(self._options, audio=False))
+        source = build_source(path, self._options.replace(audio=False))
         try:
             matter = self._note(build_matter(source.info, self._options))
         except BaseException:
@@ -62,7 +61,7 @@ class _Maker:
 
         if self._compositor is None:
             # Only that a foreground is wanted counts here; nothing is written.
-            self._compositor = build_compositor(replace(self._stills, foreground="foreground"), "none")
+            self._compositor = build_compositor(self._stills.replace(foreground="foreground"), "none")
         composites = [*self._compositor.process(matte), *self._compositor.drain()]
         self._compositor.reset()
         picture: U8 = composites[0].foreground.to_rgb()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from streammatte.images.jobs import Job
 from streammatte.images.matter import StillMatter, Trimaps
 from streammatte.images.sink import StillOutputs
 from streammatte.images.source import Failure, StillSource, read_frame, read_trimap, three_levels
-from streammatte.options.images import StillOptions
+from streammatte.options.images import ImageOptions
 from streammatte.pipeline import Pipeline
 from streammatte.sinks.multi import Outputs
 from streammatte.stats import Progress
@@ -30,7 +29,7 @@ _CAPACITY = 2
 
 def build_stills(
     jobs: Sequence[Job],
-    options: StillOptions,
+    options: ImageOptions,
     *,
     folders: Sequence[Path] = (),
     on_failure: Failure | None = None,
@@ -41,7 +40,7 @@ def build_stills(
     Parameters
     ----------
     jobs : sequence of Job
-    options : StillOptions
+    options : ImageOptions
     folders : sequence of Path
         To be made where they are not there.
     on_failure : callable, optional
@@ -67,9 +66,7 @@ def build_stills(
 
     def open_job(job: Job) -> Outputs:
         alpha, foreground = (None if path is None else str(path) for path in (job.alpha, job.foreground))
-        return build_outputs(
-            str(job.picture), replace(options, alpha=alpha, foreground=foreground, codec="auto"), background
-        )
+        return build_outputs(str(job.picture), options.replace(alpha=alpha, foreground=foreground), background)
 
     return Pipeline(
         StillSource(jobs, trimaps, on_failure),
@@ -81,7 +78,7 @@ def build_stills(
     )
 
 
-def matte_still(picture: Path | Frame, trimap: str | npt.NDArray[np.uint8] | None, options: StillOptions) -> Matte:
+def matte_still(picture: Path | Frame, trimap: str | npt.NDArray[np.uint8] | None, options: ImageOptions) -> Matte:
     """The matte of one picture, ``alpha`` uint8.
 
     Parameters
@@ -89,7 +86,7 @@ def matte_still(picture: Path | Frame, trimap: str | npt.NDArray[np.uint8] | Non
     picture : Path or Frame
     trimap : str or ndarray (H, W) uint8, optional
         A file, or levels as :func:`three_levels` takes them.
-    options : StillOptions
+    options : ImageOptions
 
     Raises
     ------

@@ -19,7 +19,7 @@ from streammatte.media.image_reader import STILL_SUFFIXES
 from streammatte.models.files import ModelFiles
 from streammatte.models.resolve import EMBEDDED
 from streammatte.network_size import fit_to
-from streammatte.options.images import StillOptions
+from streammatte.options.images import ImageOptions
 from streammatte.sources import open_source
 from streammatte.sources.images import natural_key
 
@@ -107,7 +107,7 @@ class _Trimaps:
     """Trimaps (H, W, 1) as a user would have them made: of the embedded network's mattes."""
 
     def __init__(self) -> None:
-        self._matter = StillMatter(StillOptions(model=EMBEDDED[0]))
+        self._matter = StillMatter(ImageOptions(model=EMBEDDED[0]))
 
     def make(self, frame: Frame, within: tuple[int, int], size: tuple[int, int]) -> U8:
         rgb = Frame((frame.to_rgb(),), Layout.RGB, frame.pts, frame.time_base, index=frame.index)

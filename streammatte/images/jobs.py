@@ -11,7 +11,7 @@ from pathlib import Path
 
 from streammatte.errors import ConfigError, SourceNotFoundError, UnsupportedOutputError, UnsupportedSourceError
 from streammatte.media.image_reader import STILL_SUFFIXES
-from streammatte.options.images import StillOptions
+from streammatte.options.images import ImageOptions
 from streammatte.sinks.images import IMAGE_SUFFIXES
 from streammatte.sources.images import natural_key
 
@@ -38,7 +38,7 @@ class Job:
         return tuple(path for path in (self.picture, self.alpha, self.foreground) if path is not None)
 
 
-def plan_one(source: str, target: str, options: StillOptions) -> list[Job]:
+def plan_one(source: str, target: str, options: ImageOptions) -> list[Job]:
     """One picture to one file.
 
     Raises
@@ -58,7 +58,7 @@ def plan_one(source: str, target: str, options: StillOptions) -> list[Job]:
     return _checked([job], options)
 
 
-def plan_folder(sources: Sequence[str], out_dir: Path, options: StillOptions) -> list[Job]:
+def plan_folder(sources: Sequence[str], out_dir: Path, options: ImageOptions) -> list[Job]:
     """Pictures, folders and globs into a folder, under their own names.
 
     ``options.alpha`` and ``options.foreground`` are folders too; the files in them are PNG.
@@ -92,7 +92,7 @@ def _in_folder(folder: str | None, source: Path) -> Path | None:
     return None if folder is None else Path(folder) / f"{source.stem}.png"
 
 
-def _suffix_for(source: Path, options: StillOptions) -> str:
+def _suffix_for(source: Path, options: ImageOptions) -> str:
     """The picture's own kind where it can be written and can hold what is asked; else PNG."""
     suffix = source.suffix.lower()
     allowed = _WITH_ALPHA if (options.background or _TRANSPARENT) == _TRANSPARENT else IMAGE_SUFFIXES
@@ -142,7 +142,7 @@ def _trimap_for(source: Path, trimap: str | None) -> Path | None:
     return named[0]
 
 
-def _checked(jobs: list[Job], options: StillOptions) -> list[Job]:
+def _checked(jobs: list[Job], options: ImageOptions) -> list[Job]:
     if len(jobs) > 1 and options.trimap is not None and not Path(options.trimap).is_dir():
         raise ConfigError(f"--trimap {options.trimap} is one trimap for {len(jobs)} pictures; give a folder of them")
     read = {_key(path): path for job in jobs for path in (job.source, job.trimap) if path is not None}

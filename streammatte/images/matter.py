@@ -17,8 +17,8 @@ from streammatte.matting.controls import ControlSettings, MatteControls
 from streammatte.matting.preprocess import resize_plane
 from streammatte.matting.refine import Refiner
 from streammatte.matting.trimap_methods import BACKGROUND, FOREGROUND, METHODS, auto_trimap, classic_alpha
-from streammatte.options.images import AUTO, StillOptions
-from streammatte.options.video import SIZE_RANGE
+from streammatte.options.images import AUTO, ImageOptions
+from streammatte.options.matte import SIZE_RANGE
 
 __all__ = ["StillMatter", "Trimaps"]
 
@@ -41,7 +41,7 @@ class StillMatter:
 
     Parameters
     ----------
-    options : StillOptions
+    options : ImageOptions
     trimaps : dict, optional
         By frame index; needed where ``options.trimap`` is given.
     on_failure : callable, optional
@@ -60,7 +60,7 @@ class StillMatter:
 
     def __init__(
         self,
-        options: StillOptions,
+        options: ImageOptions,
         trimaps: Trimaps | None = None,
         on_failure: Callable[[int, StreammatteError], None] | None = None,
         name_of: Callable[[Frame], str] = repr,

@@ -15,8 +15,8 @@ from streammatte.matting.preprocess import Preparer, extend
 from streammatte.models.files import ModelFiles
 from streammatte.models.resolve import EMBEDDED, resolve
 from streammatte.network_size import Fit, fit_to
-from streammatte.options.images import AUTO, StillOptions
-from streammatte.options.video import SIZE_RANGE
+from streammatte.options.images import AUTO, ImageOptions
+from streammatte.options.matte import SIZE_RANGE
 from streammatte.protocols import Engine
 
 __all__ = ["ENGINES_KEPT", "Networks", "files_of", "fit"]
@@ -74,11 +74,11 @@ class Networks:
 
     Parameters
     ----------
-    options : StillOptions
+    options : ImageOptions
         ``engine``, ``device``, ``precision``, ``size``, ``threads``.
     """
 
-    def __init__(self, options: StillOptions) -> None:
+    def __init__(self, options: ImageOptions) -> None:
         self._options = options
         self._engines: OrderedDict[tuple[str, tuple[int, int]], Engine] = OrderedDict()
 

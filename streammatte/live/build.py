@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
     longest = options.size or LADDER[0]
     seen: set[Fit] = set()
     for size in ladder(longest) if options.adaptive else (longest,):
-        sized = replace(options, size=size, batch=1)
+        sized = options.replace(size=size, batch=1)
         fit = input_fit(info, sized)
         if fit in seen:
             continue  # a network of one size

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import cv2
 import numpy as np
 
 from streammatte.errors import ModelError
@@ -28,6 +29,8 @@ HOLD_RATE = 10.0
 """Hold pictures a second while nothing else comes; meeting programs take a camera for dead below a few."""
 MOST_COVERED = 0.985
 """A matte that calls more of the picture a person than this is taken for a broken one: it would show the whole room."""
+MOST_GAINED = 0.4
+"""Share of the frame that refinement and controls may add to a matte; ``edge`` 5 adds 0.06 at 320x180."""
 USER = "user"
 """The one reason to hold that a new composite does not lift."""
 
@@ -181,8 +184,14 @@ class PrivacyGuard:
             raise ModelError(f"the matte is {matte.alpha.shape}, its frame {(frame.height, frame.width)}: not shown")
         if not bool(np.isfinite(matte.small_alpha).all()):
             raise ModelError("the network gave a matte with values that are no numbers: not shown")
-        covered = float(matte.small_alpha.mean())
-        if covered > MOST_COVERED:
-            raise ModelError(f"the matte calls {covered:.1%} of the picture a person: taken for broken, not shown")
+        if matte.alpha.dtype != np.uint8:
+            raise ModelError(f"the matte is {matte.alpha.dtype}, not uint8: not shown")
+        seen, shown = float(matte.small_alpha.mean()), cv2.mean(matte.alpha)[0] / 255
+        if max(seen, shown) > MOST_COVERED:
+            raise ModelError(
+                f"the matte calls {max(seen, shown):.1%} of the frame a person: taken for broken, not shown"
+            )
+        if shown - seen > MOST_GAINED:
+            raise ModelError(f"the matte grew from {seen:.1%} to {shown:.1%} of the frame: taken for broken, not shown")
         if any(np.may_share_memory(shown, taken) for shown in composite.picture.planes for taken in frame.planes):
             raise ModelError("the compositor gave the camera's own picture back: not shown")

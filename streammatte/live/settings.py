@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from streammatte.errors import ConfigError
-from streammatte.options.video import MatteOptions
+from streammatte.options.declare import check, declared, shortened
+from streammatte.options.live import refuse_revealing
+from streammatte.options.matte import MatteOptions
 
 __all__ = ["CONTROLS", "KEYS", "SMOOTHING", "LiveSettings", "SettingsBoard", "press"]
 
@@ -94,25 +96,22 @@ class SettingsBoard:
         with self._lock:
             changed = replace(self._current, **checked)
             MatteOptions(**{name: getattr(changed, name) for name in CONTROLS})
+            refuse_revealing(changed.black_point, changed.white_point, changed.gamma)
             self._current = changed
             return changed
 
     def _check(self, name: str, value: Any) -> Any:
         if name == "background":
             return self._place(value)
-        if name == "smooth":
-            if not isinstance(value, str) or value not in SMOOTHING:
-                raise ConfigError(f"smooth must be one of {', '.join(SMOOTHING)}; got {_short(value)}")
-            return value
         if name not in {field.name for field in fields(LiveSettings)}:
             known = ", ".join(field.name for field in fields(LiveSettings))
-            raise ConfigError(f"unknown setting {_short(name)}; known are {known}")
-        if name in CONTROLS and name != "largest_person":
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ConfigError(f"{name} must be a number; got {_short(value)}")
-            return float(value)
-        if not isinstance(value, bool):
-            raise ConfigError(f"{name} must be true or false; got {_short(value)}")
+            raise ConfigError(f"unknown setting {shortened(name)}; known are {known}")
+        if name == "smooth" and value not in SMOOTHING:
+            raise ConfigError(f"smooth must be one of {', '.join(SMOOTHING)}; got {shortened(value)}")
+        if name in CONTROLS:
+            return check(declared(MatteOptions, name), value)
+        if name != "smooth" and not isinstance(value, bool):
+            raise ConfigError(f"{name} must be true or false; got {shortened(value)}")
         return value
 
     def _place(self, value: Any) -> int:
@@ -122,7 +121,7 @@ class SettingsBoard:
             return value
         raise ConfigError(
             f"background must be 0 to {len(self.backgrounds) - 1} or one of {', '.join(self.backgrounds)}; "
-            f"got {_short(value)}"
+            f"got {shortened(value)}"
         )
 
 
@@ -139,8 +138,3 @@ def press(board: SettingsBoard, key: str) -> bool:
         name = {"e": "blur", "f": "freeze", "m": "mirror", "h": "hold", "q": "quit"}[key]
         board.apply({name: not getattr(now, name)})
     return True
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,1 +1,1 @@
-"""The options of every command, declared once."""
+"""The options of every command, declared once: see :mod:`streammatte.options.declare`."""

@@ -1,53 +1,133 @@
-"""Options of a live session."""
-
-from __future__ import annotations
+"""Options of ``streammatte webcam``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from streammatte.errors import ConfigError
-from streammatte.options.video import MatteOptions, VideoOptions
+from streammatte.options.declare import option, option_class, options_of
+from streammatte.options.matte import CompositeOptions, MatteOptions
+from streammatte.options.video import LONGEST, VideoOptions
 
-__all__ = ["LiveOptions"]
+__all__ = ["LiveOptions", "refuse_revealing"]
 
-FPS_RANGE = (1.0, 240.0)
-"""Frames a second that --fps takes."""
+MOST_FPS = 240.0
+RESIDUE = 0.06
+"""Alpha that a network leaves on a background at times: what maps it to more than half shows the room."""
 
 
-@dataclass(frozen=True)
+@option_class
 class LiveOptions(MatteOptions):
-    """Everything ``streammatte webcam`` can be told."""
+    """Everything ``streammatte webcam`` takes."""
 
-    camera: str = "0"  # index, path, name, URL, or a video or picture at its own pace
-    width: int | None = None  # wanted size of the camera's picture; None takes the camera's own
-    height: int | None = None
-    fps: float | None = None  # wanted frames a second
-    mirror: bool = False  # left and right changed over
-    loop: bool = False  # a video as camera begins again at its end
-    duration: float | None = None  # seconds after which the session ends
-    timeout: float = 10.0  # seconds that a server may take
-    backgrounds: tuple[str, ...] = ("blur",)  # the first is shown first
-    fit: str = "cover"  # how a background of another shape is laid in
-    hold: str | None = None  # hold picture; None is the background alone
-    adaptive: bool = True  # smaller networks where the machine cannot keep up
-    idle_fps: float = 10.0  # runs of the network a second while the picture is still; 0 is every frame
-    virtual_camera: str | None = None  # device, or "auto" for the first free one
-    preview: bool = False  # a window
-    preview_http: str | None = None  # HOST:PORT of a preview for browsers
-    record: str | None = None  # file
-    stream: str | None = None  # URL
-    mic: str | None = None  # device of the microphone, or a file with audio
-    control: str | None = None  # HOST:PORT of the control interface
-    allow_remote: bool = False  # addresses other than this machine's own
-    token: str | None = None  # what remote clients must show; None makes one up
-    overwrite: bool = False  # replace an existing recording
+    camera: str = option(
+        default="0",
+        help="Index, path or name; a URL; a video or image at its own pace.",
+        group="camera",
+        metavar="WHAT",
+    )
+    width: int | None = option(
+        default=None,
+        help="Wanted width of the camera's frames, with --height.",
+        group="camera",
+        low=16,
+        high=16384,
+        shown="",
+    )
+    height: int | None = option(default=None, help="Wanted height.", group="camera", low=16, high=16384, shown="")
+    fps: float | None = option(
+        default=None, help="Wanted frames a second.", group="camera", low=1, high=MOST_FPS, metavar="FPS", shown="30"
+    )
+    mirror: bool = option(default=False, help="Swap left and right, except in the background.", group="camera")
+    loop: bool = option(default=False, help="A video as camera starts again at its end.", group="camera")
+    duration: float | None = option(
+        default=None,
+        help="End after this time.",
+        group="camera",
+        low=0,
+        above=True,
+        high=LONGEST,
+        unit="seconds",
+        metavar="SECONDS",
+        shown="",
+    )
+    timeout: float = option(
+        default=10.0,
+        help="Give up a silent server after this.",
+        group="camera",
+        low=0,
+        above=True,
+        high=86400,
+        unit="seconds",
+        metavar="SECONDS",
+    )
+    backgrounds: tuple[str, ...] = option(
+        default=("blur",),
+        help="Image, video, colour or blur[:N]; repeatable, the first is shown first.",
+        group="camera",
+        flag="--bg",
+        metavar="WHAT",
+        shown="blur",
+    )
+    fit: str = option(
+        default="cover", help="Background of another shape.", group="camera", choices=("cover", "contain", "stretch")
+    )
+    hold: str | None = option(
+        default=None,
+        help="Placeholder shown whenever there is no matte.",
+        group="camera",
+        metavar="WHAT",
+        shown="the background alone",
+    )
+    adaptive: bool = option(
+        default=True, help="Smaller network where the machine is too slow.", group="camera", switch=True
+    )
+    idle_fps: float = option(
+        default=10.0,
+        help="Runs of the network a second while nothing moves; 0 is all.",
+        group="camera",
+        low=0,
+        high=MOST_FPS,
+        metavar="FPS",
+    )
+    virtual_camera: str | None = option(
+        default=None,
+        help="Camera for other programs (default sink).",
+        group="outputs",
+        metavar="[DEVICE]",
+        optional_value="auto",
+        shown="",
+    )
+    preview: bool = option(default=False, help="A window; keys: b e s f m h q.", group="outputs")
+    preview_http: str | None = option(
+        default=None, help="Preview for a browser, as 127.0.0.1:8090.", group="outputs", metavar="HOST:PORT", shown=""
+    )
+    record: str | None = option(
+        default=None, help="Record to .mp4, .mov or .mkv.", group="outputs", metavar="FILE", shown=""
+    )
+    stream: str | None = option(
+        default=None, help="Stream to rtmp://, rtsp://, srt:// ...", group="outputs", metavar="URL", shown=""
+    )
+    mic: str | None = option(
+        default=None,
+        help="Audio for --record and --stream.",
+        group="outputs",
+        metavar="[DEVICE]",
+        optional_value="auto",
+        shown="",
+    )
+    control: str | None = option(
+        default=None, help="GET /status and POST /set, as JSON.", group="outputs", metavar="HOST:PORT", shown=""
+    )
+    allow_remote: bool = option(default=False, help="Let other machines in, with a token.", group="outputs")
+    token: str | None = option(
+        default=None, help="The token; one is made up and shown where none is given.", group="outputs", shown=""
+    )
+    overwrite: bool = option(default=False, help="Replace an existing recording.", group="outputs")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.backgrounds:
-            raise ConfigError("give at least one background, as in --bg beach.jpg")
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        refuse_revealing(self.black_point, self.white_point, self.gamma)
         for spec in (*self.backgrounds, self.hold):
             if spec is not None and spec.strip().lower() in ("none", "transparent"):
                 raise ConfigError(f"--bg {spec} is nothing for a live camera; give an image, a video, a colour or blur")
@@ -55,45 +135,39 @@ class LiveOptions(MatteOptions):
             raise ConfigError("--hold blur would show the room; give an image, a video or a colour")
         if (self.width is None) != (self.height is None):
             raise ConfigError("--width and --height go together, as in --width 1280 --height 720")
-        low, high = FPS_RANGE
-        if self.fps is not None and not low <= self.fps <= high:
-            raise ConfigError(f"--fps must be {low:g} to {high:g}; got {self.fps:g}")
-        if not 0 <= self.idle_fps <= high:
-            raise ConfigError(f"--idle-fps must be 0 (never idle) to {high:g}; got {self.idle_fps:g}")
-        for name in ("duration", "timeout"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"--{name} must be above 0 seconds; got {value:g}")
         if self.mic is not None and not (self.record or self.stream):
             raise ConfigError("--mic needs --record or --stream: a virtual camera has no audio")
 
     @classmethod
-    def build(cls, preset: Mapping[str, Any] | None = None, **given: Any) -> LiveOptions:
-        """Defaults, then ``preset``, then ``given`` (None is not given). Raises ConfigError for unknown keys.
+    def build(cls, base: Mapping[str, Any] | None = None, /, **given: Any) -> Self:
+        """Defaults, then ``base`` (a preset), then ``given`` (None is not given). Raises ConfigError.
 
-        A preset may be shared with videos: what only they know (the encoder's quality) is passed over.
+        A preset may be shared with videos: what only they have (the encoder's quality) is left out.
         """
-        known = {field.name for field in fields(cls)}
-        videos = {field.name for field in fields(VideoOptions)} - known
-        merged = {name: value for name, value in (preset or {}).items() if name not in videos - {"background"}}
+        known = {entry.name for entry in options_of(cls)}
+        videos = {entry.name for entry in options_of(VideoOptions) + options_of(CompositeOptions)} - known
+        merged = {name: value for name, value in (base or {}).items() if name not in videos - {"background"}}
         if "background" in merged:
-            merged["backgrounds"] = (merged.pop("background"),)
-        merged |= {name: value for name, value in given.items() if value is not None}
-        unknown = sorted(set(merged) - known)
-        if unknown:
-            raise ConfigError(f"unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-        try:
-            return replace(cls(), **merged)
-        except TypeError as error:
-            raise ConfigError(f"an option has the wrong type: {error}") from error
+            merged["backgrounds"] = merged.pop("background")
+        return super().build(merged, **given)
 
     def sink_names(self) -> tuple[str, ...]:
-        """The sinks that were asked for; the virtual camera where there is no other."""
-        asked = [name for name in ("preview", "preview_http", "record", "stream") if getattr(self, name)]
-        if self.virtual_camera is not None or not asked:
-            asked.insert(0, "virtual_camera")
-        return tuple(asked)
+        """The sinks that are wanted; the virtual camera where there is no other."""
+        wanted = [name for name in ("preview", "preview_http", "record", "stream") if getattr(self, name)]
+        if self.virtual_camera is not None or not wanted:
+            wanted.insert(0, "virtual_camera")
+        return tuple(wanted)
 
     def record_path(self) -> Path | None:
         """The recording's name."""
         return None if self.record is None else Path(self.record)
+
+
+def refuse_revealing(black_point: float, white_point: float, gamma: float) -> None:
+    """Refuse levels that make a background visible by themselves. Raises ConfigError."""
+    spread = min(1.0, max(0.0, (RESIDUE - black_point) / (white_point - black_point)))
+    if spread ** (1 / gamma) > 0.5:
+        raise ConfigError(
+            f"--black-point {black_point:g}, --white-point {white_point:g} and --gamma {gamma:g} would show the room: "
+            f"alpha {RESIDUE:g} would become {spread ** (1 / gamma):.2f}; raise the white point or lower gamma"
+        )

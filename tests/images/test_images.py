@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from streammatte.models.cards import load_card
 from streammatte.models.files import ModelFiles
 from streammatte.models.input_rule import InputRule, SizeStep
 from streammatte.models.resolve import EMBEDDED
-from streammatte.options.images import StillOptions
+from streammatte.options.images import ImageOptions
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -94,7 +93,7 @@ def test_sizes_hold_the_multiple_and_the_aspect(width, height):
 def test_padding_is_cut_off_again(brightness, width, height):
     ramp = np.linspace(0, 255, width)[None, :] * 0.5 + np.linspace(0, 255, height)[:, None] * 0.5
     rgb = np.repeat(ramp[..., None], 3, 2).astype(np.uint8)
-    matter = StillMatter(StillOptions(model=brightness, refine="off"))
+    matter = StillMatter(ImageOptions(model=brightness, refine="off"))
     matte = matter.process(frame_of(rgb))[0]
     assert matte.alpha.shape == (height, width)
     assert np.abs(matte.alpha.astype(int) - rgb[..., 0]).max() <= 4
@@ -104,13 +103,13 @@ def test_padding_is_cut_off_again(brightness, width, height):
 @pytest.mark.parametrize("refine", ["off", "fast", "best"])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (2, 900), (700, 1)])
 def test_the_smallest_and_the_thinnest_pictures(refine, shape):
-    matter = StillMatter(StillOptions(model=EMBEDDED[0], refine=refine))
+    matter = StillMatter(ImageOptions(model=EMBEDDED[0], refine=refine))
     matte = matter.process(frame_of(np.full((*shape, 3), 90, np.uint8)))[0]
     assert (matte.alpha.shape, matte.alpha.dtype) == (shape, np.uint8)
 
 
 def test_few_engines_are_kept(brightness):
-    networks = Networks(StillOptions(model=brightness))
+    networks = Networks(ImageOptions(model=brightness))
     for number in range(ENGINES_KEPT + 3):
         side = 64 + 32 * number
         small, _ = networks.alpha(brightness, frame_of(np.zeros((side, side, 3), np.uint8)))
@@ -151,7 +150,7 @@ def test_weights_that_nothing_here_runs_are_passed_over(store, tmp_path, monkeyp
 
 def test_the_log_says_what_was_chosen_once(store, caplog):
     caplog.set_level(logging.INFO, "streammatte.images")
-    matter = StillMatter(StillOptions())
+    matter = StillMatter(ImageOptions())
     for _ in range(2):
         matter.process(frame_of(picture(0, 64, 48)))
     told = [record.message for record in caplog.records if record.message.startswith("model ")]
@@ -161,7 +160,7 @@ def test_the_log_says_what_was_chosen_once(store, caplog):
 def test_a_trimap_without_a_network_for_it_is_solved(store, caplog):
     caplog.set_level(logging.INFO, "streammatte.images")
     rgb, trimap = disc()
-    matter = StillMatter(StillOptions(trimap="given"), {0: trimap})
+    matter = StillMatter(ImageOptions(trimap="given"), {0: trimap})
     matter.process(frame_of(rgb))
     assert f"model {METHODS[0]}: no network that takes a trimap is here" in caplog.text
 
@@ -181,7 +180,7 @@ def disc(side=96):
 
 def test_a_trimap_reaches_its_network_and_rules_what_it_knows(trimapped):
     rgb, trimap = disc(100)
-    matter = StillMatter(StillOptions(model=trimapped, trimap="given", refine="off"), {0: trimap})
+    matter = StillMatter(ImageOptions(model=trimapped, trimap="given", refine="off"), {0: trimap})
     alpha = matter.process(frame_of(rgb))[0].alpha
     assert (alpha[trimap == 0] == 0).all()
     assert (alpha[trimap == 255] == 255).all()
@@ -194,26 +193,26 @@ def test_a_trimap_reaches_its_network_and_rules_what_it_knows(trimapped):
 def test_networks_with_and_without_trimaps_are_told_apart(brightness, trimapped):
     rgb, trimap = disc()
     with pytest.raises(ConfigError, match="needs a trimap"):
-        StillMatter(StillOptions(model=trimapped)).process(frame_of(rgb))
+        StillMatter(ImageOptions(model=trimapped)).process(frame_of(rgb))
     with pytest.raises(ConfigError, match="takes no trimap"):
-        StillMatter(StillOptions(model=brightness, trimap="given"), {0: trimap}).process(frame_of(rgb))
+        StillMatter(ImageOptions(model=brightness, trimap="given"), {0: trimap}).process(frame_of(rgb))
     with pytest.raises(ConfigError, match="takes no trimap"):
-        StillMatter(StillOptions(model=EMBEDDED[0], trimap="given"))
+        StillMatter(ImageOptions(model=EMBEDDED[0], trimap="given"))
     with pytest.raises(ConfigError, match="closed-form needs a trimap"):
-        StillMatter(StillOptions(model="closed-form"))
+        StillMatter(ImageOptions(model="closed-form"))
     with pytest.raises(ModelNotFoundError):
-        StillMatter(StillOptions(model="nonsense"))
+        StillMatter(ImageOptions(model="nonsense"))
 
 
 def test_options_refuse_two_kinds_of_trimaps():
     with pytest.raises(ConfigError, match="exclude each other"):
-        StillOptions(trimap="a", auto_trimap=3)
+        ImageOptions(trimap="a", auto_trimap=3)
     with pytest.raises(ConfigError, match="--auto-trimap must be"):
-        StillOptions(auto_trimap=9999)
+        ImageOptions(auto_trimap=9999)
 
 
 def test_auto_trimap_keeps_the_matte_where_nobody_is(caplog):
-    matter = StillMatter(StillOptions(auto_trimap=4))
+    matter = StillMatter(ImageOptions(auto_trimap=4))
     alpha = matter.process(frame_of(np.full((64, 64, 3), 120, np.uint8)))[0].alpha
     assert alpha.max() < 20
     assert "its matte stays" in caplog.text
@@ -248,7 +247,7 @@ def test_classic_methods_improve_on_the_network(composite, method):
 
 def test_classic_methods_work_at_the_size_and_are_refined(composite):
     rgb, truth, trimap = composite
-    matter = StillMatter(StillOptions(model="closed-form", trimap="given", size=192), {0: trimap})
+    matter = StillMatter(ImageOptions(model="closed-form", trimap="given", size=192), {0: trimap})
     matte = matter.process(frame_of(rgb))[0]
     assert max(matte.small_alpha.shape) == 192
     assert matte.alpha.shape == truth.shape
@@ -263,7 +262,7 @@ def test_what_is_transparent_does_not_count(portrait):
     alpha[:, :300] = 255
     noisy = portrait.copy()
     noisy[:, 300:] = np.random.default_rng(0).integers(0, 255, noisy[:, 300:].shape)
-    matter = StillMatter(StillOptions(model=EMBEDDED[0]))
+    matter = StillMatter(ImageOptions(model=EMBEDDED[0]))
     clean, wild = (matter.process(frame_of(each, alpha))[0] for each in (portrait, noisy))
     np.testing.assert_array_equal(clean.alpha, wild.alpha)
     np.testing.assert_array_equal(clean.frame.planes[0], wild.frame.planes[0])
@@ -274,7 +273,7 @@ def test_what_is_transparent_does_not_count(portrait):
 
 def test_alpha_multiplies(portrait):
     half = np.full(portrait.shape[:2], 128, np.uint8)
-    matter = StillMatter(StillOptions(model=EMBEDDED[0]))
+    matter = StillMatter(ImageOptions(model=EMBEDDED[0]))
     alpha = matter.process(frame_of(portrait, half))[0].alpha
     assert alpha.max() == 128
     assert abs(alpha[100:140, 200:240].mean() - 128) < 3
@@ -311,6 +310,8 @@ def test_matte_image_takes_trimaps(composite, tmp_path):
 
 
 def test_presets_serve_stills_too():
-    options = StillOptions.build({"size": 384, "smooth": "high", "crf": 17}, model="fast", auto_trimap=5)
+    options = ImageOptions.build({"size": 384, "smooth": "high", "crf": 17}, model="fast", auto_trimap=5)
     assert (options.size, options.model) == (384, "fast")
-    assert replace(options).smooth == "high"
+    assert options.smooth == "off"
+    with pytest.raises(ConfigError, match="crf does not apply to images"):
+        ImageOptions.build(crf=17)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,9 @@ def test_model_broken_for_good_ends_the_session_in_hold():
     ("what", "change"),
     [
         ("all person", lambda m: Matte(m.frame, np.full_like(m.alpha, 255), np.ones_like(m.small_alpha))),
+        ("all person, shown only", lambda m: replace(m, alpha=np.full_like(m.alpha, 255))),
+        ("nearly all person, shown only", lambda m: replace(m, alpha=np.full_like(m.alpha, 240))),
+        ("not uint8", lambda m: replace(m, alpha=m.alpha.astype(np.float32))),
         ("not a number", lambda m: Matte(m.frame, m.alpha, np.full_like(m.small_alpha, np.nan))),
         ("another size", lambda m: Matte(m.frame, m.alpha[:-2], m.small_alpha)),
     ],

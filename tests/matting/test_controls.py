@@ -193,10 +193,10 @@ def test_largest_person_is_kept_alone_and_keeps_the_role():
         ({"min_area": 101}, "--min-area must be 0 to 100 percent"),
         ({"keep_box": "1,2,3"}, "a box is written x,y,w,h"),
         ({"keep_box": "a,b,c,d"}, "a box is written x,y,w,h"),
-        ({"keep_box": "0,0,0,5"}, "sides of 1 or more"),
-        ({"keep_box": "-1,0,5,5"}, "corner of 0,0 or more"),
+        ({"keep_box": "0,0,0,5"}, "sides of 1 to"),
+        ({"keep_box": "-1,0,5,5"}, "corner of 0,0 to"),
         ({"despill": "red"}, "--despill must be one of off, green, blue, auto"),
-        ({"edge": "wide"}, "wrong type"),
+        ({"edge": "wide"}, "--edge must be a number, -5 to 5 pixels"),
     ],
 )
 def test_wrong_values_are_refused_with_what_is_allowed(given, said):
@@ -217,7 +217,7 @@ def test_a_live_session_takes_controls_while_it_runs():
         ({"black_point": 0.9, "white_point": 0.5}, "must lie below"),
         ({"gamma": True}, "gamma must be a number"),
         ({"feather": "wide"}, "feather must be a number"),
-        ({"largest_person": 1}, "largest_person must be true or false"),
+        ({"largest_person": 1}, "largest-person must be true or false"),
     ]:
         before = board.current
         with pytest.raises(ConfigError, match=said):

@@ -1,0 +1,143 @@
+"""Options of how mattes are made and composited; shared by videos, images and cameras."""
+
+from streammatte.errors import ConfigError
+from streammatte.options.declare import Options, option, option_class
+
+__all__ = ["BACKGROUND_HELP", "SIZE_RANGE", "CompositeOptions", "MatteOptions"]
+
+SIZE_RANGE = (192, 2048)
+"""Long sides of the network's input that ``--size`` takes."""
+
+BACKGROUND_HELP = "An image, a video, a colour (name or #rrggbb), blur[:strength], transparent, or none (the original)."
+
+
+@option_class
+class MatteOptions(Options):
+    """How mattes are made."""
+
+    model: str = option(
+        default="ppmattingv2-lite", help="Network: a name of `streammatte models list`, or a file.", group="network"
+    )
+    engine: str = option(
+        default="auto", help="Inference engine.", group="network", choices=("auto", "openvino", "paddle")
+    )
+    device: str = option(default="auto", help="cpu or gpu:N.", group="network")
+    precision: str = option(
+        default="auto",
+        help="Arithmetic of the network; auto takes what the processor does fast.",
+        group="network",
+        choices=("auto", "int8", "bf16", "f16", "f32"),
+    )
+    size: int | None = option(
+        default=None,
+        help=f"Long side of the network's input, {SIZE_RANGE[0]} to {SIZE_RANGE[1]}.",
+        group="network",
+        low=SIZE_RANGE[0],
+        high=SIZE_RANGE[1],
+        unit="pixels (the network input's long side)",
+        shown="the network's own, 512 for the embedded",
+    )
+    threads: int = option(default=0, help="Inference threads; 0 is all cores.", group="network", low=0, high=1024)
+    refine: str = option(
+        default="fast", help="Edges at the video's own size.", group="network", choices=("off", "fast", "best")
+    )
+    estimate_foreground: bool = option(
+        default=True,
+        help="Leave the old background's colour in soft edges.",
+        group="network",
+        flag="--no-estimate-foreground",
+    )
+    smooth: str = option(
+        default="low",
+        help="Temporal smoothing; best looks ahead, in videos.",
+        group="sequence",
+        choices=("off", "low", "high", "best"),
+    )
+    batch: int = option(default=1, help="Frames a submission.", group="sequence", low=1, high=64)
+    trt: bool = option(default=False, help="TensorRT in f16, with --engine paddle --device gpu:N.", group="sequence")
+
+    edge: float = option(
+        default=0.0,
+        help="Grow (or shrink, below 0) by -5 to 5 pixels.",
+        group="controls",
+        low=-5,
+        high=5,
+        unit="pixels",
+    )
+    feather: float = option(
+        default=0.0, help="Soften edges, sigma in pixels.", group="controls", low=0, high=50, unit="pixels"
+    )
+    gamma: float = option(
+        default=1.0,
+        help="Above 1 thickens hair and soft edges, below thins them.",
+        group="controls",
+        low=0.1,
+        high=10,
+        unit="(1 changes nothing)",
+    )
+    black_point: float = option(
+        default=0.0, help="Alpha up to here, 0 to 1, becomes 0.", group="controls", low=0, high=1, unit="of alpha"
+    )
+    white_point: float = option(
+        default=1.0, help="Alpha from here on becomes 1.", group="controls", low=0, high=1, unit="of alpha"
+    )
+    min_area: float = option(
+        default=0.03,
+        help="Drop parts smaller than this, and doubtful ones below 100 times it; 0 keeps all.",
+        group="controls",
+        low=0,
+        high=100,
+        unit="percent of the picture",
+        metavar="PERCENT",
+    )
+    largest_person: bool = option(default=False, help="Keep the largest person only.", group="controls")
+    keep_box: tuple[int, int, int, int] | None = option(
+        default=None, help="Keep nothing outside this box, in pixels.", group="controls", shown=""
+    )
+    despill: str = option(
+        default="off",
+        help="Take a screen's light off the person's edges.",
+        group="controls",
+        choices=("off", "green", "blue", "auto"),
+    )
+    match_light: bool = option(
+        default=False, help="Fit the person's light gently to the background.", group="controls", switch=True
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.black_point >= self.white_point:
+            raise ConfigError(
+                f"--black-point must lie below --white-point; got {self.black_point:g} and {self.white_point:g}"
+            )
+
+
+@option_class
+class CompositeOptions(MatteOptions):
+    """What is written of a video or an image."""
+
+    background: str | None = option(
+        default=None,
+        help=BACKGROUND_HELP,
+        group="composite",
+        flag="--bg",
+        metavar="WHAT",
+        shown="transparent where the output can hold it, else green",
+    )
+    fit: str = option(
+        default="cover", help="Background of another shape.", group="composite", choices=("cover", "contain", "stretch")
+    )
+    alpha: str | None = option(
+        default=None,
+        help="Also write the alpha matte; with --out-dir a folder.",
+        group="composite",
+        metavar="FILE",
+        shown="",
+    )
+    foreground: str | None = option(
+        default=None,
+        help="Also write the straight foreground; with --out-dir a folder.",
+        group="composite",
+        metavar="FILE",
+        shown="",
+    )
+    overwrite: bool = option(default=False, help="Replace existing outputs.", group="composite")
