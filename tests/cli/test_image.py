@@ -42,10 +42,7 @@ def process(*args, **options):
     ("words", "told"),
     [
         (("--size", "100"), "streammatte: --size must be 192 to 2048 pixels"),
-        (
-            ("--size", "big"),
-            "streammatte: invalid value for '--size': 'big' is not a valid integer; streammatte image",
-        ),
+        (("--size", "big"), "streammatte: --size must be a whole number, 192 to 2048 pixels"),
         (("--sise", "300"), "streammatte: no such option '--sise'"),
     ],
 )
