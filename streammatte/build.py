@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from streammatte.errors import ConfigError
 from streammatte.frames import StreamInfo
-from streammatte.network_size import Fit, fit_to
-from streammatte.options.matte import SIZE_RANGE, CompositeOptions, MatteOptions
+from streammatte.network_size import Fit, fit_input
+from streammatte.options.matte import CompositeOptions, MatteOptions
 from streammatte.options.video import VideoOptions
 from streammatte.pipeline import Pipeline
 from streammatte.protocols import Engine, Matter, Sink, Source
@@ -61,11 +61,14 @@ def input_fit(info: StreamInfo, options: MatteOptions) -> Fit:
     files = resolve(options.model)
     if files.rule.trimap:
         raise ConfigError(f"{options.model} needs a trimap with every picture; for videos take a network without one")
-    if files.rule.fixed is not None:
-        return Fit(files.rule.fixed, files.rule.fixed)
-    side = options.size or min(max(files.rule.size), SIZE_RANGE[1])
-    aspect = float(info.sample_aspect_ratio)
-    return fit_to(info.width, info.height, side, pixel_aspect=aspect, multiple=files.multiple)
+    return fit_input(
+        info.width,
+        info.height,
+        files.rule,
+        size=options.size,
+        multiple=files.multiple,
+        pixel_aspect=float(info.sample_aspect_ratio),
+    )
 
 
 def build_engine(info: StreamInfo, options: MatteOptions, *, throughput: bool = True) -> Engine:

@@ -1,15 +1,21 @@
-"""At which size a network sees a picture: its aspect kept, sides of the network's multiple made up by padding."""
+"""At which size a network sees a picture: one rule for videos, images, cameras and the evaluation.
+
+The aspect is kept; sides of the network's multiple are made up by padding.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-__all__ = ["MIN_SHORT_SIDE", "SIDE_MULTIPLE", "Fit", "fit_to"]
+__all__ = ["MAX_LONG_SIDE", "MIN_SHORT_SIDE", "SIDE_MULTIPLE", "Fit", "SizeRule", "fit_input", "fit_to"]
 
 SIDE_MULTIPLE = 32
 """Sides of a network's input are multiples of this: its deepest features are 32 times smaller."""
 MIN_SHORT_SIDE = 64
 """Shortest side that the pyramid pooling still has a cell for."""
+MAX_LONG_SIDE = 2048
+"""Longest side of a network's input: the largest that a network of the zoo was made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +29,57 @@ class Fit:
     padded: tuple[int, int]
 
 
-def fit_to(
-    width: int, height: int, long_side: float, *, pixel_aspect: float = 1.0, multiple: int = SIDE_MULTIPLE
+class SizeRule(Protocol):
+    """What a network's own preprocessing does to a picture's sides; both are (height, width)."""
+
+    @property
+    def fixed(self) -> tuple[int, int] | None:
+        """The only size that the network takes."""
+        ...
+
+    def sides_for(self, height: int, width: int) -> tuple[int, int]:
+        """The sides before they become multiples."""
+        ...
+
+
+def fit_input(
+    width: int,
+    height: int,
+    rule: SizeRule,
+    *,
+    size: int | None = None,
+    multiple: int = SIDE_MULTIPLE,
+    pixel_aspect: float = 1.0,
 ) -> Fit:
-    """The size for a picture.
+    """The size at which a network sees a picture.
+
+    A network of one size gets that size. Any other gets the size that its own rule gives, up to ``MAX_LONG_SIDE``; with
+    ``size``, a long side of ``size``, but never more than the larger of the picture's own and the rule's.
+
+    Parameters
+    ----------
+    width, height : int
+        Of the picture, in stored pixels.
+    rule : SizeRule
+        The network's.
+    size : int, optional
+        The long side that the user wants.
+    multiple, pixel_aspect
+        As :func:`fit_to`.
+    """
+    if rule.fixed is not None:
+        return Fit(rule.fixed, rule.fixed)
+    shown = max(1, round(width * pixel_aspect))
+    long_side = min(max(rule.sides_for(height, shown)), MAX_LONG_SIDE)
+    if size is not None:
+        long_side = min(size, max(long_side, shown, height))
+    return fit_to(width, height, long_side, multiple=multiple, pixel_aspect=pixel_aspect)
+
+
+def fit_to(
+    width: int, height: int, long_side: float, *, multiple: int = SIDE_MULTIPLE, pixel_aspect: float = 1.0
+) -> Fit:
+    """The size for a picture whose longer side becomes ``long_side``.
 
     Parameters
     ----------
@@ -34,10 +87,10 @@ def fit_to(
         Of the picture, in stored pixels.
     long_side : float
         Of the content.
-    pixel_aspect : float
-        Width of a pixel by its height.
     multiple : int
         What the input's sides must be multiples of.
+    pixel_aspect : float
+        Width of a pixel by its height.
 
     Returns
     -------

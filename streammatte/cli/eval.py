@@ -12,7 +12,6 @@ import click
 
 from streammatte.cli import options as shared
 from streammatte.errors import ConfigError, SinkError
-from streammatte.evaluation.maker import _Maker
 from streammatte.frames import Frame
 from streammatte.options.video import VideoOptions
 
@@ -110,10 +109,11 @@ def _pair(paths: tuple[Path, ...], trimap: str | None, frames: Path | None, metr
 def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...], settings: dict[str, Any]) -> list[Any]:
     """The scores of every item; ``settings`` then says what engine and precision ran."""
     from streammatte.evaluation.datasets import find_items
+    from streammatte.evaluation.maker import NetworkMatteMaker
     from streammatte.evaluation.runner import score_item
 
     items = find_items(folder)
-    maker = _Maker(options)
+    maker = NetworkMatteMaker(options)
     scores = []
     try:
         with click.progressbar(items, label=folder.name, file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:
@@ -121,7 +121,7 @@ def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...], se
                 scores.append(score_item(item, maker, _open_video, metrics))
     finally:
         maker.close()
-    settings |= maker.ran
+    settings |= maker.ran()
     return scores
 
 

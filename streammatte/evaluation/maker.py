@@ -1,97 +1,80 @@
-"""Mattes for evaluation, made as the product makes them."""
+"""Mattes for the evaluation, made by the same stages as those of ``streammatte image`` and ``streammatte video``."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from streammatte.errors import UnsupportedSourceError
-from streammatte.frames import U8, Frame, Matte, StreamInfo
-from streammatte.network_size import Fit
+from streammatte.build import build_compositor, build_matter, build_source
+from streammatte.frames import U8, Matte
+from streammatte.images.matter import StillMatter
+from streammatte.images.source import read_frame
+from streammatte.options.declare import options_of
+from streammatte.options.images import ImageOptions
 from streammatte.options.video import VideoOptions
+from streammatte.pipeline import mattes
+from streammatte.protocols import Compositor, Engine
 
-KEPT_NETWORKS = 4
-"""Compiled networks kept for stills: a data set has a few shapes, and each costs tens of megabytes."""
+__all__ = ["NetworkMatteMaker"]
 
 
-class _Maker:
-    """Makes mattes as ``streammatte image`` and ``streammatte video`` do."""
+class NetworkMatteMaker:
+    """Runs a network over images and videos; a ``MatteMaker`` of :mod:`streammatte.evaluation.runner`.
+
+    Parameters
+    ----------
+    options : VideoOptions
+        Images take what concerns them.
+    """
 
     def __init__(self, options: VideoOptions) -> None:
-        self._options = options
-        self._stills = options.replace(smooth="off")
-        self._matters: OrderedDict[Fit, Any] = OrderedDict()
-        self._compositor: Any = None
-        self.ran: dict[str, str] = {}
+        self._options = options.replace(audio=False)
+        self._engine: Engine | None = None
+        known = {entry.name for entry in options_of(ImageOptions) if entry.group != "sequence"}
+        given: dict[str, Any] = {name: getattr(options, name) for name in known & set(vars(options))}
+        self._still_matter = StillMatter(ImageOptions(**given))
 
     def still(self, picture: Path) -> Matte:
-        from streammatte.build import build_source
-
-        source = build_source(picture, self._stills)
-        try:
-            frame = next(iter(source.frames()), None)
-        finally:
-            source.close()
-        if frame is None:
-            raise UnsupportedSourceError(f"{picture} holds no picture; give a PNG or JPEG")
-        matter = self._matter(frame)
-        found: list[Matte] = [*matter.process(frame), *matter.drain()]
-        matter.reset()
-        return found[0]
+        """The matte of an image."""
+        (matte,) = self._still_matter.process(read_frame(picture))
+        self._engine = self._still_matter.engine
+        return matte
 
     def video(self, path: Path) -> Iterator[Matte]:
-        from streammatte.build import build_matter, build_source
-        from streammatte.pipeline import mattes
-
-        source = build_source(path, self._options.replace(audio=False))
+        """The mattes of a video."""
+        source = build_source(path, self._options)
         try:
-            matter = self._note(build_matter(source.info, self._options))
+            matter = build_matter(source.info, self._options)
         except BaseException:
             source.close()
             raise
+        self._engine = matter.engine
         try:
             yield from mattes(source, matter)
         finally:
-            _close(matter)
+            matter.close()
 
     def foreground(self, matte: Matte) -> U8:
-        from streammatte.build import build_compositor
+        """The straight foreground of an image's matte, (H, W, 3) uint8."""
+        (composite,) = self._compositor.process(matte)
+        if composite.foreground is None:
+            raise RuntimeError("the compositor was built to give the foreground and gave none")
+        return composite.foreground.to_rgb()
 
-        if self._compositor is None:
-            # Only that a foreground is wanted counts here; nothing is written.
-            self._compositor = build_compositor(self._stills.replace(foreground="foreground"), "none")
-        composites = [*self._compositor.process(matte), *self._compositor.drain()]
-        self._compositor.reset()
-        picture: U8 = composites[0].foreground.to_rgb()
-        return picture
+    def ran(self) -> dict[str, str]:
+        """Name, device and precision of the engine that ran last: what ``auto`` was resolved to."""
+        engine = self._engine
+        if engine is None:
+            return {}
+        return {"engine": engine.name, "device": engine.device, "precision": engine.precision}
 
     def close(self) -> None:
-        while self._matters:
-            _close(self._matters.popitem()[1])
+        """Release the engines."""
+        self._still_matter.close()
 
-    def _note(self, matter: Any) -> Any:
-        """Remember what ``auto`` came to."""
-        engine = getattr(matter, "engine", None)
-        if engine is not None:
-            self.ran = {"engine": engine.name, "device": engine.device, "precision": engine.precision}
-        return matter
-
-    def _matter(self, frame: Frame) -> Any:
-        from streammatte.build import build_matter, input_fit
-
-        info = StreamInfo(frame.width, frame.height, frame.layout, frame.time_base, color=frame.color)
-        size = input_fit(info, self._stills)
-        if size not in self._matters:
-            if len(self._matters) == KEPT_NETWORKS:
-                _close(self._matters.popitem(last=False)[1])
-            self._matters[size] = self._note(build_matter(info, self._stills, throughput=False))
-        self._matters.move_to_end(size)
-        return self._matters[size]
-
-
-def _close(matter: Any) -> None:
-    close = getattr(matter, "close", None)
-    if close is not None:
-        close()
+    @cached_property
+    def _compositor(self) -> Compositor:
+        # The name only says that a foreground is wanted; nothing is written.
+        return build_compositor(self._options.replace(foreground="foreground"), "none")

@@ -17,8 +17,9 @@ from streammatte.matting.controls import ControlSettings, MatteControls
 from streammatte.matting.preprocess import resize_plane
 from streammatte.matting.refine import Refiner
 from streammatte.matting.trimap_methods import BACKGROUND, FOREGROUND, METHODS, auto_trimap, classic_alpha
+from streammatte.network_size import MAX_LONG_SIDE
 from streammatte.options.images import AUTO, ImageOptions
-from streammatte.options.matte import SIZE_RANGE
+from streammatte.protocols import Engine
 
 __all__ = ["StillMatter", "Trimaps"]
 
@@ -75,6 +76,11 @@ class StillMatter:
         self._router = Router()
         self._told: set[str] = set()
         self._check()
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine that ran last; None before the first image, and for a classic method."""
+        return self._networks.last
 
     def process(self, item: Frame) -> list[Matte]:
         """The matte of one picture."""
@@ -159,7 +165,7 @@ class StillMatter:
 
     def _classic(self, method: str, frame: Frame, trimap: U8) -> tuple[F32, tuple[U8, ...]]:
         picture = frame.planes[0]
-        scale = (self._options.size or SIZE_RANGE[1]) / max(frame.width, frame.height)
+        scale = (self._options.size or MAX_LONG_SIDE) / max(frame.width, frame.height)
         if scale < 1:
             size = max(1, round(frame.height * scale)), max(1, round(frame.width * scale))
             picture = resize_plane(picture, size)

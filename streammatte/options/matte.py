@@ -1,11 +1,12 @@
 """Options of how mattes are made and composited; shared by videos, images and cameras."""
 
 from streammatte.errors import ConfigError
+from streammatte.network_size import MAX_LONG_SIDE
 from streammatte.options.declare import Options, option, option_class
 
 __all__ = ["BACKGROUND_HELP", "SIZE_RANGE", "CompositeOptions", "MatteOptions"]
 
-SIZE_RANGE = (192, 2048)
+SIZE_RANGE = (192, MAX_LONG_SIDE)
 """Long sides of the network's input that ``--size`` takes."""
 
 BACKGROUND_HELP = "An image, a video, a colour (name or #rrggbb), blur[:strength], transparent, or none (the original)."

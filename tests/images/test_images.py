@@ -1,4 +1,4 @@
-"""The stills' own stage: sizes, padding, trimaps, routing, transparency."""
+"""The stills' own stage: padding, trimaps, routing, transparency."""
 
 import logging
 import shutil
@@ -16,12 +16,9 @@ from streammatte.errors import ConfigError, ModelNotFoundError, UnsupportedSourc
 from streammatte.frames import Frame, Layout
 from streammatte.images.matter import StillMatter
 from streammatte.images.model_choice import HIGH_RESOLUTION, LARGE, Router
-from streammatte.images.networks import ENGINES_KEPT, Networks, fit
+from streammatte.images.networks import ENGINES_KEPT, Networks
 from streammatte.images.transparency import extended, over_neutral
 from streammatte.matting.trimap_methods import METHODS
-from streammatte.models.cards import load_card
-from streammatte.models.files import ModelFiles
-from streammatte.models.input_rule import InputRule, SizeStep
 from streammatte.models.resolve import EMBEDDED
 from streammatte.options.images import ImageOptions
 
@@ -57,33 +54,6 @@ def store(tmp_path, monkeypatch):
             shutil.copytree(GOLDEN / "exported26", tmp_path / "home" / "models" / name / "inference")
 
     return put
-
-
-# Sizes
-
-
-def files(*steps):
-    return ModelFiles("net", rule=InputRule(steps=tuple(SizeStep(*step) for step in steps)))
-
-
-def test_sizes_follow_the_rule_and_the_limit():
-    human = ModelFiles("human", rule=load_card(HIGH_RESOLUTION).input)
-    assert fit(6000, 4000, human, 2048).padded == (1408, 2048)
-    assert fit(6000, 4000, human, 1024).padded == (768, 1024)
-    assert fit(600, 400, human, 2048).padded == (512, 640), "small pictures are not enlarged"
-    limited = files(("limit_short", (None, 512)), ("multiple", (32,)))
-    assert fit(3000, 2000, limited, 2048).padded == (512, 768)
-    assert fit(3000, 2000, files(("fixed", (512, 640))), 2048).content == (512, 640)
-
-
-@pytest.mark.parametrize("width,height", [(1, 1), (3, 5), (4000, 7), (7, 4000), (333, 517), (2049, 1001)])
-def test_sizes_hold_the_multiple_and_the_aspect(width, height):
-    found = fit(width, height, files(("limit_long", (None, 640)), ("multiple", (192,))), 2048)
-    assert all(side % 192 == 0 for side in found.padded)
-    assert all(inner <= outer for inner, outer in zip(found.content, found.padded, strict=True))
-    assert min(found.content) >= 64
-    if min(width, height) > 100:
-        assert found.content[1] / found.content[0] == pytest.approx(width / height, rel=0.05)
 
 
 # Padding, engines
@@ -228,8 +198,8 @@ def composite(shared):
 
     Not every composite is such: where the network is right already, a classic method can be worse.
     """
-    rgb = cv2.imread(str(shared / "eval" / "stills" / "mis_589415b1.jpg"))[..., ::-1]
-    truth = cv2.imread(str(shared / "eval" / "stills" / "mis_589415b1_alpha.png"), cv2.IMREAD_GRAYSCALE)
+    rgb = cv2.imread(str(shared / "eval" / "stills" / "ccp_0288.jpg"))[..., ::-1]
+    truth = cv2.imread(str(shared / "eval" / "stills" / "ccp_0288_alpha.png"), cv2.IMREAD_GRAYSCALE)
     size = (rgb.shape[1] // 2, rgb.shape[0] // 2)
     rgb, truth = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (rgb, truth))
     soft = cv2.dilate(((truth > 5) & (truth < 250)).astype(np.uint8), np.ones((5, 5))) > 0
