@@ -66,7 +66,13 @@ def number(metric: str, value: float | None) -> str:
     return f"{scaled:.2f}" if scaled >= 1 else f"{scaled:.4f}"
 
 
-def _rows(report: Report, kind: str, columns: list[str]) -> list[list[str]]:
+def header(kind: str, columns: Sequence[str]) -> list[str]:
+    """The first line of a table: what the items are, then the metrics."""
+    return [KINDS[kind], *(COLUMNS[metric].label for metric in columns)]
+
+
+def table_rows(report: Report, kind: str, columns: Sequence[str]) -> list[list[str]]:
+    """A line for each item, and one with the means where there are several."""
     scores = report.of(kind)
     rows = [[score.name, *(number(metric, score.mean(metric)) for metric in columns)] for score in scores]
     if len(scores) > 1:
@@ -80,9 +86,8 @@ def as_table(report: Report, *, items: bool = True) -> str:
     for kind in ("still", "video"):
         columns = report.columns(kind)
         if columns:
-            rows = _rows(report, kind, columns)
-            header = [KINDS[kind], *(COLUMNS[metric].label for metric in columns)]
-            parts.append(_align([header, *(rows if items else rows[-1:])]))
+            rows = table_rows(report, kind, columns)
+            parts.append(_align([header(kind, columns), *(rows if items else rows[-1:])]))
     if report.empty_alphas():
         parts.append(empty_summary(report))
     shown = [metric for kind in ("still", "video") for metric in report.columns(kind)]
