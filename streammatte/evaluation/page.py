@@ -92,7 +92,7 @@ def _table(report: Report, kind: str) -> dict[str, Any]:
 
 
 def _worst(name: str, frame: WorstFrame) -> dict[str, Any]:
-    images = [] if frame.picture is None else [_image(frame.picture, "picture")]
+    images = [] if frame.image is None else [_image(frame.image, "frame")]
     images += [
         _image(frame.pred, "matte"),
         _image(frame.truth, "truth"),
