@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streammatte.color import KEY_GREEN
 from streammatte.errors import ConfigError
 from streammatte.frames import StreamInfo
 from streammatte.network_size import Fit, fit_input
@@ -36,8 +37,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-DEFAULT_BACKGROUND = "#00b140"
-"""Chroma-key green, for outputs that cannot hold alpha."""
+DEFAULT_BACKGROUND = KEY_GREEN
+"""For outputs that cannot hold alpha."""
 
 
 def build_source(spec: str | Path, options: VideoOptions) -> Source:

@@ -30,7 +30,7 @@ LAYERS = (  # from the bottom; a room may import those of lower layers that its 
     ("images", "media models export sources matting compositing engines sinks options pipeline build"),
     ("live", "kernels sources matting compositing engines sinks options pipeline build"),
     ("api", "options pipeline build images"),
-    ("evaluation", "media kernels options pipeline build images"),
+    ("evaluation", "media kernels sources options pipeline build images"),
     ("benchmark", "media models networks export sources matting engines sinks options pipeline build"),
     ("doctor", "media engines sources sinks models"),
     (

@@ -1,7 +1,7 @@
-"""The networks of the zoo beside each other: parameters, operations, and speed per engine.
+"""The networks of the zoo beside each other: published parameters and operations, and speed per engine.
 
 Speed does not depend on the weights, so a network whose weights are not here is measured with random ones; the table
-says which.
+states which.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from streammatte.networks.registry import create
 from streammatte.optional_imports import import_paddle
 from streammatte.protocols import Engine
 
-__all__ = ["COLUMNS", "format_models", "model_table", "print_table"]
+__all__ = ["format_models", "model_table", "print_table"]
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("params_m", "flops_g", "engine", "precision", "size", "ms", "fps")
-"""What is measured here; the published figures stand under the same names with ``seed_`` in front."""
+PUBLISHED = ("params_m", "flops_g", "fps", "sad")
+"""Published figures of a card; they stand in a row with ``seed_`` in front."""
 WARM_UP = 2
 """Runs before the clock starts: the first ones allocate."""
 ALL = "all"
@@ -65,8 +65,8 @@ def model_table(
     Returns
     -------
     list of dict
-        A row a network and engine: ``name``, the columns of ``COLUMNS``, ``seed_params_m``, ``seed_flops_g``,
-        ``seed_fps``, ``seed_sad``, and ``weights`` (``here`` or ``random``). Without Paddle the counts are None.
+        A row for each network and engine: ``name``, ``engine``, ``precision``, ``size``, ``ms``, ``fps``, ``weights``
+        (``here`` or ``random``), and the published ``seed_params_m``, ``seed_flops_g``, ``seed_fps``, ``seed_sad``.
 
     Raises
     ------
@@ -93,56 +93,51 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """A network's rows. Raises ModelError where it is neither here nor can be made with random weights."""
     with _models(card.name, size, engines) as (models, weights):
-        params, flops = _counts(card, size)
-        seed = {f"seed_{key}": getattr(card.seed, key) for key in ("params_m", "flops_g", "fps", "sad")}
-        common = {"name": card.name, "params_m": params, "flops_g": flops, "size": f"{size[1]}x{size[0]}"}
         return [
             {
-                **common,
+                "name": card.name,
+                "size": f"{size[1]}x{size[0]}",
                 "engine": engine,
                 "precision": precision,
                 "ms": milliseconds,
                 "fps": 1000.0 / milliseconds,
-                **seed,
                 "weights": weights,
+                **{f"seed_{key}": getattr(card.seed, key) for key in PUBLISHED},
             }
             for engine, precision, milliseconds in _speeds(models, size, repeats, options)
         ]
 
 
+_TITLES = {
+    "name": "network",
+    "seed_params_m": "params M",
+    "seed_flops_g": "FLOPs G",
+    "engine": "engine",
+    "precision": "type",
+    "size": "size",
+    "ms": "ms",
+    "fps": "fps",
+    "seed_fps": "(published, V100)",
+    "weights": "weights",
+}
+_TEXT = {"name", "engine", "precision", "size", "weights"}
+
+
 def format_models(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as an aligned table, the published figures (V100) beside what was measured here."""
-
-    def told(value: Any) -> str:
-        if value is None:
-            return "-"
-        return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-    titles = {
-        "name": "network",
-        "params_m": "params M",
-        "seed_params_m": "(published)",
-        "flops_g": "FLOPs G",
-        "seed_flops_g": "(published)",
-        "engine": "engine",
-        "precision": "type",
-        "size": "size",
-        "ms": "ms",
-        "fps": "fps",
-        "seed_fps": "(published, V100)",
-        "weights": "weights",
-    }
-    table = [list(titles.values()), *([told(row[key]) for key in titles] for row in rows)]
+    """The rows as an aligned table; parameters, FLOPs and the last speed are the published figures."""
+    table = [list(_TITLES.values()), *([_cell(row[key]) for key in _TITLES] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    text_columns = {"name", "engine", "precision", "size", "weights"}
-    lines = [
-        "  ".join(
-            value.ljust(width) if key in text_columns else value.rjust(width)
-            for key, value, width in zip(titles, line, widths, strict=True)
-        )
-        for line in table
-    ]
+    lines = []
+    for line in table:
+        cells = zip(_TITLES, line, widths, strict=True)
+        lines.append("  ".join(cell.ljust(width) if key in _TEXT else cell.rjust(width) for key, cell, width in cells))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
@@ -223,80 +218,3 @@ def _random(name: str, size: tuple[int, int], engines: Sequence[str], folder: Pa
         for engine in engines
         if engine in forms
     }
-
-
-def _counts(card: Card, size: tuple[int, int]) -> tuple[float | None, float | None]:
-    """(parameters in millions, operations in billions) as Paddle counts them; None without it."""
-    if find_spec("paddle") is None:
-        return None, None
-    paddle = import_paddle("counting operations")
-    network = create(card.name)
-    network.eval()
-    params = sum(int(np.prod(value.shape)) for value in network.parameters() if not value.stop_gradient)
-    image = paddle.zeros([1, 3, *size])
-    inputs = (image, paddle.full([1, 1, *size], 128.0)) if card.input.trimap else (image,)
-    return params / 1e6, _operations(network, inputs) / 1e9
-
-
-def _operations(network: Any, inputs: tuple[Any, ...]) -> int:
-    """Operations of one run by the rules of ``paddle.flops``, which published figures follow.
-
-    A convolution counts a multiply-add as one: out x (in / groups x kernel + bias); normalisation two a value; a linear
-    layer in x out; average pooling one a value, adaptive ones window + 1. What is no layer (enlargement, sums,
-    attention's products) counts nothing. ``paddle.flops`` itself fails under NumPy 2.4, which refuses int() of arrays
-    of one value.
-    """
-    import paddle
-    from paddle import nn
-
-    from streammatte.networks.spectral import SpectralConv
-
-    counted = [0]
-
-    def convolution(layer: Any, _: Any, out: Any) -> None:
-        taps = int(np.prod(layer.weight.shape[1:])) if isinstance(layer, nn.Conv2D) else _transposed_taps(layer)
-        counted[0] += int(np.prod(out.shape)) * (taps + (layer.bias is not None))
-
-    def spectral(layer: Any, _: Any, out: Any) -> None:
-        taken = layer.weight_orig.shape[0 if layer.transposed else 1]
-        counted[0] += int(np.prod(out.shape)) * int(taken) * int(np.prod(layer.weight_orig.shape[2:]))
-
-    def normalisation(_: Any, given: Any, __: Any) -> None:
-        counted[0] += 2 * int(np.prod(given[0].shape))
-
-    def linear(layer: Any, _: Any, out: Any) -> None:
-        counted[0] += int(layer.weight.shape[0]) * int(np.prod(out.shape))
-
-    def pooling(_: Any, __: Any, out: Any) -> None:
-        counted[0] += int(np.prod(out.shape))
-
-    def adaptive(_: Any, given: Any, out: Any) -> None:
-        window = int(np.prod(given[0].shape[2:])) // int(np.prod(out.shape[2:]))
-        counted[0] += (window + 1) * int(np.prod(out.shape))
-
-    rules = (
-        ((nn.Conv2D, nn.Conv2DTranspose), convolution),
-        ((SpectralConv,), spectral),
-        ((nn.BatchNorm2D, nn.BatchNorm), normalisation),
-        ((nn.Linear,), linear),
-        ((nn.AvgPool2D,), pooling),
-        ((nn.AdaptiveAvgPool2D,), adaptive),
-        ((nn.LeakyReLU,), pooling),
-    )
-    hooks = [
-        layer.register_forward_post_hook(rule)
-        for layer in network.sublayers(include_self=True)
-        for kinds, rule in rules
-        if type(layer) in kinds
-    ]
-    with paddle.no_grad():
-        network(*inputs)
-    for hook in hooks:
-        hook.remove()
-    return counted[0]
-
-
-def _transposed_taps(layer: Any) -> int:
-    """As ``paddle.flops`` counts a transposed convolution: inputs a group times the kernel."""
-    taken, _, *kernel = layer.weight.shape
-    return int(taken) // int(layer._groups) * int(np.prod(kernel))

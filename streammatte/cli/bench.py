@@ -28,7 +28,7 @@ STAGE_NAMES = {"decode": "decode", "inference": "network", "composite": "prepare
 @click.option("--frames", type=click.IntRange(8), default=300, show_default=True, help="Frames a run, at most.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds; medians are shown.")
 @click.option("--compare", "pair", metavar="A,B", help="Two settings in turn, as precision=int8,precision=f32.")
-@click.option("--models", help="Networks to compare instead, separated by commas: parameters, FLOPs, ms, fps.")
+@click.option("--models", help="Networks to compare instead, separated by commas: ms, fps, published figures.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Also draw the stages to a PNG.")
 @shared.declared_options(VideoOptions, "composite", "encode", "network", "sequence", "controls")
 @shared.common()
@@ -52,7 +52,7 @@ def command(
 
     \b
     streammatte bench video.mp4 --bg beach.jpg
-    streammatte bench --input-size 1920x1080 --json
+    streammatte bench video.mp4 --json > benchmarks/today.json
     streammatte bench video.mp4 --compare precision=int8,precision=f32
     """
     shared.set_up_logging(log_level)

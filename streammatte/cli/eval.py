@@ -49,7 +49,7 @@ def command(
 ) -> int:
     """Measure mattes against the truth, or run a network over a data set that carries one.
 
-    PRED and TRUTH are pictures, folders of pictures, or videos. Reports are written anew each time.
+    PRED and TRUTH are images, folders of images, or videos. Existing reports are replaced.
 
     \b
     streammatte eval matte.mkv truth.mkv --html report.html
@@ -68,9 +68,7 @@ def command(
     settings: dict[str, Any] = {"command": shlex.join(["streammatte", *sys.argv[1:]])}
     if data is not None:
         if paths or trimap or frames:
-            raise ConfigError(
-                "--data brings its own pictures and trimaps; leave PRED, TRUTH, --trimap and --frames out"
-            )
+            raise ConfigError("--data brings its own images and trimaps; leave PRED, TRUTH, --trimap and --frames out")
         options = shared.fill(config, given)
         settings |= {
             name: getattr(options, name)
@@ -107,7 +105,7 @@ def _pair(paths: tuple[Path, ...], trimap: str | None, frames: Path | None, metr
 
 
 def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...], settings: dict[str, Any]) -> list[Any]:
-    """The scores of every item; ``settings`` then says what engine and precision ran."""
+    """The scores of every item; ``settings`` gets the engine and precision that ran."""
     from streammatte.evaluation.datasets import find_items
     from streammatte.evaluation.maker import NetworkMatteMaker
     from streammatte.evaluation.runner import score_item
@@ -129,7 +127,7 @@ def _check_reports(names: list[str | None]) -> None:
     """Refuse, before minutes of work, what could not be written after them."""
     files = [name for name in names if name is not None]
     if files.count("-") > 1 or len(set(files)) < len(files):
-        raise ConfigError(f"each report needs a place of its own; got {', '.join(files)}")
+        raise ConfigError(f"each report needs a file of its own; got {', '.join(files)}")
     for name in files:
         if name != "-" and not Path(name).absolute().parent.is_dir():
             raise SinkError(f"there is no folder {Path(name).parent} for {name}; make it first")
@@ -150,7 +148,7 @@ def _write(
             try:
                 Path(name).write_text(make(report), encoding="utf-8")
             except OSError as error:
-                raise SinkError(f"cannot write {name}: {error.strerror or error}; choose another place") from error
+                raise SinkError(f"cannot write {name}: {error.strerror or error}; choose another file") from error
     # A report on standard output is for a program: the table then goes beside it.
     beside = "-" in (json_file, csv_file, html_file)
     click.echo(as_table(report, items=not summary), err=beside)

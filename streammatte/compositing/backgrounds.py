@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from streammatte.color import is_color, parse_color
+from streammatte.color import KEY_GREEN, is_color, parse_color
 from streammatte.compositing.blur import DEFAULT_STRENGTH, blur_background
 from streammatte.compositing.planes import Target, color_planes, convert_planes
 from streammatte.compositing.video_background import VideoBackground
@@ -21,7 +21,6 @@ from streammatte.frames import Frame, Layout, Matte
 from streammatte.protocols import Source
 
 __all__ = [
-    "DEFAULT_GREEN",
     "Background",
     "BlurBackground",
     "ColorBackground",
@@ -33,9 +32,6 @@ __all__ = [
 ]
 
 U8 = npt.NDArray[np.uint8]
-
-DEFAULT_GREEN = "#00b140"
-"""What ``green`` means here: the green of keying screens, not CSS's."""
 
 _FITS = ("cover", "contain", "stretch")
 _FORMS = "an image, a video, a colour name, #rrggbb, blur[:1-100], transparent or none"
@@ -179,7 +175,7 @@ def parse_background(
         return BlurBackground(_strength(strength, spec) if ":" in name else DEFAULT_STRENGTH)
     path = Path(name).expanduser()
     if not path.is_file() and is_color(name):
-        return ColorBackground(parse_color(DEFAULT_GREEN if name.lower() == "green" else name))
+        return ColorBackground(parse_color(KEY_GREEN if name.lower() == "green" else name))
     if name.startswith("#"):
         raise BackgroundError(f"{spec!r} is no colour; write #rgb or #rrggbb with hexadecimal digits")
     return _open_file(name, path, fit, open_video, sample_aspect)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from streammatte.color import KEY_GREEN, parse_color
 from streammatte.compositing.planes import small_components
 from streammatte.errors import ConfigError
 from streammatte.frames import ColorSpec, Frame, Layout, Matte
@@ -21,7 +22,7 @@ __all__ = ["Despill", "Key"]
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 
-SCREENS = {"green": (0, 177, 64), "blue": (0, 71, 187)}
+SCREENS = {"green": parse_color(KEY_GREEN), "blue": (0, 71, 187)}
 """Paints that are sold as chroma key green and blue: what is assumed where no screen is seen."""
 
 _SCREEN_HUE = math.cos(math.radians(35))

@@ -1,18 +1,18 @@
-"""Data sets that carry the truth: which pictures and videos lie in a folder, and where their mattes are."""
+"""Data sets that carry the truth: which images and videos a folder has, and where their mattes are."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from streammatte.errors import ConfigError, SourceNotFoundError
+from streammatte.media.image_reader import STILL_SUFFIXES
+from streammatte.sources.images import natural_key
 
-__all__ = ["LAYOUTS", "Item", "find_items", "is_picture", "list_pictures", "natural_key"]
+__all__ = ["LAYOUTS", "Item", "find_items", "is_image", "list_images"]
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 VIDEOS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi"})
 
 LAYOUTS = (
@@ -29,94 +29,86 @@ _PARTS = (".", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture or video of a data set.
+    """One image or video of a data set.
 
-    ``alpha`` is None for an ``empty`` picture (nobody in it: the right matte is zero). ``trimap`` and ``foreground``
-    are there where the data set has them.
+    ``alpha`` is None for an ``empty`` image (nobody in it: the right matte is zero). ``trimap`` and ``foreground`` are
+    there where the data set has them.
     """
 
     name: str
     kind: Literal["still", "video", "empty"]
-    picture: Path
+    source: Path
     alpha: Path | None = None
     trimap: Path | None = None
     foreground: Path | None = None
 
 
-def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
-    """Sort key under which ``2.png`` comes before ``10.png``."""
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.stem) if part)
+def is_image(path: Path) -> bool:
+    """True for a file name that is an image's."""
+    return path.suffix.lower() in STILL_SUFFIXES
 
 
-def is_picture(path: Path) -> bool:
-    """True for a file name that is a still picture's."""
-    return path.suffix.lower() in PICTURES
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder in natural order; hidden files are left out."""
-    found = [path for path in folder.iterdir() if is_picture(path) and not path.name.startswith(".")]
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder in natural order; hidden files are left out."""
+    found = [path for path in folder.iterdir() if is_image(path) and not path.name.startswith(".")]
     return sorted(found, key=natural_key)
 
 
 def find_items(folder: Path) -> list[Item]:
-    """Everything with a truth in ``folder``, stills before videos before empty rooms.
+    """Everything with a truth in ``folder``, images, then videos, then empty rooms.
 
     Raises
     ------
     SourceNotFoundError
         There is no such folder.
     ConfigError
-        No known layout, or a picture without its matte.
+        No known layout, or an image without its matte.
     """
     if not folder.is_dir():
         raise SourceNotFoundError(
             f"there is no folder {folder}; --data takes a folder laid out as {'; or '.join(LAYOUTS)}"
         )
-    items = [*_paired_folders(folder)]
-    for stills in (folder, folder / "stills"):
-        items += _suffixed(stills)
-    for videos in (folder, folder / "videos"):
-        items += _videos(videos)
-    items += _empty(folder if folder.name == "empty" else folder / "empty")
+    items = [
+        *_paired_folders(folder),
+        *_suffixed(folder),
+        *_suffixed(folder / "stills"),
+        *_videos(folder),
+        *_videos(folder / "videos"),
+        *_empty(folder if folder.name == "empty" else folder / "empty"),
+    ]
     if not items:
         raise ConfigError(f"{folder} holds no data set; known layouts: {'; '.join(LAYOUTS)}")
     return items
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in list_pictures(folder)} if folder.is_dir() else {}
+    return {path.stem: path for path in list_images(folder)} if folder.is_dir() else {}
 
 
 def _paired_folders(root: Path) -> Iterator[Item]:
     for part in _PARTS:
-        for pictures, mattes in _FOLDER_PAIRS:
+        for images, mattes in _FOLDER_PAIRS:
             base = root / part
-            if not ((base / pictures).is_dir() and (base / mattes).is_dir()):
+            if not ((base / images).is_dir() and (base / mattes).is_dir()):
                 continue
-            alphas, trimaps = _by_stem(base / mattes), _by_stem(base / "trimap")
-            found = _by_stem(base / pictures)
-            _refuse_orphans(base / pictures, found.keys() - alphas.keys(), base / mattes)
-            for stem, picture in found.items():
-                yield Item(stem, "still", picture, alphas[stem], trimaps.get(stem))
+            found, alphas, trimaps = (_by_stem(base / name) for name in (images, mattes, "trimap"))
+            missing = sorted(found.keys() - alphas.keys())
+            if missing:
+                raise ConfigError(
+                    f"{base / images}: no matte in {base / mattes} for {missing[0]} ({len(missing)} in all); "
+                    "add it or move it away"
+                )
+            for stem, image in found.items():
+                yield Item(stem, "still", image, alphas[stem], trimaps.get(stem))
             return
 
 
-def _refuse_orphans(pictures: Path, missing: Iterable[str], mattes: Path) -> None:
-    names = sorted(missing)
-    if names:
-        raise ConfigError(
-            f"{pictures}: no matte in {mattes} for {names[0]} ({len(names)} in all); add it or move it away"
-        )
-
-
 def _suffixed(folder: Path) -> Iterator[Item]:
-    stems = _by_stem(folder)
-    for stem, path in stems.items():
-        if f"{stem}_alpha" in stems:
-            yield Item(
-                stem, "still", path, stems[f"{stem}_alpha"], stems.get(f"{stem}_trimap"), stems.get(f"{stem}_fg")
-            )
+    images = _by_stem(folder)
+    for stem, path in images.items():
+        if f"{stem}_alpha" in images:
+            others = (images.get(f"{stem}_{name}") for name in ("alpha", "trimap", "fg"))
+            yield Item(stem, "still", path, *others)
 
 
 def _videos(folder: Path) -> Iterator[Item]:

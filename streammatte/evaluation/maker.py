@@ -36,9 +36,9 @@ class NetworkMatteMaker:
         given: dict[str, Any] = {name: getattr(options, name) for name in known & set(vars(options))}
         self._still_matter = StillMatter(ImageOptions(**given))
 
-    def still(self, picture: Path) -> Matte:
+    def still(self, path: Path) -> Matte:
         """The matte of an image."""
-        (matte,) = self._still_matter.process(read_frame(picture))
+        (matte,) = self._still_matter.process(read_frame(path))
         self._engine = self._still_matter.engine
         return matte
 

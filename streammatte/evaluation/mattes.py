@@ -1,4 +1,4 @@
-"""Reading mattes exactly: from pictures, from folders of them, from the frames of a video."""
+"""Reading mattes exactly: from images, from folders of them, from the frames of a video."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import SourceNotFoundError, UnsupportedSourceError
-from streammatte.evaluation.datasets import is_picture, list_pictures
+from streammatte.evaluation.datasets import is_image, list_images
 from streammatte.frames import U8, Frame, Layout
 
 __all__ = ["MatteReader", "VideoOpener", "matte_of", "read_matte", "read_rgb", "read_trimap"]
@@ -25,7 +25,7 @@ _LIMITED_TO_FULL = np.clip((np.arange(256) - 16) * 255 / 219, 0, 255).astype(np.
 
 
 def read_matte(path: Path) -> Array:
-    """The matte in a picture: its alpha channel where it has one that says something, else its grey values.
+    """The matte in an image: its alpha channel where it has one, else its grey values.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def read_matte(path: Path) -> Array:
     Raises
     ------
     SourceNotFoundError, UnsupportedSourceError
-        No such file; no picture; a colour picture without alpha.
+        No such file; no image; a colour image without alpha.
     """
     pixels = _read(path, cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 3 and pixels.shape[2] == 4:
@@ -55,24 +55,24 @@ def read_trimap(path: Path) -> U8:
 
 
 def read_rgb(path: Path) -> U8:
-    """A picture as (H, W, 3) uint8 RGB, upright. Raises as :func:`read_matte`."""
+    """An image as (H, W, 3) uint8 RGB, upright. Raises as :func:`read_matte`."""
     found: U8 = _read(path, cv2.IMREAD_COLOR)[..., ::-1].astype(np.uint8)
     return found
 
 
 def _read(path: Path, flags: int) -> Array:
     if not path.is_file():
-        raise SourceNotFoundError(f"there is no picture {path}")
+        raise SourceNotFoundError(f"there is no image {path}")
     pixels: Array | None = cv2.imdecode(np.fromfile(path, np.uint8), flags) if path.stat().st_size else None
     if pixels is None:
-        raise UnsupportedSourceError(f"{path} is not a picture that can be read; give a PNG or JPEG")
+        raise UnsupportedSourceError(f"{path} is not an image that can be read; give a PNG or JPEG")
     return pixels
 
 
 def _grey(pixels: Array, name: str) -> Array:
     if not ((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()):
         raise UnsupportedSourceError(
-            f"{name} is a colour picture without alpha; give the matte (grey, or an alpha channel)"
+            f"{name} is a colour image without alpha; give the matte (grey, or an alpha channel)"
         )
     return pixels[..., 0]
 
@@ -104,46 +104,42 @@ class MatteReader:
     Parameters
     ----------
     path : Path
-        A picture, a folder of pictures, or a video.
+        An image, a folder of images, or a video.
     open_video : callable
         Gives a video's frames.
     trimap : bool
-        The pictures are trimaps.
+        The images are trimaps.
 
     Raises
     ------
     SourceNotFoundError, UnsupportedSourceError
-        Nothing is there, or a folder has no picture.
+        Nothing is there, or a folder has no image.
     """
 
     def __init__(self, path: Path, open_video: VideoOpener, *, trimap: bool = False) -> None:
         if not path.exists():
-            raise SourceNotFoundError(f"there is no {path}; give a picture, a folder of pictures, or a video")
+            raise SourceNotFoundError(f"there is no {path}; give an image, a folder of images, or a video")
         self.path = path
         self._open_video = open_video
         self._read = read_trimap if trimap else read_matte
-        self.pictures: list[Path] | None = None
+        self.images: list[Path] | None = None
+        """The files in order; None for a video, whose number of frames is not known beforehand."""
         if path.is_dir():
-            self.pictures = list_pictures(path)
-            if not self.pictures:
-                raise UnsupportedSourceError(f"{path} holds no picture; give a folder of PNG or JPEG mattes")
-        elif is_picture(path):
-            self.pictures = [path]
-
-    @property
-    def is_video(self) -> bool:
-        """True for a video, False for pictures, whose number and names are known beforehand."""
-        return self.pictures is None
+            self.images = list_images(path)
+            if not self.images:
+                raise UnsupportedSourceError(f"{path} holds no image; give a folder of PNG or JPEG mattes")
+        elif is_image(path):
+            self.images = [path]
 
     def order_as(self, names: list[str]) -> None:
-        """Bring pictures into the order of ``names`` (stems) where these are the same; else they stay as they are."""
-        if self.pictures is not None and {path.stem for path in self.pictures} == set(names):
-            by_stem = {path.stem: path for path in self.pictures}
-            self.pictures = [by_stem[name] for name in names]
+        """Bring images into the order of ``names`` (stems) where these are the same; else they stay as they are."""
+        if self.images is not None and {path.stem for path in self.images} == set(names):
+            by_stem = {path.stem: path for path in self.images}
+            self.images = [by_stem[name] for name in names]
 
     def __iter__(self) -> Iterator[tuple[str, Array]]:
-        if self.pictures is not None:
-            for path in self.pictures:
+        if self.images is not None:
+            for path in self.images:
                 yield path.stem, self._read(path)
             return
         for frame in self._open_video(self.path):

@@ -1,7 +1,7 @@
 """Metrics of a matte against the truth: pure functions ``metric(pred, truth, trimap=None)``.
 
 Mattes are uint8 (0..255) or float (0..1); both give the same value. With a trimap (uint8: 0 background, 255 person,
-anything else unknown) only unknown pixels count, and the prediction is taken as 0 and 1 where the trimap knows, as
+anything else unknown) only unknown pixels count, and the prediction is taken as 0 and 1 where the trimap is certain, as
 PaddleSeg does. SAD, MSE, Grad and Conn have PaddleSeg's values and scales; MAD, dtSSD and MESSDdt are plain means.
 
 Sources: C. Rhemann et al., "A Perceptually Motivated Online Benchmark for Image Matting", CVPR 2009 (SAD, MSE, Grad,
@@ -51,8 +51,8 @@ def as_unit(name: str, matte: Array, dims: int) -> F32:
     return np.ascontiguousarray(matte, np.float32)
 
 
-def _enter(pred: Array, truth: Array, trimap: Array | None, dims: int) -> tuple[F32, F32, Flags]:
-    """Checked (pred, truth, unknown), the prediction settled where the trimap knows."""
+def _checked(pred: Array, truth: Array, trimap: Array | None, dims: int) -> tuple[F32, F32, Flags]:
+    """Unit mattes (pred, truth) and the unknown pixels; the prediction is set where the trimap is certain."""
     pred_unit, truth_unit = as_unit("pred", pred, dims), as_unit("truth", truth, dims)
     if pred_unit.shape != truth_unit.shape:
         raise ConfigError(f"pred is {pred_unit.shape}, truth {truth_unit.shape}; scale one to the other's size first")
@@ -88,19 +88,19 @@ def mse(pred: Array, truth: Array, trimap: Array | None = None) -> float:
     ConfigError
         Shapes differ, or a dtype or range is not as above.
     """
-    p, t, unknown = _enter(pred, truth, trimap, 2)
+    p, t, unknown = _checked(pred, truth, trimap, 2)
     return _mean((p - t) ** 2, unknown)
 
 
 def mad(pred: Array, truth: Array, trimap: Array | None = None) -> float:
     """Mean absolute difference over unknown pixels, in 0..1. Parameters and errors as :func:`mse`."""
-    p, t, unknown = _enter(pred, truth, trimap, 2)
+    p, t, unknown = _checked(pred, truth, trimap, 2)
     return _mean(np.abs(p - t), unknown)
 
 
 def sad(pred: Array, truth: Array, trimap: Array | None = None) -> float:
     """Sum of absolute differences over unknown pixels, in thousands. Parameters and errors as :func:`mse`."""
-    p, t, unknown = _enter(pred, truth, trimap, 2)
+    p, t, unknown = _checked(pred, truth, trimap, 2)
     return float(np.sum(np.abs(p - t), where=unknown, dtype=np.float64)) / PER_THOUSAND
 
 
@@ -110,7 +110,7 @@ def grad(pred: Array, truth: Array, trimap: Array | None = None) -> float:
     grad is the first-order Gaussian derivative, sigma 1.4, nine taps of unit energy. As in PaddleSeg each matte is
     stretched to its own minimum and maximum first. Parameters and errors as :func:`mse`.
     """
-    p, t, unknown = _enter(pred, truth, trimap, 2)
+    p, t, unknown = _checked(pred, truth, trimap, 2)
     return gradient_error(p, t, unknown) / PER_THOUSAND
 
 
@@ -121,20 +121,20 @@ def conn(pred: Array, truth: Array, trimap: Array | None = None) -> float:
     in the largest component, of four neighbours, that both mattes share (Rhemann et al. 2009, p = 1, as PaddleSeg).
     Parameters and errors as :func:`mse`.
     """
-    p, t, unknown = _enter(pred, truth, trimap, 2)
+    p, t, unknown = _checked(pred, truth, trimap, 2)
     return connectivity_error(p, t, unknown) / PER_THOUSAND
 
 
 def _check_video(matte: F32) -> None:
     if len(matte) < 2:
-        raise ConfigError("temporal metrics need at least two frames, got one; use mad or mse for a single picture")
+        raise ConfigError("temporal metrics need at least two frames, got one; use mad or mse for a single image")
 
 
 def dtssd(pred: Array, truth: Array, trimap: Array | None = None) -> float:
     """Error of the change from frame to frame, mean over t of sqrt(mean_p ((p_t - p_t-1) - (g_t - g_t-1))^2), in 0..2.
 
     Erofeev et al. 2015, equation of dtSSD, with the sum over pixels divided by their number so that it does not depend
-    on the picture's size. It is about the error's change, not its size: a matte that is wrong in the same way in every
+    on the frame's size. It is about the error's change, not its size: a matte that is wrong in the same way in every
     frame scores 0, so it always stands beside :func:`mad`.
 
     Parameters
@@ -148,7 +148,7 @@ def dtssd(pred: Array, truth: Array, trimap: Array | None = None) -> float:
     ConfigError
         Shapes differ, fewer than two frames, or a dtype or range is not as above.
     """
-    p, t, unknown = _enter(pred, truth, trimap, 3)
+    p, t, unknown = _checked(pred, truth, trimap, 3)
     _check_video(t)
     return float(np.mean([dtssd_step((p[k - 1], p[k]), (t[k - 1], t[k]), unknown[k]) for k in range(1, len(t))]))
 
@@ -162,7 +162,7 @@ def messddt(pred: Array, truth: Array, trimap: Array | None = None, flow: Array 
     """Change of the squared error e along the motion: mean over t and p of \\|e_t(p) - e_t+1(p + v_t(p))\\|.
 
     e = (pred - truth)^2. Erofeev et al. 2015, equation of MESSDdt, as a mean over pixels. Pixels that
-    the flow carries out of the picture do not count.
+    the flow carries out of the frame do not count.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def messddt(pred: Array, truth: Array, trimap: Array | None = None, flow: Array 
     ConfigError
         As :func:`dtssd`, or the flow's shape does not fit.
     """
-    p, t, unknown = _enter(pred, truth, trimap, 3)
+    p, t, unknown = _checked(pred, truth, trimap, 3)
     _check_video(t)
     expected = (len(t) - 1, *t.shape[1:], 2)
     if flow is not None and (flow.shape != expected or not np.issubdtype(flow.dtype, np.floating)):

@@ -17,8 +17,8 @@ __all__ = ["Report", "as_csv", "as_json", "as_table", "seed_line"]
 
 KINDS = {"still": "stills", "video": "videos", "empty": "empty rooms"}
 
-ISLAND_LIMITS = (0.001, 0.005)
-"""Mean alphas of a room with nobody in it above which something was seen there."""
+EMPTY_LIMITS = (0.001, 0.005)
+"""Mean alphas of a room with nobody in it above which the network detected somebody."""
 
 _SEED = ("sad", "mse", "grad", "conn")
 
@@ -32,7 +32,7 @@ class Report:
     title : str
     scores : sequence of ItemScore
     settings : mapping
-        What somebody needs to repeat the run: command, model, sizes.
+        What repeats the run: command, model, sizes.
     """
 
     title: str
@@ -66,7 +66,13 @@ def number(metric: str, value: float | None) -> str:
     return f"{scaled:.2f}" if scaled >= 1 else f"{scaled:.4f}"
 
 
-def _rows(report: Report, kind: str, columns: list[str]) -> list[list[str]]:
+def header(kind: str, columns: Sequence[str]) -> list[str]:
+    """The first line of a table: what the items are, then the metrics."""
+    return [KINDS[kind], *(COLUMNS[metric].label for metric in columns)]
+
+
+def table_rows(report: Report, kind: str, columns: Sequence[str]) -> list[list[str]]:
+    """A line for each item, and one with the means where there are several."""
     scores = report.of(kind)
     rows = [[score.name, *(number(metric, score.mean(metric)) for metric in columns)] for score in scores]
     if len(scores) > 1:
@@ -80,15 +86,14 @@ def as_table(report: Report, *, items: bool = True) -> str:
     for kind in ("still", "video"):
         columns = report.columns(kind)
         if columns:
-            rows = _rows(report, kind, columns)
-            header = [KINDS[kind], *(COLUMNS[metric].label for metric in columns)]
-            parts.append(_align([header, *(rows if items else rows[-1:])]))
+            rows = table_rows(report, kind, columns)
+            parts.append(_align([header(kind, columns), *(rows if items else rows[-1:])]))
     if report.empty_alphas():
         parts.append(empty_summary(report))
     shown = [metric for kind in ("still", "video") for metric in report.columns(kind)]
     temporal = any(COLUMNS[metric].temporal for metric in shown)
     if temporal and "mad" not in shown:
-        parts.append("Temporal metrics alone say nothing: a frozen matte may have a good one. Read them beside MAD.")
+        parts.append("Temporal metrics mean nothing alone: a frozen matte may have a good one. Read them beside MAD.")
     return "\n\n".join(parts)
 
 
@@ -102,18 +107,18 @@ def _align(rows: list[list[str]]) -> str:
 
 
 def empty_summary(report: Report) -> str:
-    """How much was seen in rooms with nobody in them."""
+    """Mean alphas of the images with nobody in them, in one line."""
     alphas = report.empty_alphas()
     values = [alpha for _, alpha in alphas]
     worst, highest = max(alphas, key=lambda room: room[1])
-    above = ", ".join(f"{sum(value > limit for value in values)} above {limit:g}" for limit in ISLAND_LIMITS)
+    above = ", ".join(f"{sum(value > limit for value in values)} above {limit:g}" for limit in EMPTY_LIMITS)
     return f"{len(values)} empty rooms: mean alpha {np.mean(values):.5f}, worst {highest:.5f} ({worst}); {above}"
 
 
 def seed_line(report: Report) -> str | None:
     """The stills' means as PaddleSeg's evaluation prints them (MSE not multiplied); None if not measured."""
     lines = []
-    for suffix, where in (("", "whole picture"), ("_unknown", "unknown part of the trimap")):
+    for suffix, where in (("", "whole image"), ("_unknown", "unknown part of the trimap")):
         values = {name: report.mean("still", name + suffix) for name in _SEED}
         if all(value is None for value in values.values()):
             continue
@@ -134,7 +139,7 @@ def as_json(report: Report) -> str:
     values = [value for _, value in report.empty_alphas()]
     if values:
         found["means"][KINDS["empty"]]["mean_alpha"] = float(np.mean(values))
-        for limit in ISLAND_LIMITS:
+        for limit in EMPTY_LIMITS:
             found["means"][KINDS["empty"]][f"above_{limit:g}"] = sum(value > limit for value in values)
     for score in report.scores:
         entry = {"name": score.name, "kind": score.kind, "means": score.means()}

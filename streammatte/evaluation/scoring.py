@@ -20,13 +20,13 @@ __all__ = ["COLUMNS", "Column", "ItemScore", "Scorer", "WorstFrame", "choose", "
 Array = npt.NDArray[Any]
 
 WORST_FRAMES = 3
-"""Frames an item keeps for the report's pictures."""
+"""Frames an item keeps for the report."""
 
 WORST_GAP = 10
 """Frames that lie between two kept ones at least: neighbours show the same fault."""
 
 THUMBNAIL = 320
-"""Long side in pixels of a kept picture: an error is seen, and a report of a video stays under a megabyte."""
+"""Long side in pixels of a kept frame: errors are visible, and a report of a video stays under a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ COLUMNS = {
     "fg_sad": Column("F SAD /1e3", 1, "sum over pixels and channels of |alpha F - alpha* F*|, in thousands"),
     "fg_mse": Column("F MSE x1e3", 1e3, "mean over pixels and channels of (alpha F - alpha* F*)^2, times 1000"),
 }
-"""Every value that a report may show; its plain value stands in JSON and CSV."""
+"""Every value that a report may show; JSON and CSV have the plain value."""
 
 CHOICES = ("mad", "mse", "sad", "grad", "conn", "band", "dtssd", "messddt")
 DEFAULT = tuple(name for name in CHOICES if name != "messddt")
@@ -80,18 +80,18 @@ def choose(text: str | None) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class WorstFrame:
-    """A frame kept for the report: small copies of what was predicted, what is true, and the picture."""
+    """A frame kept for the report: small copies of the prediction, the truth and the image."""
 
     name: str
     error: float
     pred: U8
     truth: U8
-    picture: U8 | None
+    image: U8 | None
 
 
 @dataclass(slots=True)
 class ItemScore:
-    """Scores of one picture or video: plain values a frame, and their means."""
+    """Scores of one image or video: plain values a frame, and their means."""
 
     name: str
     kind: str
@@ -139,7 +139,7 @@ def foreground_error(
 
 
 class Scorer:
-    """Takes the frames of one item in order and gives their scores.
+    """Scores the frames of one item, which are added in order.
 
     Parameters
     ----------
@@ -174,15 +174,30 @@ class Scorer:
         pred: Array,
         truth: Array,
         trimap: U8 | None = None,
-        picture: Callable[[], U8] | None = None,
+        image: Callable[[], U8] | None = None,
         luma: U8 | None = None,
         extra: dict[str, float] | None = None,
     ) -> None:
         """Score one frame.
 
-        ``picture`` gives (H, W, 3) for the report and is called only for frames that are kept, ``luma`` (H, W) is for
-        the flow, ``extra`` are values measured elsewhere.
-        Raises UnsupportedSourceError where the sizes differ.
+        Parameters
+        ----------
+        name : str
+            Of the frame.
+        pred, truth : ndarray (H, W), uint8 or float in 0..1
+        trimap : ndarray (H, W) uint8, optional
+            Score its unknown part too.
+        image : callable, optional
+            Gives (H, W, 3) for the report; called only for frames that are kept.
+        luma : ndarray (H, W) uint8, optional
+            For the flow.
+        extra : dict, optional
+            Values measured elsewhere.
+
+        Raises
+        ------
+        UnsupportedSourceError
+            The sizes differ.
         """
         self._check(name, pred, truth, trimap)
         p, t = m.as_unit("the prediction", pred, 2), m.as_unit("the truth", truth, 2)
@@ -196,7 +211,7 @@ class Scorer:
         for series in score.values.values():
             series.extend([None] * (len(score.frames) - len(series)))
         self._before = (p, t, luma)
-        self._keep(name, m.mad(p, t), p, t, picture)
+        self._keep(name, m.mad(p, t), p, t, image)
 
     def result(self) -> ItemScore:
         """The scores so far; the worst frame first."""
@@ -243,7 +258,7 @@ class Scorer:
             values["messddt"] = m.messddt_step((before_p, p), (before_t, t), everywhere, flow)
         return values
 
-    def _keep(self, name: str, error: float, p: Array, t: Array, picture: Callable[[], U8] | None) -> None:
+    def _keep(self, name: str, error: float, p: Array, t: Array, image: Callable[[], U8] | None) -> None:
         place = len(self._score.frames)
         near = next((kept for kept in self._kept if place + kept[1] < WORST_GAP), None)
         rival = near or (min(self._kept) if len(self._kept) == WORST_FRAMES else None)
@@ -251,7 +266,7 @@ class Scorer:
             return
         if rival is not None:
             self._kept.remove(rival)
-        shown = None if picture is None else _small(picture())
+        shown = None if image is None else _small(image())
         self._kept.append((error, -place, WorstFrame(name, error, _small(_bytes(p)), _small(_bytes(t)), shown)))
 
 
@@ -260,10 +275,10 @@ def _bytes(matte: Array) -> U8:
     return found
 
 
-def _small(picture: U8) -> U8:
-    scale = min(1.0, THUMBNAIL / max(picture.shape[:2]))
+def _small(image: U8) -> U8:
+    scale = min(1.0, THUMBNAIL / max(image.shape[:2]))
     if scale == 1.0:
-        return picture.copy()
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    found: U8 = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        return image.copy()
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    found: U8 = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     return found

@@ -1,4 +1,4 @@
-"""Joins options to a pipeline of stills, and to the matte of one picture."""
+"""Joins options to a pipeline of stills, and to the matte of one image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from streammatte.stats import Progress
 __all__ = ["build_stills", "matte_still"]
 
 _CAPACITY = 2
-"""Pictures a ring holds: one is worked on while the next is read; each may be 50 megapixels."""
+"""Images a queue holds: one is processed while the next is read; each may have 50 megapixels."""
 
 
 def build_stills(
@@ -35,14 +35,14 @@ def build_stills(
     on_failure: Failure | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Pipeline:
-    """The pipeline for planned jobs; everything that can be refused is refused here or at the start of ``run``.
+    """The pipeline for planned jobs. What cannot be done is refused here or at the start of ``run``.
 
     Parameters
     ----------
     jobs : sequence of Job
     options : ImageOptions
     folders : sequence of Path
-        To be made where they are not there.
+        Created where missing.
     on_failure : callable, optional
         As :class:`StillSource` takes it.
     on_progress : callable, optional
@@ -52,7 +52,7 @@ def build_stills(
     ------
     BackgroundError, ModelError, ConfigError
     """
-    background = resolve_background(options.background, str(jobs[0].picture), "auto")
+    background = resolve_background(options.background, str(jobs[0].target), "auto")
     compositor = build_compositor(options, background)
     trimaps: Trimaps = {}
 
@@ -66,7 +66,7 @@ def build_stills(
 
     def open_job(job: Job) -> Outputs:
         alpha, foreground = (None if path is None else str(path) for path in (job.alpha, job.foreground))
-        return build_outputs(str(job.picture), options.replace(alpha=alpha, foreground=foreground), background)
+        return build_outputs(str(job.target), options.replace(alpha=alpha, foreground=foreground), background)
 
     return Pipeline(
         StillSource(jobs, trimaps, on_failure),
@@ -78,12 +78,12 @@ def build_stills(
     )
 
 
-def matte_still(picture: Path | Frame, trimap: str | npt.NDArray[np.uint8] | None, options: ImageOptions) -> Matte:
-    """The matte of one picture, ``alpha`` uint8.
+def matte_still(image: Path | Frame, trimap: str | npt.NDArray[np.uint8] | None, options: ImageOptions) -> Matte:
+    """The matte of one image, ``alpha`` uint8.
 
     Parameters
     ----------
-    picture : Path or Frame
+    image : Path or Frame
     trimap : str or ndarray (H, W) uint8, optional
         A file, or levels as :func:`three_levels` takes them.
     options : ImageOptions
@@ -91,18 +91,18 @@ def matte_still(picture: Path | Frame, trimap: str | npt.NDArray[np.uint8] | Non
     Raises
     ------
     ConfigError
-        A trimap of another shape or dtype than the picture's.
+        A trimap of another shape than the image's, or of another dtype.
     StreammatteError
         See :mod:`streammatte.errors`.
     """
-    frame = read_frame(picture) if isinstance(picture, Path) else picture
+    frame = read_frame(image) if isinstance(image, Path) else image
     trimaps: Trimaps = {}
     if isinstance(trimap, str):
-        trimaps[frame.index] = read_trimap(Path(trimap), frame, str(picture))
+        trimaps[frame.index] = read_trimap(Path(trimap), frame, str(image))
     elif trimap is not None:
         if trimap.shape != (frame.height, frame.width) or trimap.dtype != np.uint8:
             raise ConfigError(
-                f"a trimap is an (H, W) uint8 array of its picture's size {(frame.height, frame.width)}; "
+                f"a trimap is an (H, W) uint8 array of its image's size {(frame.height, frame.width)}; "
                 f"got shape {trimap.shape}, {trimap.dtype}"
             )
         trimaps[frame.index] = three_levels(trimap)

@@ -1,4 +1,4 @@
-"""What eight bits are calibrated on: pictures of a video or a folder, as the network will see them."""
+"""Calibration samples for int8: frames of a video or images of a folder, as the network will see them."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from streammatte.options.images import ImageOptions
 from streammatte.sources import open_source
 from streammatte.sources.images import natural_key
 
-__all__ = ["PICTURES", "calibration_samples", "samples"]
+__all__ = ["MOST_SAMPLES", "calibration_samples", "samples"]
 
-PICTURES = 150
-"""Most that are taken; from 100 on, their choice matters more than their number."""
+MOST_SAMPLES = 150
+"""From 100 on, the choice of samples matters more than their number."""
 BAND = 12
 """Half the width in pixels of the unknown band of a trimap that is made: hair at 512 pixels."""
 
 
 def samples(path: Path, files: ModelFiles, size: tuple[int, int]) -> list[Sample]:
-    """Pictures taken evenly from a video or a folder, at a network's size.
+    """Images taken evenly from a video or a folder, at a network's size.
 
     Parameters
     ----------
     path : Path
-        A video, or a folder of pictures, which may differ in size.
+        A video, or a folder of images, which may differ in size.
     files : ModelFiles
         The network. One that needs trimaps gets them from the embedded network's mattes.
     size : (int, int)
-        Height and width of its input; the pictures keep their aspect inside and are padded.
+        Height and width of its input; the images keep their aspect inside and are padded.
 
     Raises
     ------
@@ -54,9 +54,9 @@ def samples(path: Path, files: ModelFiles, size: tuple[int, int]) -> list[Sample
             scale = min(size[0] / frame.height, size[1] / frame.width)
             content = fit_to(frame.width, frame.height, max(frame.width, frame.height) * scale).content
             within = min(content[0], size[0]), min(content[1], size[1])
-            picture = np.empty((*size, 3), np.uint8)
-            Preparer(within, size).prepare(frame, picture)
-            taken.append((picture, trimaps.make(frame, within, size)) if files.rule.trimap else (picture,))
+            image = np.empty((*size, 3), np.uint8)
+            Preparer(within, size).prepare(frame, image)
+            taken.append((image, trimaps.make(frame, within, size)) if files.rule.trimap else (image,))
     return taken
 
 
@@ -72,18 +72,18 @@ def calibration_samples(path: Path, files: ModelFiles, size: tuple[int, int]) ->
     """
     taken = samples(path, files, size)
     if len(taken) < FEWEST:
-        step = "put more pictures there" if path.is_dir() else "give a longer video, or a folder of pictures"
-        raise ConfigError(f"int8 is calibrated on {FEWEST} pictures or more; {path} has {len(taken)}: {step}")
+        step = "put more images there" if path.is_dir() else "give a longer video, or a folder of images"
+        raise ConfigError(f"int8 is calibrated on {FEWEST} images or more; {path} has {len(taken)}: {step}")
     return taken
 
 
 def _evenly(path: Path) -> Iterator[Frame]:
     if path.is_dir():
-        yield from _pictures(path)
+        yield from _images(path)
         return
     with closing(open_source(path, tracks=False)) as source:
         count = source.info.frame_count or _count(path)
-        wanted = set(np.linspace(0, count - 1, min(count, PICTURES)).round().astype(int).tolist())
+        wanted = set(np.linspace(0, count - 1, min(count, MOST_SAMPLES)).round().astype(int).tolist())
         for frame in source.frames():
             if frame.index in wanted:
                 yield frame
@@ -95,16 +95,16 @@ def _count(path: Path) -> int:
         return max(1, sum(1 for _ in source.frames()))
 
 
-def _pictures(folder: Path) -> Iterator[Frame]:
+def _images(folder: Path) -> Iterator[Frame]:
     found = sorted((entry for entry in folder.iterdir() if entry.suffix.lower() in STILL_SUFFIXES), key=natural_key)
     if not found:
-        raise UnsupportedSourceError(f"{folder} holds no picture; give a video or a folder of pictures")
-    for place in np.linspace(0, len(found) - 1, min(len(found), PICTURES)).round().astype(int):
+        raise UnsupportedSourceError(f"{folder} holds no image; give a video or a folder of images")
+    for place in np.linspace(0, len(found) - 1, min(len(found), MOST_SAMPLES)).round().astype(int):
         yield read_frame(found[place])
 
 
 class _Trimaps:
-    """Trimaps (H, W, 1) as a user would have them made: of the embedded network's mattes."""
+    """Makes trimaps (H, W, 1) from the embedded network's mattes, as ``--auto-trimap`` does."""
 
     def __init__(self) -> None:
         self._matter = StillMatter(ImageOptions(model=EMBEDDED[0]))

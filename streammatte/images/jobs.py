@@ -1,4 +1,4 @@
-"""What is to be done: which picture becomes which files."""
+"""Which image becomes which files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from streammatte.errors import ConfigError, SourceNotFoundError, UnsupportedOutputError, UnsupportedSourceError
 from streammatte.media.image_reader import STILL_SUFFIXES
 from streammatte.options.images import ImageOptions
+from streammatte.sinks import alpha_by_default
 from streammatte.sinks.images import IMAGE_SUFFIXES
 from streammatte.sources.images import natural_key
 
@@ -19,15 +20,14 @@ __all__ = ["Job", "plan_folder", "plan_one"]
 
 _WILD = re.compile(r"[*?\[]")
 _TRANSPARENT = "transparent"
-_WITH_ALPHA = (".png", ".webp")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One picture and what becomes of it."""
+    """One image and the files that are made of it."""
 
     source: Path
-    picture: Path
+    target: Path
     alpha: Path | None = None
     foreground: Path | None = None
     trimap: Path | None = None
@@ -35,11 +35,11 @@ class Job:
     @property
     def targets(self) -> tuple[Path, ...]:
         """Files that will be written."""
-        return tuple(path for path in (self.picture, self.alpha, self.foreground) if path is not None)
+        return tuple(path for path in (self.target, self.alpha, self.foreground) if path is not None)
 
 
 def plan_one(source: str, target: str, options: ImageOptions) -> list[Job]:
-    """One picture to one file.
+    """The job of one image and one output.
 
     Raises
     ------
@@ -49,9 +49,9 @@ def plan_one(source: str, target: str, options: ImageOptions) -> list[Job]:
     """
     path = Path(source)
     if path.is_dir() or (_WILD.search(source) and not path.exists()):
-        raise ConfigError(f"{source} is more than one picture: give --out-dir FOLDER in place of {target}")
+        raise ConfigError(f"{source} is more than one image: give --out-dir FOLDER in place of {target}")
     if Path(target).is_dir() or target.endswith(("/", os.sep)):
-        raise ConfigError(f"{target} is a folder: give the name of a picture, or --out-dir {target}")
+        raise ConfigError(f"{target} is a folder: give the name of an image, or --out-dir {target}")
     if not path.exists():
         raise SourceNotFoundError(f"there is no {source}; check the name")
     job = Job(path, Path(target), _path(options.alpha), _path(options.foreground), _trimap_for(path, options.trimap))
@@ -59,28 +59,32 @@ def plan_one(source: str, target: str, options: ImageOptions) -> list[Job]:
 
 
 def plan_folder(sources: Sequence[str], out_dir: Path, options: ImageOptions) -> list[Job]:
-    """Pictures, folders and globs into a folder, under their own names.
+    """The jobs of images, folders and globs, whose outputs keep their names in a folder.
 
-    ``options.alpha`` and ``options.foreground`` are folders too; the files in them are PNG.
+    Parameters
+    ----------
+    sources : sequence of str
+    out_dir : Path
+    options : ImageOptions
+        ``alpha`` and ``foreground`` are folders too; the files in them are PNG.
 
     Raises
     ------
     ConfigError
-        Two pictures would become one file, or an output is an input.
+        Two images would become one file, or an output is an input.
     SourceNotFoundError, UnsupportedSourceError
-        Nothing there, or no picture in it.
+        Nothing there, or no image in it.
     """
-    jobs = []
-    for path in _expanded(sources):
-        jobs.append(
-            Job(
-                path,
-                out_dir / (path.stem + _suffix_for(path, options)),
-                _in_folder(options.alpha, path),
-                _in_folder(options.foreground, path),
-                _trimap_for(path, options.trimap),
-            )
+    jobs = [
+        Job(
+            path,
+            out_dir / (path.stem + _suffix_for(path, options)),
+            _in_folder(options.alpha, path),
+            _in_folder(options.foreground, path),
+            _trimap_for(path, options.trimap),
         )
+        for path in _expanded(sources)
+    ]
     return _checked(jobs, options)
 
 
@@ -93,10 +97,10 @@ def _in_folder(folder: str | None, source: Path) -> Path | None:
 
 
 def _suffix_for(source: Path, options: ImageOptions) -> str:
-    """The picture's own kind where it can be written and can hold what is asked; else PNG."""
-    suffix = source.suffix.lower()
-    allowed = _WITH_ALPHA if (options.background or _TRANSPARENT) == _TRANSPARENT else IMAGE_SUFFIXES
-    return source.suffix if suffix in allowed else ".png"
+    """The image's own format where it can be written, and hold alpha if it has to; else PNG."""
+    needs_alpha = (options.background or _TRANSPARENT) == _TRANSPARENT
+    writable = source.suffix.lower() in IMAGE_SUFFIXES
+    return source.suffix if writable and (alpha_by_default(source.name) or not needs_alpha) else ".png"
 
 
 def _expanded(sources: Iterable[str]) -> list[Path]:
@@ -124,11 +128,11 @@ def _is_still(path: Path) -> bool:
 def _refuse_none(entries: list[Path], source: str) -> None:
     if not entries:
         kinds = " ".join(sorted(STILL_SUFFIXES))
-        raise UnsupportedSourceError(f"{source} holds no picture; looked for {kinds}")
+        raise UnsupportedSourceError(f"{source} holds no image; looked for {kinds}")
 
 
 def _trimap_for(source: Path, trimap: str | None) -> Path | None:
-    """The trimap itself, or the one in a folder that is named like the picture."""
+    """The trimap itself, or the one in a folder that is named like the image."""
     if trimap is None:
         return None
     path = Path(trimap)
@@ -144,7 +148,7 @@ def _trimap_for(source: Path, trimap: str | None) -> Path | None:
 
 def _checked(jobs: list[Job], options: ImageOptions) -> list[Job]:
     if len(jobs) > 1 and options.trimap is not None and not Path(options.trimap).is_dir():
-        raise ConfigError(f"--trimap {options.trimap} is one trimap for {len(jobs)} pictures; give a folder of them")
+        raise ConfigError(f"--trimap {options.trimap} is one trimap for {len(jobs)} images; give a folder of them")
     read = {_key(path): path for job in jobs for path in (job.source, job.trimap) if path is not None}
     if options.background is not None and Path(options.background).is_file():
         read[_key(Path(options.background))] = Path(options.background)
@@ -153,7 +157,7 @@ def _checked(jobs: list[Job], options: ImageOptions) -> list[Job]:
         for target in job.targets:
             if target.suffix.lower() not in IMAGE_SUFFIXES:
                 raise UnsupportedOutputError(
-                    f"cannot write {target}: a picture's ending must be one of {' '.join(IMAGE_SUFFIXES)}"
+                    f"cannot write {target}: an image's suffix must be one of {' '.join(IMAGE_SUFFIXES)}"
                 )
             key = _key(target)
             if key in read:
@@ -167,7 +171,7 @@ def _checked(jobs: list[Job], options: ImageOptions) -> list[Job]:
 
 
 def _key(path: Path) -> str:
-    """The same for every name of a file, as far as it can be told: links and letter case by the file itself."""
+    """The same for every name of a file: links and letter case resolved by the file, where it is there."""
     if path.exists():
         found = path.stat()
         return f"{found.st_dev}:{found.st_ino}"

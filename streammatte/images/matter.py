@@ -1,4 +1,4 @@
-"""The matting stage of stills: route, trimap, network or classic method, refine."""
+"""The matting stage of stills: choose a model, make the trimap, run the network or classic method, refine."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = ["StillMatter", "Trimaps"]
 log = logging.getLogger(__name__)
 
 Trimaps = dict[int, U8]
-"""Trimaps of the pictures under way by frame index: the source puts them there, the matter takes them out."""
+"""Trimaps of the images in progress by frame index: the source puts them in, the matter takes them out."""
 
 
 class _Unsolved(Exception):
-    """A classic method found no matte for this picture and this trimap; the next picture may well have one."""
+    """A classic method found no matte for this image and trimap; other images are not affected."""
 
     def __init__(self, error: StreammatteError) -> None:
         super().__init__(str(error))
@@ -38,7 +38,7 @@ class _Unsolved(Exception):
 
 
 class StillMatter:
-    """A stage: pictures of any size in, mattes out, one at a time.
+    """A stage: images of any size in, mattes out, one at a time.
 
     Parameters
     ----------
@@ -46,17 +46,17 @@ class StillMatter:
     trimaps : dict, optional
         By frame index; needed where ``options.trimap`` is given.
     on_failure : callable, optional
-        Told, by frame index, of a picture that a classic method finds no matte for; it is then passed over. Without it
-        the error is raised.
+        Called, with the frame index, for an image that a classic method finds no matte for; it is then skipped. Without
+        it the error is raised.
     name_of : callable
-        What messages call a picture.
+        An image's name in messages.
 
     Raises
     ------
     ModelNotFoundError, ModelError
-        The model that ``options`` name is not here.
+        The model that ``options`` name is missing.
     ConfigError
-        It needs a trimap and none is given, or the other way round.
+        It needs a trimap and none is given, or it takes none and one is given.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class StillMatter:
         self._refiner = Refiner(options.refine)
         self._controls = MatteControls(ControlSettings.of(options))
         self._router = Router()
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._check()
 
     @property
@@ -83,7 +83,7 @@ class StillMatter:
         return self._networks.last
 
     def process(self, item: Frame) -> list[Matte]:
-        """The matte of one picture."""
+        """The matte of one image."""
         seen = item if item.alpha is None else item.like((over_neutral(item.planes[0], item.alpha),))
         try:
             small, planes, alpha = self._alpha(seen, self._trimaps.pop(item.index, None))
@@ -104,7 +104,7 @@ class StillMatter:
         return []
 
     def reset(self) -> None:
-        """Nothing is remembered of a picture."""
+        """Nothing is kept from image to image."""
 
     def close(self) -> None:
         """Release the engines."""
@@ -123,12 +123,12 @@ class StillMatter:
             )
 
     def _alpha(self, frame: Frame, trimap: U8 | None) -> tuple[F32, tuple[U8, ...] | None, U8]:
-        """The matte at the network's size, the picture there, and the matte at the picture's size."""
+        """The matte at the network's size, the image there, and the matte at the image's size."""
         radius = self._options.auto_trimap
         if trimap is None and radius is None:
-            return self._plain(frame, self._routed(frame))
+            return self._plain(frame, self._model_for(frame))
         if trimap is None:
-            found = self._plain(frame, self._tell(*self._router.network(frame.width, frame.height)))
+            found = self._plain(frame, self._log_once(*self._router.network(frame.width, frame.height)))
             trimap = auto_trimap(found[2], radius or 0)
             if not (trimap == BACKGROUND).any() or not (trimap == FOREGROUND).any():
                 log.warning(
@@ -137,12 +137,12 @@ class StillMatter:
                     radius or 0,
                 )
                 return found
-        return self._marked(frame, trimap)
+        return self._with_trimap(frame, trimap)
 
-    def _routed(self, frame: Frame) -> str:
+    def _model_for(self, frame: Frame) -> str:
         if self._options.model != AUTO:
             return self._options.model
-        return self._tell(*self._router.network(frame.width, frame.height))
+        return self._log_once(*self._router.network(frame.width, frame.height))
 
     def _plain(self, frame: Frame, model: str) -> tuple[F32, tuple[U8, ...], U8]:
         small, planes = self._networks.alpha(model, frame)
@@ -150,10 +150,10 @@ class StillMatter:
         small = self._controls.clean(small, (frame.height, frame.width), 0.0)
         return small, planes, self._enlarge(small, frame, planes)
 
-    def _marked(self, frame: Frame, trimap: U8) -> tuple[F32, tuple[U8, ...], U8]:
+    def _with_trimap(self, frame: Frame, trimap: U8) -> tuple[F32, tuple[U8, ...], U8]:
         model = self._options.model
         if model == AUTO:
-            model = self._tell(*self._router.with_trimap())
+            model = self._log_once(*self._router.with_trimap())
         if model in METHODS:
             small, planes = self._classic(model, frame, trimap)
         else:
@@ -164,14 +164,14 @@ class StillMatter:
         return small, planes, alpha
 
     def _classic(self, method: str, frame: Frame, trimap: U8) -> tuple[F32, tuple[U8, ...]]:
-        picture = frame.planes[0]
+        image = frame.planes[0]
         scale = (self._options.size or MAX_LONG_SIDE) / max(frame.width, frame.height)
         if scale < 1:
             size = max(1, round(frame.height * scale)), max(1, round(frame.width * scale))
-            picture = resize_plane(picture, size)
+            image = resize_plane(image, size)
             trimap = cv2.resize(trimap, size[::-1], interpolation=cv2.INTER_NEAREST)
         try:
-            return classic_alpha(method, np.ascontiguousarray(picture), trimap), tuple(cv2.split(picture))
+            return classic_alpha(method, np.ascontiguousarray(image), trimap), tuple(cv2.split(image))
         except (ConfigError, ModelError) as error:
             raise _Unsolved(error) from error
 
@@ -182,8 +182,8 @@ class StillMatter:
             return resize_plane(levels, (frame.height, frame.width))
         return self._refiner.refine(small, frame, planes)
 
-    def _tell(self, model: str, reason: str) -> str:
-        if model not in self._told:
-            self._told.add(model)
+    def _log_once(self, model: str, reason: str) -> str:
+        if model not in self._logged:
+            self._logged.add(model)
             log.info("model %s: %s", model, reason)
         return model

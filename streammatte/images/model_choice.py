@@ -1,4 +1,4 @@
-"""Which network mattes a picture where the user leaves the choice."""
+"""Chooses the network for an image where the user names none."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ log = logging.getLogger(__name__)
 HIGH_RESOLUTION = "human_matting-resnet34_vd"
 """PP-HumanMatting, whose refiner works at up to 2048 pixels."""
 LARGE = 1024
-"""Long side in pixels from which a picture is worth the high-resolution network: half of what that one takes."""
+"""Long side in pixels from which the high-resolution network is chosen: half of what it takes."""
 
 Choice = tuple[str, str]
 """A model's name and why it was chosen."""
 
 
 class Router:
-    """Looks once at what is here; what cannot be used is told when it would be chosen, and passed over."""
+    """Looks once at which networks are here. One that turns out unusable when chosen is reported and skipped."""
 
     def __init__(self) -> None:
         self._here = [card for card in map(load_card, card_names()) if not card.embedded and _may_run(card)]
-        self._audio: set[str] = set()
+        self._usable: set[str] = set()
 
     def network(self, width: int, height: int) -> Choice:
-        """The network for a picture without a trimap."""
+        """The network for an image without a trimap."""
         long_side = max(width, height)
         large = long_side >= LARGE
 
         def order(card: Card) -> tuple[bool, bool, float]:
-            # A network for larger pictures than this one comes after those for its size.
+            # Networks for larger images than this one come after those for its size.
             return (
                 not (large and card.name == HIGH_RESOLUTION),
                 max(card.input.size) > max(long_side, _COMMON),
@@ -50,20 +50,20 @@ class Router:
         if found is None:
             return EMBEDDED[0], "no other network is here" + (_advice() if large else "")
         if large and found.name == HIGH_RESOLUTION:
-            return found.name, f"for pictures of {LARGE} pixels and more"
+            return found.name, f"for images of {LARGE} pixels and more"
         return found.name, f"the best of those here by published SAD ({_sad(found)})" + (_advice() if large else "")
 
     def with_trimap(self) -> Choice:
-        """The network or classic method for a picture with a trimap."""
+        """The network or classic method for an image with a trimap."""
         found = self._first(sorted((card for card in self._here if card.input.trimap), key=_sad))
         if found is None:
             return METHODS[0], "no network that takes a trimap is here"
         return found.name, "the best of those here that take a trimap"
 
     def _first(self, ranked: Iterable[Card]) -> Card | None:
-        """The first whose files are audio; those before it are told and dropped."""
+        """The first whose files are usable; those before it are reported and dropped."""
         for card in ranked:
-            if card.name in self._audio:
+            if card.name in self._usable:
                 return card
             try:
                 files = resolve(card.name)
@@ -75,13 +75,13 @@ class Router:
                 log.warning("%s is passed over: %s", card.name, error)
                 self._here.remove(card)
             else:
-                self._audio.add(card.name)
+                self._usable.add(card.name)
                 return card
         return None
 
 
 _COMMON = 512
-"""The size that most networks were trained at; smaller pictures are no reason to avoid these."""
+"""The size that most networks were trained at; smaller images are no reason to avoid these."""
 
 
 def _sad(card: Card) -> float:
@@ -101,4 +101,4 @@ def _paddle() -> bool:
 
 
 def _advice() -> str:
-    return f"; for pictures this large: streammatte models pull {HIGH_RESOLUTION}"
+    return f"; for images this large: streammatte models pull {HIGH_RESOLUTION}"

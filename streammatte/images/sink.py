@@ -1,4 +1,4 @@
-"""Writes each picture to its own files, each complete or not there at all."""
+"""Writes each image to its own files; a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["StillOutputs"]
 
 
 class StillOutputs(Outputs):
-    """The end of a pipeline of stills.
+    """The sink of a pipeline of stills.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class StillOutputs(Outputs):
     open_job : callable
         Gives the outputs of one job, not opened.
     folders : sequence of Path
-        Made by ``open`` where they are not there; removed again where nothing came to be in them.
+        Created by ``open`` where missing; removed again by ``abort`` where they are empty.
     """
 
     def __init__(self, jobs: Sequence[Job], open_job: Callable[[Job], Outputs], folders: Sequence[Path] = ()) -> None:
@@ -37,7 +37,7 @@ class StillOutputs(Outputs):
         self.info: StreamInfo | None = None
 
     def open(self, info: StreamInfo) -> None:
-        """Refuse, before the first picture, everything that cannot be written.
+        """Refuse, before the first image, everything that cannot be written.
 
         Raises
         ------
@@ -49,7 +49,7 @@ class StillOutputs(Outputs):
             self._open_job(job).open(replace(info, width=1, height=1))
 
     def process(self, item: Composite) -> list[None]:
-        """Write one picture."""
+        """Write one image."""
         frame = item.picture
         job = self._jobs[frame.index]
         info = StreamInfo(frame.width, frame.height, frame.layout, frame.time_base, color=frame.color)
@@ -71,10 +71,10 @@ class StillOutputs(Outputs):
         return []
 
     def close(self) -> None:
-        """Every picture is complete already."""
+        """Every image is complete already."""
 
     def abort(self) -> None:
-        """Complete pictures stay; folders that were made for nothing go."""
+        """Keep complete images; remove folders that stayed empty."""
         for folder in reversed(self._made):
             with suppress(OSError):
                 folder.rmdir()

@@ -1,4 +1,4 @@
-"""Pictures as the pipeline's source; they may differ in size."""
+"""Images as the pipeline's source; they may differ in size."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ _CERTAIN = 26
 """Levels that a trimap's black and white may be off by: a tenth, as JPEG and scaling leave them."""
 
 Failure = Callable[[Job, StreammatteError], None]
-"""Told of a picture that is passed over, and why."""
+"""Called with a job that is skipped, and why."""
 _ANY_BASE = Fraction(1, 25)
 
 
 class StillSource:
-    """Reads the jobs' pictures; a frame's ``index`` is its job's number.
+    """Reads the jobs' images; a frame's ``index`` is its job's number.
 
     Parameters
     ----------
     jobs : sequence of Job
     trimaps : dict
-        Where the trimaps of the pictures go, by frame index.
+        Receives the trimaps of the images, by frame index.
     on_failure : callable, optional
-        Told of a picture that cannot be read, which is then skipped; without it the error is raised.
+        Called for an image that cannot be read, which is then skipped; without it the error is raised.
     """
 
     def __init__(self, jobs: Sequence[Job], trimaps: Trimaps, on_failure: Failure | None = None) -> None:
         self._jobs = jobs
         self._trimaps = trimaps
         self._on_failure = on_failure
-        name = str(jobs[0].source) if len(jobs) == 1 else "none of the pictures could be read; the list"
-        # Their sizes differ and are told by the frames; 0 says so.
+        name = str(jobs[0].source) if len(jobs) == 1 else "none of the images could be read; the list"
+        # Sizes differ from frame to frame; 0 stands for unknown.
         self.info = StreamInfo(0, 0, Layout.RGB, _ANY_BASE, color=SRGB, frame_count=len(jobs), name=name)
 
     def frames(self) -> Iterator[Frame]:
-        """A frame a picture, all of one moment, so that a video as background stands still."""
+        """One frame an image, all with time 0, so that a video as background shows its first frame."""
         for index, job in enumerate(self._jobs):
             try:
                 frame = read_frame(job.source, index)
@@ -65,24 +65,31 @@ class StillSource:
 
 
 def read_frame(path: Path, index: int = 0) -> Frame:
-    """A picture as a frame. Raises SourceError as :func:`read_still` does."""
+    """An image as a frame. Raises SourceError as :func:`read_still` does."""
     rgb, alpha = read_still(path)
     return Frame((rgb,), Layout.RGB, 0, _ANY_BASE, SRGB, index, alpha=alpha)
 
 
 def read_trimap(path: Path, frame: Frame, name: str) -> U8:
-    """A trimap (H, W) uint8 in {0, 128, 255} for a frame, which messages call ``name``.
+    """A trimap (H, W) uint8 in {0, 128, 255} for a frame.
+
+    Parameters
+    ----------
+    path : Path
+    frame : Frame
+    name : str
+        The frame's name in messages.
 
     Raises
     ------
     UnsupportedSourceError
-        Of another size than its picture, or no picture at all.
+        Of another size than its image, or no image at all.
     SourceNotFoundError, SourceError
     """
     marks, _ = read_still(path)
     if marks.shape[:2] != (frame.height, frame.width):
         raise UnsupportedSourceError(
-            f"trimap {path} is {marks.shape[1]}x{marks.shape[0]}, its picture {name} is "
+            f"trimap {path} is {marks.shape[1]}x{marks.shape[0]}, its image {name} is "
             f"{frame.width}x{frame.height}; give one of the same size"
         )
     return three_levels(marks[..., 1])

@@ -1,4 +1,4 @@
-"""Pictures that come with an alpha of their own."""
+"""Images that have an alpha channel of their own."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from streammatte.frames import F32, U8
 __all__ = ["NEUTRAL", "extended", "over_neutral", "times"]
 
 NEUTRAL = 160
-"""What the network sees where the picture is transparent: a gray, lighter than most hair, darker than lit skin."""
+"""Gray level that the network sees where the image is transparent: lighter than most hair, darker than lit skin."""
 
 
 def over_neutral(rgb: U8, alpha: U8) -> U8:
-    """A picture (H, W, 3) with straight alpha (H, W), before a plain gray: colours that nobody sees do not count."""
+    """An image (H, W, 3) with straight alpha (H, W) over plain gray: invisible colours do not count."""
     weight = alpha[..., None].astype(np.uint16)
     return ((rgb * weight + np.uint16(NEUTRAL) * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
 def extended(rgb: U8, alpha: U8) -> U8:
-    """The picture with the colours of its visible parts spread to where it is fully transparent.
+    """The image with the colours of its visible parts spread to where it is fully transparent.
 
     Averages of the visible colours at ever coarser scales fill what is still open (the push-pull of Gortler et al.,
     The Lumigraph, 1996), so that a soft edge has its own colour on both sides and none is taken out of it.

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.color import parse_color
+from streammatte.color import KEY_GREEN, parse_color
 from streammatte.errors import ConfigError
 from streammatte.frames import Frame, Layout, Matte
 
@@ -28,7 +28,7 @@ class ChromaKey:
         Further distance over which alpha rises to 1; more than 0.
     """
 
-    def __init__(self, color: str = "#00b140", tolerance: float = 28.0, softness: float = 32.0) -> None:
+    def __init__(self, color: str = KEY_GREEN, tolerance: float = 28.0, softness: float = 32.0) -> None:
         if tolerance < 0 or softness <= 0:
             raise ConfigError(f"tolerance must be 0 or more and softness above 0, got {tolerance} and {softness}")
         self.color = parse_color(color)

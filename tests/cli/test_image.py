@@ -160,7 +160,7 @@ def test_trimap_and_classic_method(portrait, tmp_path):
     assert (alpha[:, :60] == 0).all()
     assert (alpha[180:, 180:260] == 255).all()
     cv2.imwrite(str(tmp_path / "t.png"), trimap[:400])
-    with pytest.raises(UnsupportedSourceError, match=r"512x400, its picture .* is 512x512"):
+    with pytest.raises(UnsupportedSourceError, match=r"512x400, its image .* is 512x512"):
         run(portrait, tmp_path / "c.png", "--model", "closed-form", "--trimap", tmp_path / "t.png")
     assert names(tmp_path) == ["a.png", "b.png", "t.png"]
 
@@ -205,7 +205,7 @@ def test_outputs_are_never_inputs(still, photos, tmp_path):
     (("photos", "o.png"), ConfigError, "--out-dir"),
     (("photos/*.jpg", "o.png"), ConfigError, "--out-dir"),
     (("in.png", "photos"), ConfigError, "is a folder"),
-    (("in.png", "o.mp4"), UnsupportedOutputError, "ending must be"),
+    (("in.png", "o.mp4"), UnsupportedOutputError, "suffix must be"),
     (("in.png", "o.jpg", "--bg", "transparent"), UnsupportedOutputError, "alpha"),
     (("in.png", "nowhere/o.png"), SinkError, "does not exist"),
     (("in.png", "o.png", "--bg", "missing.jpg"), BackgroundError, "missing.jpg"),
@@ -214,14 +214,14 @@ def test_outputs_are_never_inputs(still, photos, tmp_path):
     (("in.png", "o.png", "--trimap", "missing.png"), SourceNotFoundError, "no trimap"),
     (("photos/notes.txt", "o.png"), UnsupportedSourceError, "not a picture"),
     (("photos", "--out-dir", "o", "--trimap", "in.png"), ConfigError, "one trimap for 3"),
-    (("empty", "--out-dir", "o"), UnsupportedSourceError, "holds no picture"),
+    (("empty", "--out-dir", "o"), UnsupportedSourceError, "holds no image"),
     (("e*/*.png", "--out-dir", "o"), SourceNotFoundError, None),
 ])  # fmt: skip
 def test_what_is_refused_leaves_nothing(still, photos, tmp_path, monkeypatch, args, error, text):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     if text is None:
-        error, text = UnsupportedSourceError, "holds no picture"
+        error, text = UnsupportedSourceError, "holds no image"
     with pytest.raises(error, match=text):
         run(*args)
     assert names(tmp_path) == ["empty", "in.png", "photos"]

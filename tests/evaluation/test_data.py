@@ -27,7 +27,7 @@ def alpha(shift=0):
     return cv2.GaussianBlur(matte, (0, 0), 2)
 
 
-def picture(seed=0):
+def image_of(seed=0):
     noise = np.random.default_rng(seed).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     return cv2.GaussianBlur(noise, (0, 0), 4)
 
@@ -53,14 +53,14 @@ def save_video(path, frames, codec, pixels):
 def full_set(tmp_path):
     """The layout with stills, videos and empty rooms."""
     for number, name in enumerate(["anna", "bert"]):
-        save(tmp_path / "stills" / f"{name}.jpg", picture(number))
+        save(tmp_path / "stills" / f"{name}.jpg", image_of(number))
         save(tmp_path / "stills" / f"{name}_alpha.png", alpha(number))
-        save(tmp_path / "stills" / f"{name}_bg.jpg", picture(9))
-    save(tmp_path / "stills" / "anna_fg.jpg", picture(5))
+        save(tmp_path / "stills" / f"{name}_bg.jpg", image_of(9))
+    save(tmp_path / "stills" / "anna_fg.jpg", image_of(5))
     place = tmp_path / "videos" / "walk"
-    save_video(place / "frames.mp4", [picture(k) for k in range(4)], "libx264", "yuv420p")
+    save_video(place / "frames.mp4", [image_of(k) for k in range(4)], "libx264", "yuv420p")
     save_video(place / "alpha.mkv", [alpha(k) for k in range(4)], "ffv1", "gray")
-    save(tmp_path / "empty" / "room00.jpg", picture(3))
+    save(tmp_path / "empty" / "room00.jpg", image_of(3))
     return tmp_path
 
 
@@ -68,16 +68,16 @@ def shape_of(items):
     return [(item.name, item.kind, bool(item.trimap), bool(item.foreground)) for item in items]
 
 
-@pytest.mark.parametrize(("pictures", "mattes"), [("image", "matte"), ("val/fg", "val/alpha"), ("images", "alphas")])
-def test_paired_folders(tmp_path, pictures, mattes):
+@pytest.mark.parametrize(("images", "mattes"), [("image", "matte"), ("val/fg", "val/alpha"), ("images", "alphas")])
+def test_paired_folders(tmp_path, images, mattes):
     for name in ("p2", "p10"):
-        save(tmp_path / pictures / f"{name}.jpg", picture())
+        save(tmp_path / images / f"{name}.jpg", image_of())
         save(tmp_path / mattes / f"{name}.png", alpha())
     assert shape_of(find_items(tmp_path)) == [("p2", "still", False, False), ("p10", "still", False, False)]
-    if pictures == "val/fg":
+    if images == "val/fg":
         save(tmp_path / "val/trimap/p2.png", alpha())
         assert shape_of(find_items(tmp_path))[0] == ("p2", "still", True, False)
-    save(tmp_path / pictures / "lonely.jpg", picture())
+    save(tmp_path / images / "lonely.jpg", image_of())
     with pytest.raises(ConfigError, match=r"no matte in .* for lonely"):
         find_items(tmp_path)
 
@@ -132,7 +132,7 @@ def no_video(_):
 
 def test_a_still_is_scored_with_the_seeds_trimap_and_the_true_foreground(tmp_path):
     truth, ours = alpha(), alpha(4)
-    colour, true_colour = picture(1), picture(2)
+    colour, true_colour = image_of(1), image_of(2)
     item = Item(
         "a",
         "still",
@@ -150,7 +150,7 @@ def test_a_still_is_scored_with_the_seeds_trimap_and_the_true_foreground(tmp_pat
     assert means["fg_sad"] == pytest.approx(np.abs(f).sum() / 1000, rel=1e-5)
     assert means["fg_mse"] == pytest.approx((f**2).mean(), rel=1e-5)
     line = seed_line(Report("t", [score]))
-    assert line.splitlines()[0] == f"SAD: {means['sad']:.4f}, MSE: {means['mse']:.4f} (whole picture)"
+    assert line.splitlines()[0] == f"SAD: {means['sad']:.4f}, MSE: {means['mse']:.4f} (whole image)"
     without = score_item(item, Maker([ours], colour), no_video, ("mad",), with_trimap=False)
     assert list(without.means()) == ["mad"]
 
@@ -161,7 +161,7 @@ def test_an_empty_room_counts_what_is_seen_in_it(tmp_path):
     scores = []
     for name, matte in (("clean", seen * 0), ("ghost", seen)):
         item = Item(name, "empty", tmp_path / "r.jpg")
-        scores.append(score_item(item, Maker([matte], picture()), no_video, ("mad", "grad")))
+        scores.append(score_item(item, Maker([matte], image_of()), no_video, ("mad", "grad")))
     report = Report("rooms", scores)
     share = 100 / (HEIGHT * WIDTH)
     assert dict(report.empty_alphas()) == {"clean": 0, "ghost": pytest.approx(share, rel=1e-5)}
@@ -172,7 +172,7 @@ def test_an_empty_room_counts_what_is_seen_in_it(tmp_path):
 
 def test_a_video_that_is_longer_than_its_truth_is_refused(tmp_path):
     item = Item("f", "video", tmp_path / "frames.mp4", tmp_path / "alpha.mkv")
-    colour = picture()
+    colour = image_of()
     frames = [SimpleNamespace(alpha=alpha()) for _ in range(3)]
     with pytest.raises(SourceError, match=r"alpha.mkv ends after 3 frames, .*frames.mp4 goes on"):
         score_item(item, Maker([alpha()] * 4, colour), lambda _: iter(frames), ("mad",))
@@ -183,9 +183,9 @@ def test_a_video_that_is_longer_than_its_truth_is_refused(tmp_path):
 def test_a_matte_of_another_size_is_refused(tmp_path):
     item = Item("a", "still", tmp_path / "a.jpg", save(tmp_path / "a_alpha.png", alpha()[:-2]))
     with pytest.raises(SourceError, match="the prediction is 128x96, the truth 128x94"):
-        score_item(item, Maker([alpha()], picture()), no_video, ("mad",))
+        score_item(item, Maker([alpha()], image_of()), no_video, ("mad",))
     with pytest.raises(ConfigError, match="make them alike"):
-        foreground_error(alpha(), picture(), alpha(), picture()[:-1])
+        foreground_error(alpha(), image_of(), alpha(), image_of()[:-1])
 
 
 def test_error_maps_tell_too_much_from_too_little():

@@ -59,7 +59,7 @@ def write_video(path, video, codec="ffv1", pixels="gray", full_range=None, optio
     return path
 
 
-def write_pictures(folder, video, name="frame_{:04d}"):
+def write_images(folder, video, name="frame_{:04d}"):
     folder.mkdir(parents=True)
     for number, alpha in enumerate(video):
         cv2.imwrite(str(folder / f"{name.format(number)}.png"), alpha)
@@ -106,8 +106,8 @@ def test_videos_are_scored_exactly(videos, tmp_path):
 def test_page_is_well_formed_and_names_the_worst_frame(videos, tmp_path):
     folder, _, truth = videos
     page = tmp_path / "report.html"
-    picture = write_pictures(tmp_path / "pictures", truth)
-    run_eval(folder / "pred.mkv", folder / "truth.mkv", "--html", page, "--frames", picture)
+    frames = write_images(tmp_path / "images", truth)
+    run_eval(folder / "pred.mkv", folder / "truth.mkv", "--html", page, "--frames", frames)
     text = page.read_text()
     root = ElementTree.fromstring(text.replace("<!DOCTYPE html>\n", ""))
     headings = [heading.text for heading in root.iter("h4")]
@@ -142,7 +142,7 @@ def test_limited_range_h264_is_stretched(videos, tmp_path):
 
 def test_sequences_and_videos_mix(videos, tmp_path):
     folder, pred, truth = videos
-    mattes = write_pictures(tmp_path / "mattes", pred, "m{}")
+    mattes = write_images(tmp_path / "mattes", pred, "m{}")
     done = run_eval(mattes, folder / "truth.mkv", "--metrics", "mad,dtssd", "--json", "-")
     means = json.loads(done.stdout)["means"]["videos"]
     expected = expected_means(pred, truth)
@@ -152,13 +152,13 @@ def test_sequences_and_videos_mix(videos, tmp_path):
 
 def test_numbers_are_sorted_as_numbers(tmp_path):
     truth = truth_video(12)
-    mattes = write_pictures(tmp_path / "mattes", truth, "{}")
-    truths = write_pictures(tmp_path / "truths", truth, "frame_{:03d}")
+    mattes = write_images(tmp_path / "mattes", truth, "{}")
+    truths = write_images(tmp_path / "truths", truth, "frame_{:03d}")
     done = run_eval(mattes, truths, "--metrics", "mad", "--json", "-")
     assert json.loads(done.stdout)["means"]["videos"]["mad"] == 0
 
 
-def test_pictures_are_matched_by_name_and_have_no_time(tmp_path):
+def test_images_are_matched_by_name_and_have_no_time(tmp_path):
     truth = truth_video(3)
     names = ["zoe", "adam", "mia"]
     for folder in ("mattes", "truths"):
@@ -178,8 +178,8 @@ def test_trimaps_from_files_and_from_the_truth(videos, tmp_path):
     _, pred, truth = videos
     pred, truth = pred[WORST], truth[WORST]
     trimap = trimap_from_alpha(truth)
-    for name, picture in (("pred", pred), ("truth", truth), ("trimap", trimap)):
-        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+    for name, matte in (("pred", pred), ("truth", truth), ("trimap", trimap)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), matte)
     values = []
     for choice in (tmp_path / "trimap.png", "auto"):
         done = run_eval(
@@ -194,9 +194,9 @@ def test_trimaps_from_files_and_from_the_truth(videos, tmp_path):
 
 def test_messddt_takes_the_motion_from_the_video(videos, tmp_path):
     folder, _, truth = videos
-    pictures = write_pictures(tmp_path / "pictures", truth)
+    images = write_images(tmp_path / "images", truth)
     arguments = [folder / "pred.mkv", folder / "truth.mkv", "--metrics", "mad,messddt"]
-    done = run_eval(*arguments, "--frames", pictures, "--json", "-")
+    done = run_eval(*arguments, "--frames", images, "--json", "-")
     assert json.loads(done.stdout)["means"]["videos"]["messddt"] > 0
     done = run_eval(*arguments, code=2)
     assert "--frames" in done.stderr
@@ -223,10 +223,10 @@ def broken(tmp_path_factory, videos):
     write_video(folder / "truth.mkv", truth)
     write_video(folder / "short.mkv", truth[:-1])
     write_video(folder / "small.mkv", truth[:, :32, :32])
-    write_pictures(folder / "few", truth[:3])
-    write_pictures(folder / "all", truth)
+    write_images(folder / "few", truth[:3])
+    write_images(folder / "all", truth)
     (folder / "nothing").mkdir()
-    (folder / "text.png").write_text("no picture")
+    (folder / "text.png").write_text("no image")
     cv2.imwrite(str(folder / "colour.png"), np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3)))
     cv2.imwrite(str(folder / "one.png"), truth[0])
     return folder
@@ -238,12 +238,12 @@ def broken(tmp_path_factory, videos):
         (["short.mkv", "truth.mkv"], 3, ["short.mkv ends after 7 frames", "truth.mkv goes on"]),
         (["truth.mkv", "short.mkv"], 3, ["short.mkv ends after 7 frames"]),
         (["small.mkv", "truth.mkv"], 3, ["32x32", "64x48"]),
-        (["few", "all"], 3, ["3 pictures", "8"]),
+        (["few", "all"], 3, ["3 images", "8"]),
         (["few", "truth.mkv"], 3, ["ends after 3 frames"]),
-        (["nothing", "all"], 3, ["holds no picture"]),
+        (["nothing", "all"], 3, ["holds no image"]),
         (["missing.mkv", "truth.mkv"], 3, ["there is no"]),
-        (["text.png", "one.png"], 3, ["not a picture"]),
-        (["colour.png", "one.png"], 3, ["colour picture"]),
+        (["text.png", "one.png"], 3, ["not an image"]),
+        (["colour.png", "one.png"], 3, ["colour image"]),
         (["truth.mkv", "truth.mkv", "--trimap", "few"], 3, ["ends after 3 frames"]),
         (["truth.mkv", "truth.mkv", "--frames", "few"], 3, ["ends after 3 frames"]),
         (["truth.mkv"], 2, ["PRED and TRUTH"]),
@@ -252,7 +252,7 @@ def broken(tmp_path_factory, videos):
         (["truth.mkv", "truth.mkv", "--data", "."], 2, ["--data"]),
         (["truth.mkv", "truth.mkv", "--json", "none/x.json"], 4, ["there is no folder"]),
         (["truth.mkv", "truth.mkv", "--html", "nothing"], 4, ["is a folder"]),
-        (["truth.mkv", "truth.mkv", "--json", "-", "--csv", "-"], 2, ["place of its own"]),
+        (["truth.mkv", "truth.mkv", "--json", "-", "--csv", "-"], 2, ["file of its own"]),
         (["--data", "missing"], 3, ["there is no folder", "PPM-100"]),
         (["--data", "nothing"], 2, ["holds no data set", "PPM-100"]),
     ],

@@ -76,7 +76,7 @@ def test_agrees_with_the_seed_inside_the_trimap(name):
 
 def test_golden_predictions_are_already_settled_by_their_trimap():
     # The seed's metrics write the trimap into the prediction they are given, and these were stored afterwards: their
-    # values over the whole picture belong to another prediction and cannot be compared.
+    # values over the whole image belong to another prediction and cannot be compared.
     for case, arrays in golden_cases():
         known = arrays["trimap"] != 128
         assert (arrays["pred"][known] == arrays["trimap"][known]).all()
@@ -88,7 +88,7 @@ def test_golden_predictions_are_already_settled_by_their_trimap():
 def test_agrees_with_a_slow_reference(fast, slow, seed):
     truth = soft_disc(radius=18 + 2 * seed)
     pred = noisy(truth, sigma=20 + 10 * seed, seed=seed)
-    pred[5:12, 4:20] = 200  # an island, which is what Conn is about
+    pred[5:12, 4:20] = 200  # a separate component, which is what Conn is about
     unit_pred, unit_truth = pred / 255, truth / 255
     trimap = trimap_from_alpha(truth, 9)
     settled = np.where(trimap == 0, 0, np.where(trimap == 255, 1, unit_pred))
@@ -100,7 +100,7 @@ def test_agrees_with_a_slow_reference(fast, slow, seed):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (7, 5), (3, 100)])
 @pytest.mark.parametrize(("fast", "slow"), [(grad, slow_grad), (conn, slow_conn)])
-def test_small_pictures_agree_too(fast, slow, shape):
+def test_small_images_agree_too(fast, slow, shape):
     rng = np.random.default_rng(1)
     pred, truth = (rng.integers(0, 256, shape).astype(np.uint8) for _ in range(2))
     expected = slow(pred / 255, truth / 255, np.ones(shape, bool))
@@ -213,9 +213,9 @@ def test_messddt_follows_the_motion():
 
 
 def test_dense_flow_finds_a_shift():
-    picture = np.random.default_rng(0).integers(0, 255, (120, 160)).astype(np.uint8)
-    picture = cv2.GaussianBlur(picture, (0, 0), 3)
-    flow = dense_flow(picture[:, :-4], picture[:, 4:])
+    luma = np.random.default_rng(0).integers(0, 255, (120, 160)).astype(np.uint8)
+    luma = cv2.GaussianBlur(luma, (0, 0), 3)
+    flow = dense_flow(luma[:, :-4], luma[:, 4:])
     assert np.median(flow[20:-20, 20:-20, 0]) == pytest.approx(-4, abs=0.5)
     assert abs(np.median(flow[20:-20, 20:-20, 1])) < 0.5
 

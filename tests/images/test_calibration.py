@@ -32,7 +32,7 @@ def brightness(tmp_path):
 
 
 def numbered(index, width, height):
-    """A picture whose brightness tells its place in the video."""
+    """A frame whose brightness tells its place in the video."""
     return np.full((height, width, 3), 20 + index, np.uint8)
 
 
@@ -45,8 +45,8 @@ def export(model, video, out):
 
 
 @pytest.mark.parametrize("frames", [4, 10, 19])
-def test_pictures_are_taken_evenly_to_the_videos_end(tmp_path, brightness, monkeypatch, frames):
-    monkeypatch.setattr(calibration, "PICTURES", 10)
+def test_images_are_taken_evenly_to_the_videos_end(tmp_path, brightness, monkeypatch, frames):
+    monkeypatch.setattr(calibration, "MOST_SAMPLES", 10)
     video = make_video(tmp_path / "video.mp4", frames=frames, image=numbered)
     taken = calibration.samples(video, brightness, SIZE)
     levels = [float(sample[0].mean()) - 20 for sample in taken]
@@ -68,7 +68,7 @@ def test_photos_of_any_size_keep_their_aspect(tmp_path, brightness):
         rows, columns = np.nonzero(sample[..., 0] > 127)
         assert np.ptp(rows) == pytest.approx(np.ptp(columns), rel=0.06), "a circle stays one"
     (tmp_path / "none").mkdir()
-    with pytest.raises(UnsupportedSourceError, match="holds no picture"):
+    with pytest.raises(UnsupportedSourceError, match="holds no image"):
         calibration.samples(tmp_path / "none", brightness, SIZE)
 
 
@@ -93,8 +93,8 @@ def test_eight_bits_of_a_network_with_trimap(tmp_path, capsys):
     assert resolve(str(out)).rule.trimap
 
 
-@pytest.mark.parametrize(("kind", "step"), [("folder", "put more pictures there"), ("video", "a longer video")])
-def test_too_few_pictures_are_told_before_anything_is_converted(kind, step, tmp_path, capsys):
+@pytest.mark.parametrize(("kind", "step"), [("folder", "put more images there"), ("video", "a longer video")])
+def test_too_few_images_are_reported_before_anything_is_converted(kind, step, tmp_path, capsys):
     given = tmp_path / kind
     if kind == "folder":
         given.mkdir()
@@ -105,12 +105,12 @@ def test_too_few_pictures_are_told_before_anything_is_converted(kind, step, tmp_
     model = brightness_network(tmp_path / "brightness.xml")
     assert export(model, given, tmp_path / "out.xml") == ConfigError.exit_code
     err = capsys.readouterr().err
-    assert f"10 pictures or more; {given} has 9" in err
+    assert f"10 images or more; {given} has 9" in err
     assert step in err
     assert not list(tmp_path.glob("out*"))
 
 
-def test_int8_needs_enough_pictures():
+def test_int8_needs_enough_images():
     with pytest.raises(ConfigError, match="10 pictures"):
         quantise_measured(None, [(np.zeros((*SIZE, 3), np.uint8),)] * 9)
 

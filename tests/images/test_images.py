@@ -72,7 +72,7 @@ def test_padding_is_cut_off_again(brightness, width, height):
 
 @pytest.mark.parametrize("refine", ["off", "fast", "best"])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (2, 900), (700, 1)])
-def test_the_smallest_and_the_thinnest_pictures(refine, shape):
+def test_the_smallest_and_the_thinnest_images(refine, shape):
     matter = StillMatter(ImageOptions(model=EMBEDDED[0], refine=refine))
     matte = matter.process(frame_of(np.full((*shape, 3), 90, np.uint8)))[0]
     assert (matte.alpha.shape, matte.alpha.dtype) == (shape, np.uint8)
@@ -91,7 +91,7 @@ def test_few_engines_are_kept(brightness):
 # Routing
 
 
-def test_large_pictures_go_to_the_high_resolution_network(store):
+def test_large_images_go_to_the_high_resolution_network(store):
     store(HIGH_RESOLUTION, "modnet-hrnet_w18")
     router = Router()
     assert router.network(LARGE, 300)[0] == HIGH_RESOLUTION
@@ -123,8 +123,8 @@ def test_the_log_says_what_was_chosen_once(store, caplog):
     matter = StillMatter(ImageOptions())
     for _ in range(2):
         matter.process(frame_of(picture(0, 64, 48)))
-    told = [record.message for record in caplog.records if record.message.startswith("model ")]
-    assert told == [f"model {EMBEDDED[0]}: no other network is here"]
+    logged = [record.message for record in caplog.records if record.message.startswith("model ")]
+    assert logged == [f"model {EMBEDDED[0]}: no other network is here"]
 
 
 def test_a_trimap_without_a_network_for_it_is_solved(store, caplog):
@@ -160,7 +160,7 @@ def test_a_trimap_reaches_its_network_and_rules_what_it_knows(trimapped):
     assert np.abs(alpha[inner] - brightness[inner]).max() < 20
 
 
-def test_networks_with_and_without_trimaps_are_told_apart(brightness, trimapped):
+def test_networks_with_and_without_trimaps_are_distinguished(brightness, trimapped):
     rgb, trimap = disc()
     with pytest.raises(ConfigError, match="needs a trimap"):
         StillMatter(ImageOptions(model=trimapped)).process(frame_of(rgb))
@@ -272,7 +272,7 @@ def test_matte_image_takes_trimaps(composite, tmp_path):
     from_arrays = streammatte.matte_image(rgb, trimap=trimap, model="closed-form")
     np.testing.assert_array_equal(from_files.alpha, from_arrays.alpha)
     assert mad(from_arrays.alpha, truth) < 0.02
-    with pytest.raises(ConfigError, match="uint8 array of its picture's size"):
+    with pytest.raises(ConfigError, match="uint8 array of its image's size"):
         streammatte.matte_image(rgb, trimap=trimap[1:], model="closed-form")
     cv2.imwrite(str(tmp_path / "t.png"), trimap[1:])
     with pytest.raises(UnsupportedSourceError, match=r"trimap .*t\.png is .* give one of the same size"):

@@ -185,11 +185,11 @@ def test_y4m_reads_back(layout, size):
     frames = make_frames(3, size, layout)
     write(Y4MSink(stream=stream), frames, sample_aspect_ratio=Fraction(4, 3), rate=Fraction(30000, 1001))
     stream.seek(0)
-    with av.open(stream, format="yuv4mpegpipe") as video:
-        video = video.streams.video[0]
+    with av.open(stream, format="yuv4mpegpipe") as container:
+        video = container.streams.video[0]
         assert video.average_rate == Fraction(30000, 1001)
         assert video.sample_aspect_ratio == Fraction(4, 3)
-        pictures = list(video.decode(video))
+        pictures = list(container.decode(video))
     assert len(pictures) == 3
     assert pictures[0].color_range in (0, 2 if layout is Layout.GRAY else 1)
     if layout is not Layout.RGB:
