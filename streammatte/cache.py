@@ -1,61 +1,66 @@
 """Where compiled models, numba kernels and fetched networks are kept.
 
-``STREAMMATTE_HOME`` is an order: what must last is kept there or nowhere. Without it the system's custom is followed:
-``XDG_CACHE_HOME`` or ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``; where that cannot be written, a folder of
-the user's own among the temporary files.
+If ``STREAMMATTE_HOME`` is set, persistent files go only there; otherwise the platform's cache directory is used. What
+can be made again falls back to a folder among the temporary files where neither can be written.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
+import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from streammatte.errors import ConfigError, DiskFullError, StreammatteError
 
-__all__ = ["lasting_dir", "prepare_numba_cache", "user_cache_dir", "writing"]
+__all__ = [
+    "LIMITS",
+    "Entry",
+    "entries",
+    "file_sha256",
+    "lasting_dir",
+    "locked",
+    "trim",
+    "user_cache_dir",
+    "writing",
+]
 
 log = logging.getLogger(__name__)
 
+LIMITS = {"converted": 4 << 30, "openvino": 2 << 30, "tensorrt": 4 << 30, "numba": 256 << 20}
+"""Bytes that each cache may hold: some twenty conversions of the larger networks (200 MB each), a hundred compiled
+graphs (20 MB), as many engines, and the kernels (10 MB) of a dozen installations."""
+
 
 def user_cache_dir(*parts: str) -> Path:
-    """A folder for what can be made again, created; always one that can be written.
-
-    Where ``STREAMMATTE_HOME`` cannot be written it is a temporary one.
-    """
-    ordered = _ordered()
-    first = ordered or _custom()
-    if first is not None and (folder := _made(first.joinpath(*parts))) is not None:
-        return folder
-    base = _shared() or _temporary()
-    if ordered is not None and not _is_folder(ordered):
-        _tell(ordered, base)
-    return _made(base.joinpath(*parts)) or _temporary()
+    """A folder for what can be made again, created; always one that can be written."""
+    base = _base()
+    for root in (base, _shared()):
+        if root is not None and (folder := _made(root.joinpath(*parts))) is not None:
+            return folder
+        if root is base:
+            _warn_once(base)
+    return _made(_temporary().joinpath(*parts)) or _temporary()
 
 
 def lasting_dir(*parts: str) -> Path:
-    """The folder of what was fetched once: the one that is there, also read-only, else where it would be made.
-
-    Nothing is created; who writes makes it, under :func:`writing`.
-    """
-    base = _ordered()
-    if base is None:
-        base = _custom()
-        if base is None or not (_is_folder(base.joinpath(*parts)) or _could_be_made(base)):
-            base = _shared() or _temporary()
-    return base.joinpath(*parts)
+    """The folder of what was fetched once. Nothing is created; who writes makes it, under :func:`writing`."""
+    return (_base() or _temporary()).joinpath(*parts)
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Write below ``folder``; what the system refuses is told with the next step.
+    """Write below ``folder``; faults of the system become errors that name the next step.
 
     Raises
     ------
@@ -69,7 +74,7 @@ def writing(folder: Path) -> Iterator[None]:
     except StreammatteError:
         raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DiskFullError(f"no space is left in {folder}; free some and run it again") from error
         raise ConfigError(
             f"{folder} cannot be written ({error.strerror or error}); "
@@ -77,35 +82,80 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def prepare_numba_cache() -> None:
-    """Point numba's cache at the user's folder, so that a read-only installation starts as fast as another.
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this thread of this process; others wait."""
+    from filelock import FileLock, Timeout
 
-    Must run before numba is imported; a ``NUMBA_CACHE_DIR`` that the user set stays.
-    """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(user_cache_dir("numba")))
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("another process works in %s; waiting for it", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _ordered() -> Path | None:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder directly inside a cache, its bytes, and when it was last used (seconds since 1970)."""
+
+    path: Path
+    size: int
+    used: float
+
+    def remove(self) -> None:
+        """Delete it; on Windows a file that is open stays."""
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            try:
+                self.path.unlink(missing_ok=True)
+            except OSError as error:
+                log.info("%s stays in the cache (%s)", self.path, error.strerror)
+
+
+def entries(name: str) -> list[Entry]:
+    """What the cache ``name`` (of ``LIMITS``) holds, the least recently used first."""
+    found = []
+    for path in user_cache_dir(name).iterdir():
+        if path.name != ".lock":
+            files = [path, *path.rglob("*")] if path.is_dir() else [path]
+            facts = [file.stat() for file in files if file.exists()]
+            found.append(Entry(path, sum(fact.st_size for fact in facts), max((f.st_mtime for f in facts), default=0)))
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def trim(name: str, keep: Path | None = None) -> None:
+    """Delete the oldest entries of a cache while it holds more than its limit; ``keep`` stays, it is in use."""
+    found = entries(name)
+    excess = sum(entry.size for entry in found) - LIMITS[name]
+    for entry in found:
+        if excess <= 0:
+            return
+        if entry.path != keep:
+            entry.remove()
+            excess -= entry.size
+
+
+def _base() -> Path | None:
+    """The user's folder, created or not; None where none is known, as for a user without a home."""
     home = os.environ.get("STREAMMATTE_HOME")
-    if not home:
-        return None
+    if home:
+        return Path(os.path.expanduser(home))  # noqa: PTH111 -- leaves the ~ of an unknown user, as a shell does
     try:
-        return Path(home).expanduser()
-    except RuntimeError:  # ~somebody who does not exist: a folder of that name, as a shell takes it
-        return Path(home)
-
-
-def _custom() -> Path | None:
-    """The system's place for the user's caches; None where it cannot be told, as for a user without a home."""
-    named = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
-    if base := os.environ.get(named):
-        return Path(base) / "streammatte"
-    try:
-        home = Path.home()
+        return user_cache_path("streammatte", appauthor=False, opinion=False)
     except RuntimeError:
         return None
-    below = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
-    return home / below / "streammatte"
 
 
 def _shared() -> Path | None:
@@ -116,11 +166,9 @@ def _shared() -> Path | None:
         facts = folder.lstat()
     except OSError:
         return None
-    if not stat.S_ISDIR(facts.st_mode):
-        return None
     if hasattr(os, "getuid") and (facts.st_uid != os.getuid() or facts.st_mode & 0o022):
         return None
-    return folder
+    return folder if stat.S_ISDIR(facts.st_mode) else None
 
 
 @cache
@@ -137,22 +185,8 @@ def _made(folder: Path) -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def _could_be_made(folder: Path) -> bool:
-    ground = next((path for path in (folder, *folder.parents) if os.access(path, os.F_OK)), None)
-    return ground is not None and _is_folder(ground) and os.access(ground, os.W_OK | os.X_OK)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # below a folder that may not be looked into
-        return False
-
-
 @cache
-def _tell(ordered: Path, base: Path) -> None:
-    log.warning(
-        "STREAMMATTE_HOME is %s, which is no folder and cannot be made one; what is compiled is kept in %s",
-        ordered,
-        base,
-    )
+def _warn_once(base: Path | None) -> None:
+    """Report a folder that is none; one that may only be read is meant so."""
+    if base is not None and not base.is_dir():
+        log.warning("%s cannot be made a folder; what is compiled is kept among the temporary files", base)

@@ -144,10 +144,9 @@ def _paddle_gpu() -> Finding:
 
 
 def _numba() -> Iterator[Finding]:
-    from streammatte.cache import prepare_numba_cache
+    from streammatte.cache import user_cache_dir
 
-    prepare_numba_cache()
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR", ""))
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or user_cache_dir("numba"))
     probe = folder / f".doctor-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,10 @@ from typing import Any
 
 from streammatte.errors import EngineUnavailableError
 
-__all__ = ["import_paddle", "need", "told"]
+__all__ = ["import_paddle", "message", "need"]
+
+_KIND = re.compile(r"(?:\w+Error: )?(\(\w+\) \S.*)")
+_NAME = re.compile(r"\w+Error:")
 
 
 def need(package: str) -> Any:
@@ -20,7 +23,7 @@ def need(package: str) -> Any:
     if package == "paddle":
         return import_paddle("converting", "streammatte[export]")
     try:
-        with _as_guest():
+        with _host_unchanged():
             return importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise EngineUnavailableError(
@@ -29,12 +32,14 @@ def need(package: str) -> Any:
 
 
 def import_paddle(purpose: str, extra: str = "streammatte[cpu] or streammatte[gpu]") -> Any:
-    """Import Paddle as a guest, which leaves logging and warnings alone.
+    """Import Paddle without letting it change the root logger or warn about ccache.
 
     Parameters
     ----------
     purpose : str
-        What needs it, and ``extra`` what to install for that, as the error says.
+        What needs it, for the error.
+    extra : str
+        What to install for that.
 
     Raises
     ------
@@ -42,24 +47,22 @@ def import_paddle(purpose: str, extra: str = "streammatte[cpu] or streammatte[gp
         It is not installed, or its native libraries do not load.
     """
     try:
-        with _as_guest():
+        with _host_unchanged():
             return importlib.import_module("paddle")
-    except Exception as error:  # what a broken installation raises is not to be foreseen
+    except Exception as error:  # a broken installation may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name == "paddle":
             raise EngineUnavailableError(f"{purpose} needs Paddle, which is not installed; install {extra}") from error
         raise EngineUnavailableError(
-            f"the installed Paddle cannot be imported ({type(error).__name__}: {told(error)}); "
+            f"the installed Paddle cannot be imported ({type(error).__name__}: {message(error)}); "
             "install it again, or take --engine openvino"
         ) from error
 
 
 @contextmanager
-def _as_guest() -> Iterator[None]:
-    """Put the root logger back as it was, and leave out one warning.
+def _host_unchanged() -> Iterator[None]:
+    """Restore the root logger, to which Paddle's import adds a handler at INFO, and leave one warning out.
 
-    Paddle's import, which paddle2onnx's brings along, adds a handler to the root logger; 3.3 also sets that to INFO, so
-    every library's messages would come out, an embedder's own twice. And it warns of a compiler cache that only who
-    builds operators could use.
+    paddle2onnx imports Paddle too. The warning is about a compiler cache that only builders of operators can use.
     """
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
@@ -72,29 +75,20 @@ def _as_guest() -> Iterator[None]:
         root.setLevel(level)
 
 
-_CAUSE = re.compile(r"(?:\w+Error: )?(\(\w+\) \S.*)")
-
-
-_NAMED = re.compile(r"\w+Error:")
-
-
-_BESIDE = ("[Hint:", "[operator <")
-
-
-def told(error: Exception) -> str:
-    """The line of a Paddle message that says what is wrong.
+def message(error: Exception) -> str:
+    """The line of a Paddle message that describes the fault.
 
     It begins with the kind in brackets, ``(InvalidArgument) The number of``, or, under a traceback, with the name of an
     error, ``InvalidArgumentError: The number of``, sometimes with the text a line below. What follows it are hints and
     places in Paddle's source.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    causes = [found[1] for line in lines if (found := _CAUSE.match(line))]
+    causes = [found[1] for line in lines if (found := _KIND.match(line))]
     named = [
         " ".join(lines[at : at + 2]) if line.endswith("Error:") else line
         for at, line in enumerate(lines)
-        if _NAMED.match(line)
+        if _NAME.match(line)
     ]
-    others = [line for line in lines if not line.startswith(_BESIDE)]
+    others = [line for line in lines if not line.startswith(("[Hint:", "[operator <"))]
     chosen = causes[0] if causes else (named or others or lines or [type(error).__name__])[-1]
     return chosen.partition(" (at ")[0][:300]

@@ -19,12 +19,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+import openvino as ov
 
 from streammatte import networks
-from streammatte.export import onnx as export
+from streammatte.export.onnx import save_openvino, to_onnx
+from streammatte.export.quantize import quantise
+from streammatte.models.cards import load_card
+from streammatte.models.graph import normalised
 
 MODEL = "ppmattingv2-lite"
-MEAN = STD = (0.5, 0.5, 0.5)
 LONG_SIDE = 512
 """The product's default size; activations at other sizes have the same ranges."""
 STEP = 32
@@ -45,11 +48,14 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     network = networks.create(MODEL, options.weights)
     with tempfile.TemporaryDirectory(prefix="streammatte-export-") as folder:
-        onnx = export.to_onnx(network, Path(folder) / f"{MODEL}.onnx", network.alpha_half)
-        model = export.to_openvino(onnx, MEAN, STD)
-    total = export.save_openvino(model, options.out / f"{MODEL}.f16.xml")
-    small = export.quantise(model, ((picture,) for picture in pictures(options.calibration, options.without)), PICTURES)
-    total += export.save_openvino(small, options.out / f"{MODEL}.int8.xml")
+        onnx = to_onnx(network, Path(folder) / f"{MODEL}.onnx")
+        model = normalised(ov.convert_model(str(onnx)), load_card(MODEL).input)
+    model.set_friendly_name(MODEL)
+    total = save_openvino(model, options.out / f"{MODEL}.f16.xml")
+    samples = [(picture,) for picture in pictures(options.calibration, options.without)]
+    if len(samples) < PICTURES:
+        raise SystemExit(f"calibration needs {PICTURES} pictures, found {len(samples)}; give a larger folder")
+    total += save_openvino(quantise(model, samples), options.out / f"{MODEL}.int8.xml")
     logging.info("assets in %s: %.1f MB", options.out, total / 1e6)
 
 

@@ -1,19 +1,15 @@
-"""Where ``models export`` and ``models convert`` write, and that nothing stands there half done."""
+"""Where ``models export`` and ``models convert`` write."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
 
-from streammatte.errors import ConfigError, OutputExistsError, SinkError, StreammatteError
+from streammatte.errors import ConfigError, OutputExistsError, SinkError
 from streammatte.sinks.atomic import AtomicFolder, writing
 
-__all__ = ["Output", "form_of", "named", "save_weights"]
+__all__ = ["Output", "form_of", "named"]
 
 _FORMS = {".xml": "openvino", ".onnx": "onnx", ".npz": "weights", ".pdparams": "weights"}
 
@@ -26,7 +22,7 @@ class Output:
     target : Path
         A file, or a folder for the paddle form.
     written : sequence of Path
-        The files that may be written, the target or in it or beside it.
+        The files that may be written: the target, or in it or beside it.
     overwrite : bool
         Replace those that are there.
 
@@ -42,13 +38,13 @@ class Output:
         self._target = target
         self._inside = target not in written
         folder = target if self._inside else target.parent
-        home = folder.parent if self._inside else folder
         with writing(target):
             for path in written:
                 if path.is_dir():
                     raise SinkError(f"cannot write {path}: it is a folder; give the name of a file")
                 if path.exists() and not overwrite:
                     raise OutputExistsError(f"{path} exists already: choose another name or pass --overwrite")
+            home = folder.parent if self._inside else folder
             if not home.exists():
                 home.mkdir(parents=True, exist_ok=True)
         self._work = AtomicFolder(folder, overwrite)
@@ -56,7 +52,7 @@ class Output:
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """Where to write instead of the target; what is there at the end is moved, the ``.bin`` before its ``.xml``.
+        """Where to write instead of the target; what is there at the end is moved to its place.
 
         Raises
         ------
@@ -65,39 +61,11 @@ class Output:
         """
         try:
             self._work.create()
-            with _on_interrupt(lambda *_: self._end()):
-                yield self._work.path if self._inside else self._work.path / self._target.name
-            with _on_interrupt(signal.SIG_IGN):  # never a .bin without its .xml
-                self._work.publish()
-        except StreammatteError:
-            raise
-        except OSError:
             with writing(self._target):
-                raise
+                yield self._work.path if self._inside else self._work.path / self._target.name
+            self._work.publish()
         finally:
             self._work.discard()
-
-    def _end(self) -> NoReturn:
-        """End the process on Ctrl-C and leave nothing behind.
-
-        An exception does not do: where it lands in Paddle's import or in its tracing it comes out as an ImportError or
-        a SystemError, or the process crashes.
-        """
-        self._work.discard()
-        os._exit(128 + signal.SIGINT)
-
-
-@contextmanager
-def _on_interrupt(handler: Any) -> Iterator[None]:
-    """Handle Ctrl-C so in here; where this is not the main thread, which gets it, leave it alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def named(source: str, weights: bool) -> str:
@@ -127,7 +95,7 @@ def form_of(output: str) -> tuple[str, Path]:
     Raises
     ------
     ConfigError
-        The suffix says nothing.
+        The suffix stands for no form.
     """
     path = Path(output)
     suffix = path.suffix.lower()
@@ -137,19 +105,5 @@ def form_of(output: str) -> tuple[str, Path]:
     if path.is_dir() or output.endswith("/") or not suffix[1:2].isalpha():
         return "paddle", path
     raise ConfigError(
-        f"OUTPUT must end in .xml, .onnx, .npz, .pdparams or be a folder (end its name in / to say so); got {output}"
+        f"OUTPUT must end in .xml, .onnx, .npz, .pdparams or be a folder (end its name in / to mark it); got {output}"
     )
-
-
-def save_weights(state: dict[str, Any], path: Path) -> None:
-    """Write weights as ``.npz``, or as ``.pdparams`` for Paddle."""
-    import numpy as np
-
-    if path.suffix == ".npz":
-        with path.open("wb") as file:
-            np.savez(file, **state)
-        return
-    from streammatte.optional_imports import need
-
-    paddle = need("paddle")
-    paddle.save({name: paddle.to_tensor(value) for name, value in state.items()}, str(path))

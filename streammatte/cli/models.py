@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -38,7 +38,7 @@ _log_level = click.option(
     callback=_set_level,
     help="debug also shows tracebacks.  [default: warning]",
 )
-"""What the group takes before a command's name, taken behind it too, as by every other command."""
+"""The group's option, taken behind a command's name too, as by every other command."""
 
 
 @click.group(short_help="List, fetch, export, convert and verify networks.")
@@ -64,8 +64,8 @@ def list_() -> None:
         card = load_card(name)
         height, width = card.input.size
         figures = (card.seed.sad, card.seed.params_m, card.seed.flops_g, card.seed.fps)
-        told = [f"{figure:g}" if figure is not None else "-" for figure in figures]
-        rows.append((name, f"{width}x{height}", _here(card), *told))
+        published = [f"{figure:g}" if figure is not None else "-" for figure in figures]
+        rows.append((name, f"{width}x{height}", _here(card), *published))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         left = [text.ljust(width) for text, width in zip(row[:3], widths, strict=False)]
@@ -115,12 +115,11 @@ def info(name: str) -> None:
 @click.argument("name")
 @click.option("--checkpoint", is_flag=True, help="Fetch the weights for Paddle instead of the exported model.")
 @click.option("--mirror", envvar="STREAMMATTE_MIRROR", help="Address in place of the official host.")
-@click.option("--attempts", type=click.IntRange(1), default=5, show_default=True, help="Tries without progress.")
+@click.option("--attempts", type=click.IntRange(1), default=5, show_default=True, help="How often it is tried.")
 @click.option("--timeout", type=click.FloatRange(1), default=30.0, show_default=True, help="Seconds of silence.")
 def pull(name: str, checkpoint: bool, mirror: str | None, attempts: int, timeout: float) -> None:
-    """Fetch a network's official files; goes on where an earlier try broke off."""
+    """Fetch a network's official files."""
     from streammatte.models.cards import load_card
-    from streammatte.models.download import Retry
     from streammatte.models.store import find
     from streammatte.models.store import pull as fetch_model
     from streammatte.stats import bytes_told
@@ -135,12 +134,10 @@ def pull(name: str, checkpoint: bool, mirror: str | None, attempts: int, timeout
 
         def on_progress(have: int, total: int | None) -> None:
             nonlocal came
-            came = have
+            came = max(came, have)
             show(have, total)
 
-        path = fetch_model(
-            name, kind, mirror=mirror, retry=Retry(attempts=attempts, timeout=timeout), on_progress=on_progress
-        )
+        path = fetch_model(name, kind, mirror=mirror, attempts=attempts, timeout=timeout, on_progress=on_progress)
     # the path alone on standard output: scripts take it from there
     if came:
         click.echo(f"{name}: {bytes_told(came)} fetched", err=True)
@@ -150,26 +147,26 @@ def pull(name: str, checkpoint: bool, mirror: str | None, attempts: int, timeout
 
 
 _TO = click.Choice(["paddle", "onnx", "openvino"])
-_PRECISION = click.Choice(["fp32", "fp16", "int8"])
+_PRECISION = click.Choice(["f32", "f16", "int8"])
 
 
 def _size(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """``HxW`` as two multiples of 32."""
+    """``WxH`` as (height, width), two multiples of 32."""
     if value is None:
         return None
-    height, cross, width = value.lower().partition("x")
-    if not (cross and height.isdigit() and width.isdigit()) or int(height) % 32 or int(width) % 32 or int(height) < 32:
-        raise ConfigError(f"--size must be HEIGHTxWIDTH in multiples of 32, such as 288x512; got {value!r}")
-    return int(height), int(width)
+    sides = [int(side) if side.isdecimal() else 0 for side in value.lower().split("x")]
+    if len(sides) != 2 or any(side < 32 or side % 32 for side in sides):
+        raise ConfigError(f"--size must be WIDTHxHEIGHT in multiples of 32, such as 512x288; got {value!r}")
+    return sides[1], sides[0]
 
 
 @command.command()
 @_log_level
 @click.argument("name")
 @click.option("--to", type=_TO, default="openvino", show_default=True)
-@click.option("--size", callback=_size, metavar="HxW", help="Fix the input's size; open where left out.")
-@click.option("--precision", type=_PRECISION, default="fp32", show_default=True)
-@click.option("--calibrate", type=click.Path(path_type=Path), help="Video, or folder of 10 pictures or more, for int8.")
+@click.option("--size", callback=_size, metavar="WIDTHxHEIGHT", help="Fix the input's size; open where left out.")
+@click.option("--precision", type=_PRECISION, default="f32", show_default=True)
+@click.option("--calibrate", type=click.Path(path_type=Path), help="Video, or folder of 10 images or more, for int8.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File, or folder for paddle. [NAME in this folder]"
 )
@@ -184,7 +181,7 @@ def export(
     overwrite: bool,
 ) -> None:
     """Write a network (a name, or anything --model takes) for another engine or program."""
-    _write(name, to, output, size, precision, calibrate, overwrite)
+    _write(name, to, output, size=size, precision=precision, calibrate=calibrate, overwrite=overwrite)
 
 
 @command.command()
@@ -197,24 +194,24 @@ def convert(file: str, output: str | None, overwrite: bool) -> None:
 
     Without OUTPUT, .pdparams becomes .npz, .npz becomes .pdparams, and anything else becomes OpenVINO's .xml.
     """
-    from streammatte.cli.export_output import Output, form_of, named, save_weights
+    from streammatte.cli.export_output import Output, form_of, named
     from streammatte.models.resolve import split_name
 
     _, source = split_name(file)
     weights = source.suffix in (".pdparams", ".npz")
     form, target = form_of(output or named(str(source), weights))
     if form != "weights":
-        _write(file, form, target, None, "fp32", None, overwrite)
+        _write(file, form, target, overwrite=overwrite)
         return
     if not weights:
         raise ConfigError(f"{target.suffix} holds weights; {source} has none that can be taken out by name")
     from streammatte.export.plan import refuse_sources
-    from streammatte.networks.checkpoints import read_state
+    from streammatte.networks.checkpoints import read_state, write_state
 
     refuse_sources([source], [target])
     state = read_state(source)
     with Output(target, [target], overwrite).writing() as place:
-        save_weights(state, place)
+        write_state(state, place)
     click.echo(target)
 
 
@@ -252,51 +249,43 @@ def _write(
     model: str,
     to: str,
     output: Path | None,
-    size: tuple[int, int] | None,
-    precision: str,
-    calibrate: Path | None,
+    *,
+    size: tuple[int, int] | None = None,
+    precision: str = "f32",
+    calibrate: Path | None = None,
     overwrite: bool,
 ) -> None:
     from streammatte.cli.export_output import Output
-    from streammatte.export.convert import save_as
+    from streammatte.export.convert import save_as, save_int8
     from streammatte.export.plan import TARGETS, plan
-    from streammatte.export.quantize import BAD_LOSS, quantise_measured
+    from streammatte.export.quantize import BAD_LOSS
     from streammatte.models.resolve import resolve
 
-    if precision == "int8" and to != "openvino":
-        raise ConfigError(f"int8 is made for openvino; got --to {to}")
     if precision == "int8" and calibrate is None:
-        raise ConfigError("int8 needs pictures of what it will see: give --calibrate VIDEO or a folder of pictures")
+        raise ConfigError("int8 needs images of what it will see: give --calibrate VIDEO or a folder of images")
     if precision != "int8" and calibrate is not None:
         raise ConfigError(f"--calibrate is for --precision int8; got --precision {precision}")
     files = resolve(model)
     target = output or Path(files.name + TARGETS[to])
     if to != "paddle" and target.suffix.lower() == TARGETS[to]:
         target = target.with_suffix(TARGETS[to])
-    stored = "fp16" if precision == "int8" else precision
-    place = Output(target, plan(files, target, to, size=size, precision=stored), overwrite)
+    place = Output(target, plan(files, target, to, size=size, precision=precision), overwrite)
     if calibrate is None:
         with place.writing() as path:
-            save_as(files, path, to, size=size, precision=stored)
-        click.echo(target)
-        return
-    from streammatte.images.calibration import calibration_samples
+            save_as(files, path, to, size=size, precision=precision)
+    else:
+        from streammatte.images.calibration import calibration_samples
 
-    pictures = calibration_samples(calibrate, files, size or files.rule.size)
-
-    def quantise(network: Any) -> Any:
-        small, loss = quantise_measured(network, pictures)
+        samples = calibration_samples(calibrate, files, size or files.rule.size)
+        with place.writing() as path:
+            loss = save_int8(files, path, samples, size=size)
         click.echo(str(loss), err=True)
         if loss.mad > BAD_LOSS:
             log.warning(
-                "int8 loses more than %g, which spoils mattes; calibrate on more pictures, like those it will see, "
-                "or take --precision fp16",
+                "int8 loses more than %g, which spoils mattes; calibrate on more images, like those it will see, "
+                "or take --precision f16",
                 BAD_LOSS,
             )
-        return small
-
-    with place.writing() as path:
-        save_as(files, path, to, size=size, precision=stored, change=quantise)
     click.echo(target)
 
 

@@ -1,9 +1,10 @@
-"""Engines: what runs a network. One door, :func:`open_engine`; an engine's package is imported when it is used."""
+"""Engines: what runs a network. :func:`open_engine` opens one; an engine's package is imported when it is used."""
 
 from __future__ import annotations
 
 import logging
 from importlib.util import find_spec
+from typing import Any
 
 from streammatte.errors import ConfigError
 from streammatte.models.files import ModelFiles
@@ -39,7 +40,7 @@ def open_engine(
     Parameters
     ----------
     model : str
-        A name of the zoo or a path, as :func:`streammatte.models.resolve.resolve` takes it.
+        A name or a path, as :func:`streammatte.models.resolve.resolve` takes it.
     engine : {"auto", "openvino", "paddle"}
         ``auto`` chooses as :func:`choose_engine` says; what it chose and why is logged.
     device : str
@@ -49,11 +50,11 @@ def open_engine(
     size : (int, int)
         Height and width of the input; multiples of 32 for the embedded network.
     batch : int
-        Pictures a submission, at most.
+        Images a submission, at most.
     threads : int
         CPU threads; 0 takes all cores.
     throughput : bool
-        True for files: one stream a thread, several submissions under way. False for live pictures: one stream on all
+        True for files: one stream a thread, several submissions under way. False for live video: one stream on all
         threads, the lowest latency.
     trt : bool
         TensorRT, for the paddle engine on a GPU.
@@ -84,27 +85,19 @@ def open_engine(
         raise ConfigError(f"--trt is the paddle engine's; got --engine {engine}")
     chosen, reason = choose_engine(engine, device, files)
     log.info("engine %s: %s", chosen, reason)
-    from streammatte.export.convert import materialise
+    if chosen == "paddle" or not files.graphs:
+        from streammatte.export.convert import convert_for_engine
 
-    files = materialise(files, chosen)
+        files = convert_for_engine(files, chosen)
+    options: dict[str, Any] = {"device": device, "precision": precision, "size": size, "batch": batch}
+    options |= {"threads": threads, "throughput": throughput}
     if chosen == "paddle":
         from streammatte.engines.paddle.engine import PaddleEngine
 
-        return PaddleEngine(
-            files,
-            device=device,
-            precision=precision,
-            size=size,
-            batch=batch,
-            threads=threads,
-            throughput=throughput,
-            trt=trt,
-        )
+        return PaddleEngine(files, **options, trt=trt)
     from streammatte.engines.openvino import OpenVINOEngine
 
-    return OpenVINOEngine(
-        files, device=device, precision=precision, size=size, batch=batch, threads=threads, throughput=throughput
-    )
+    return OpenVINOEngine(files, **options)
 
 
 def choose_engine(engine: str, device: str, files: ModelFiles) -> tuple[str, str]:
@@ -115,7 +108,7 @@ def choose_engine(engine: str, device: str, files: ModelFiles) -> tuple[str, str
     that OpenVINO could read only through packages that are not installed.
     """
     if engine != "auto":
-        return engine, "as asked"
+        return engine, "as chosen"
     on_gpu = device == "auto" or device.startswith("gpu")
     if not on_gpu and device != "cpu":
         return "openvino", f"the fastest on --device {device}"

@@ -10,30 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.engines.openvino_graph import compile_cached, first_line, read_static
+from streammatte.engines.inputs import check_inputs
+from streammatte.engines.openvino_graph import compile_cached, read_static
 from streammatte.engines.precision import choose
 from streammatte.errors import ConfigError, EngineUnavailableError, ModelError
 from streammatte.models.files import ModelFiles
-from streammatte.models.graph import TRIMAP, needs_trimap
+from streammatte.models.graph import TRIMAP, first_line, needs_trimap
 from streammatte.runtime import available_cores
 
-__all__ = ["OpenVINOEngine", "check_trimaps"]
-
-
-def check_trimaps(images: npt.NDArray[np.uint8], trimaps: npt.NDArray[np.uint8] | None, needed: bool) -> None:
-    """Refuse trimaps where the network takes none, their lack where it needs them, and other shapes than the images'.
-
-    Raises
-    ------
-    ConfigError
-    """
-    if needed != (trimaps is not None):
-        raise ConfigError(
-            "this network needs a trimap: give --trimap" if needed else "this network takes no trimap: leave it out"
-        )
-    if trimaps is not None and (trimaps.shape != images.shape[:3] or trimaps.dtype != np.uint8):
-        raise ConfigError(f"trimaps must be uint8 {images.shape[:3]}; got {trimaps.dtype} {trimaps.shape}")
-
+__all__ = ["OpenVINOEngine"]
 
 try:
     import openvino as ov
@@ -47,7 +32,7 @@ F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
 
 QUEUED = 1
-"""Submissions beyond the number of streams, so that a stream finds its next picture waiting."""
+"""Submissions beyond the number of streams, so that a stream finds its next image waiting."""
 
 
 class _Submission:
@@ -94,7 +79,7 @@ class OpenVINOEngine:
     Raises
     ------
     ConfigError
-        The precision or the device is not to be had.
+        The precision or the device is not available.
     ModelError
         The graph cannot be read or compiled.
     """
@@ -136,8 +121,9 @@ class OpenVINOEngine:
         Waits for the oldest submission where ``in_flight`` are under way already. The memory is read, not copied: leave
         it alone until the result is there.
         """
-        self._check(images)
-        check_trimaps(images, trimaps, self.needs_trimap)
+        if self._closed:
+            raise ConfigError("the engine was closed; open another")
+        check_inputs(images, trimaps, size=self.input_size, batch=self.batch, needs_trimap=self.needs_trimap)
         count = len(images)
         named = {"image": images} if trimaps is None else {"image": images, TRIMAP: trimaps[..., None]}
         inputs = {name: self._padded(values) for name, values in named.items()}
@@ -175,17 +161,6 @@ class OpenVINOEngine:
         padded = np.zeros((self.batch, *values.shape[1:]), np.uint8)
         padded[: len(values)] = values
         return padded
-
-    def _check(self, images: U8) -> None:
-        if self._closed:
-            raise ConfigError("the engine was closed; open another")
-        wanted = f"(1..{self.batch}, {self.input_size[0]}, {self.input_size[1]}, 3)"
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*self.input_size, 3):
-            raise ConfigError(f"images must be uint8 {wanted}; got {images.dtype} {images.shape}")
-        if not 1 <= len(images) <= self.batch:
-            raise ConfigError(f"images must be uint8 {wanted}; got {images.shape}: open the engine with a larger batch")
-        if not images.flags.c_contiguous:
-            raise ConfigError("images must be C-contiguous; pass numpy.ascontiguousarray(images)")
 
 
 def _device(core: ov.Core, name: str) -> str:

@@ -8,18 +8,27 @@ from typing import Any
 
 import openvino as ov
 
-from streammatte.cache import user_cache_dir
+from streammatte.cache import trim, user_cache_dir
 from streammatte.errors import ModelError
 from streammatte.models.files import ModelFiles
-from streammatte.models.graph import TRIMAP, check_alpha, is_normalised, normalised, read_graph, static
+from streammatte.models.graph import check_alpha, first_line, normalised, read_graph, static
 
-__all__ = ["compile_cached", "first_line", "read_static"]
+__all__ = ["compile_cached", "read_static"]
 
 log = logging.getLogger(__name__)
 
 
 def read_static(files: ModelFiles, graph: Path, shape: tuple[int, ...]) -> ov.Model:
-    """Read a graph, put the normalisation in front where it has none, and fix its input to ``shape`` (N, H, W, 3).
+    """Read a graph, put the normalisation in front where it has none, and fix its input's shape.
+
+    Parameters
+    ----------
+    files : ModelFiles
+        Gives the normalisation.
+    graph : Path
+        Of ``files.graphs``.
+    shape : tuple of int
+        (N, H, W, 3).
 
     Raises
     ------
@@ -27,18 +36,13 @@ def read_static(files: ModelFiles, graph: Path, shape: tuple[int, ...]) -> ov.Mo
         The file is damaged, or the network cannot take this shape.
     """
     try:
-        model = read_graph(graph)
-        if not is_normalised(model):
-            model = normalised(model, files.mean, files.std)
-        for port in model.inputs:
-            if TRIMAP not in port.names:
-                port.add_names({"image"})
+        model = normalised(read_graph(graph), files.rule)
     except RuntimeError as error:
         raise ModelError(f"{graph} cannot be read as a network: {first_line(error)}") from error
     try:
         static(model, shape)
     except RuntimeError as error:
-        raise ModelError(f"{graph.name} cannot take pictures of {shape[1]}x{shape[2]}: {first_line(error)}") from error
+        raise ModelError(f"{graph.name} cannot take images of {shape[2]}x{shape[1]}: {first_line(error)}") from error
     try:
         check_alpha(model)
     except ModelError as error:
@@ -47,22 +51,31 @@ def read_static(files: ModelFiles, graph: Path, shape: tuple[int, ...]) -> ov.Mo
 
 
 def compile_cached(core: ov.Core, model: ov.Model, device: str, settings: dict[str, Any]) -> ov.CompiledModel:
-    """Compile through the user's cache; where that is damaged, without it. Raises ModelError."""
+    """Compile through the user's cache, which OpenVINO keys by the model's content; without it where it is damaged.
+
+    Parameters
+    ----------
+    core, model : openvino.Core, openvino.Model
+    device : str
+        OpenVINO's name.
+    settings : dict
+
+    Raises
+    ------
+    ModelError
+        The device cannot run the network.
+    """
     folder = user_cache_dir("openvino")
     try:
-        return core.compile_model(model, device, {**settings, "CACHE_DIR": str(folder)})
+        compiled = core.compile_model(model, device, {**settings, "CACHE_DIR": str(folder)})
     except RuntimeError as error:
         log.warning(
-            "the cache of compiled networks in %s is not usable (%s); compiling anew", folder, first_line(error)
+            "the cache of compiled networks in %s is not usable (%s); compiling without it", folder, first_line(error)
         )
+    else:
+        trim("openvino")
+        return compiled
     try:
         return core.compile_model(model, device, settings)
     except RuntimeError as error:
         raise ModelError(f"the network cannot be compiled for {device}: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    """The line of an OpenVINO message that says what is wrong; the others tell where in its source."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return (told or lines or [type(error).__name__])[0].rstrip(":")

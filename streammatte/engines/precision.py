@@ -1,4 +1,4 @@
-"""Which arithmetic a network runs in: what the user asked for, or what the device does fast."""
+"""Which arithmetic a network runs in: what the user chose, or what the device does fast."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from streammatte.models.files import ModelFiles
 __all__ = ["Plan", "choose"]
 
 _CAPABILITY = {"int8": "INT8", "bf16": "BF16", "f16": "FP16", "f32": "FP32"}
-"""Precision -> what OpenVINO calls it among a device's capabilities."""
-_FASTEST_FIRST = ("int8", "bf16", "f16", "f32")
+"""Precision -> what OpenVINO calls it among a device's capabilities; the fastest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,8 @@ def choose(precision: str, capabilities: Collection[str], files: ModelFiles) -> 
     """
     possible = [
         kind
-        for kind in _FASTEST_FIRST
-        if kind == "f32" or (_CAPABILITY[kind] in capabilities and (kind != "int8" or "int8" in files.graphs))
+        for kind, capability in _CAPABILITY.items()
+        if kind == "f32" or (capability in capabilities and (kind != "int8" or "int8" in files.graphs))
     ]
     if precision == "auto":
         chosen = possible[0]
@@ -57,6 +56,6 @@ def choose(precision: str, capabilities: Collection[str], files: ModelFiles) -> 
     elif precision != "int8" and precision not in possible:
         raise ConfigError(f"this device has no {precision} arithmetic; --precision may be auto, {', '.join(possible)}")
     else:
-        chosen, reason = precision, "as asked"
-    float_type = "f32" if chosen == "int8" else chosen
-    return Plan(chosen, files.graphs["int8" if chosen == "int8" else "float"], float_type, reason)
+        chosen, reason = precision, "as chosen"
+    int8 = chosen == "int8"
+    return Plan(chosen, files.graphs["int8" if int8 else "float"], "f32" if int8 else chosen, reason)

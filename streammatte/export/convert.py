@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from streammatte._version import __version__
-from streammatte.cache import user_cache_dir
+from streammatte.cache import file_sha256, locked, trim, user_cache_dir, writing
 from streammatte.errors import ModelError
+from streammatte.export.child import in_child
 from streammatte.export.paddle_program import PARAMS, PROGRAMS, write_deploy, write_paddle
 from streammatte.export.plan import plan
+from streammatte.export.quantize import Loss, Sample, quantise_measured
 from streammatte.models.files import DEPLOY_NAMES, ModelFiles
-from streammatte.models.graph import RULE_PLACE, is_normalised, normalised, read_graph, rule_text, static
-from streammatte.models.input_rule import InputRule, SizeStep, read_deploy
-from streammatte.optional_imports import need, told
+from streammatte.models.graph import RULE_PLACE, first_line, normalised, read_graph, rule_text, static
+from streammatte.models.input_rule import read_deploy
+from streammatte.optional_imports import need
+from streammatte.sinks.atomic import AtomicFolder
 
-__all__ = ["graph_of", "materialise", "save_as"]
+__all__ = ["convert_for_engine", "graph_of", "save_as", "save_int8"]
 
 log = logging.getLogger(__name__)
 
+Size = tuple[int, int] | None
+"""Fixed height and width; None leaves both open where the form at hand has them open."""
 
-def materialise(files: ModelFiles, engine: str) -> ModelFiles:
+
+def convert_for_engine(files: ModelFiles, engine: str) -> ModelFiles:
     """The same network in a form that ``engine`` reads, converted into the user's cache where it has to be.
 
     A conversion serves every size: its height and width stay open where the form at hand has them open.
@@ -44,36 +49,30 @@ def materialise(files: ModelFiles, engine: str) -> ModelFiles:
     EngineUnavailableError
         The conversion needs a package that is not installed.
     ModelError
-        There is no way from the form at hand to the engine's, or no room in the cache.
+        There is no way from the form at hand to the engine's.
+    DiskFullError
+        There is no room in the cache.
     """
     if engine == "openvino":
         if files.graphs:
             return files
-        graph = _cached(files, "open.onnx", lambda path: _onnx(files, path, None))
-        return replace(files, graphs={"float": graph})
+        folder = _cached(files, "onnx", _onnx_into)
+        return replace(files, graphs={"float": folder / "model.onnx"})
     if files.program is not None:
         return files
     if files.weights is None:
         raise ModelError(
-            f"{files.name} is here as {_form(files)}, which Paddle cannot run; "
+            f"{files.name} is here as {files.form}, which Paddle cannot run; "
             "give weights (.pdparams) or an exported Paddle model, or take --engine openvino"
         )
     # Paddle reads no program of a later version
     version = ".".join(need("paddle").__version__.split(".")[:2])
-    folder = _cached(files, f"paddle{version}", lambda path: write_paddle(_network(files), path, files.rule))
+    folder = _cached(files, f"paddle{version}", _paddle_into)
     program = next(folder / name for name in PROGRAMS if (folder / name).is_file())
     return replace(files, program=program, params=folder / PARAMS)
 
 
-def save_as(
-    files: ModelFiles,
-    target: Path,
-    to: str,
-    *,
-    size: tuple[int, int] | None = None,
-    precision: str = "fp32",
-    change: Callable[[Any], Any] | None = None,
-) -> Path:
+def save_as(files: ModelFiles, target: Path, to: str, *, size: Size = None, precision: str = "f32") -> Path:
     """Write a network in another form.
 
     Parameters
@@ -84,39 +83,56 @@ def save_as(
     to : {"paddle", "onnx", "openvino"}
     size : (int, int), optional
         Fixed height and width; without it both stay open where the form at hand has them open.
-    precision : {"fp32", "fp16"}
-        Of the weights as written; ``fp16`` for OpenVINO only.
-    change : callable, optional
-        What to do with the OpenVINO model before it is written (quantise it, say).
+    precision : {"f32", "f16"}
+        Of the weights as written; ``f16`` for OpenVINO only.
 
     Raises
     ------
     ConfigError
         As :func:`streammatte.export.plan.plan`.
     ModelError, EngineUnavailableError
-        As :func:`materialise`.
+        As :func:`convert_for_engine`.
     OSError
         The disk is full; what is written of the file so far stays.
     """
     plan(files, target, to, size=size, precision=precision)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if to == "paddle":
-        return _save_paddle(files, target, size)
-    if to == "onnx":
-        return _onnx(files, target, size)
-    from streammatte.export.onnx import save_openvino
-
-    model = graph_of(files, size, room=target.parent)
-    model = change(model) if change else model
-    model.set_rt_info(rule_text(_at(files.rule, size), normalises=True), RULE_PLACE)
-    save_openvino(model, target, half=precision == "fp16")
+    if files.weights is not None or (to == "openvino" and not files.graphs) or (to == "onnx" and files.form != ".onnx"):
+        in_child(_save, files, target, to, size, precision)
+    else:
+        _save(files, target, to, size, precision)
     return target
 
 
-def graph_of(files: ModelFiles, size: tuple[int, int] | None, kind: str = "float", room: Path | None = None) -> Any:
-    """The network as an OpenVINO model that takes uint8 pictures, of any batch, its size fixed where one is given.
+def save_int8(files: ModelFiles, target: Path, samples: Sequence[Sample], *, size: Size = None) -> Loss:
+    """Write a network as OpenVINO graph in 8 bits; gives what that costs.
 
-    Temporary files go into ``room``, or where the system has them.
+    Parameters
+    ----------
+    files : ModelFiles
+    target : Path
+        An ``.xml`` file.
+    samples : sequence of Sample
+        What it is calibrated on, as :func:`streammatte.export.quantize.quantise_measured` takes them.
+    size : (int, int), optional
+        As :func:`save_as`, and raises as that.
+    """
+    plan(files, target, "openvino", size=size, precision="int8")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return in_child(_save_int8, files, target, samples, size)
+
+
+def graph_of(files: ModelFiles, size: Size, kind: str = "float", room: Path | None = None) -> Any:
+    """The network as an OpenVINO model that takes uint8 images, of any batch.
+
+    Parameters
+    ----------
+    files : ModelFiles
+    size : (int, int), optional
+        Fixed height and width.
+    kind : {"float", "int8"}
+    room : Path, optional
+        Folder for temporary files, by default the system's.
 
     Raises
     ------
@@ -126,31 +142,47 @@ def graph_of(files: ModelFiles, size: tuple[int, int] | None, kind: str = "float
     with tempfile.TemporaryDirectory(prefix=".streammatte-", dir=room) as folder:
         graph = files.graphs.get(kind) or _onnx(files, Path(folder) / "model.onnx", None)
         try:
-            model = read_graph(graph)
-            if not is_normalised(model):
-                model = normalised(model, files.mean, files.std)
+            model = normalised(read_graph(graph), files.rule)
             if size is not None:
                 static(model, (-1, *size, 3))
         except RuntimeError as error:
-            raise ModelError(f"{graph} cannot be read as a network for {size or 'any size'}: {told(error)}") from error
+            sides = f"{size[1]}x{size[0]}" if size else "any size"
+            raise ModelError(f"{graph} cannot be read as a network for {sides}: {first_line(error)}") from error
         return model.clone()
 
 
-def _at(rule: InputRule, size: tuple[int, int] | None) -> InputRule:
-    """The rule of a network whose size was fixed."""
-    return replace(rule, size=size, steps=(SizeStep("fixed", size),)) if size else rule
+def _save(files: ModelFiles, target: Path, to: str, size: Size, precision: str) -> None:
+    if to == "paddle":
+        _save_paddle(files, target, size)
+    elif to == "onnx":
+        _onnx(files, target, size)
+    else:
+        _save_openvino(graph_of(files, size, room=target.parent), files, target, size, half=precision == "f16")
 
 
-def _save_paddle(files: ModelFiles, target: Path, size: tuple[int, int] | None) -> Path:
+def _save_int8(files: ModelFiles, target: Path, samples: Sequence[Sample], size: Size) -> Loss:
+    model, loss = quantise_measured(graph_of(files, size, room=target.parent), samples)
+    _save_openvino(model, files, target, size, half=True)
+    return loss
+
+
+def _save_openvino(model: Any, files: ModelFiles, target: Path, size: Size, half: bool) -> None:
+    from streammatte.export.onnx import save_openvino
+
+    model.set_rt_info(rule_text(files.rule.at(size), normalises=True), RULE_PLACE)
+    save_openvino(model, target, half=half)
+
+
+def _save_paddle(files: ModelFiles, target: Path, size: Size) -> None:
     if files.weights is not None:
-        return write_paddle(_network(files), target, files.rule, size)
+        write_paddle(_network(files), target, files.rule, size)
+        return
     if files.program is None or files.params is None:
-        raise ModelError(f"{files.name} is here as {_form(files)}; a Paddle model can only be made of its weights")
+        raise ModelError(f"{files.name} is here as {files.form}; a Paddle model can only be made of its weights")
     target.mkdir(parents=True, exist_ok=True)
     for path in (files.program, files.params):
         shutil.copyfile(path, target / path.name)
     write_deploy(target, files.rule, files.program.name, files.params.name, _title(files.program) or files.name)
-    return target
 
 
 def _title(program: Path) -> str:
@@ -161,68 +193,55 @@ def _title(program: Path) -> str:
     return ""
 
 
-def _onnx(files: ModelFiles, target: Path, size: tuple[int, int] | None) -> Path:
+def _onnx(files: ModelFiles, target: Path, size: Size) -> Path:
     """Write ``.onnx`` from weights, from a Paddle program or from another ``.onnx``."""
     from streammatte.export.onnx import onnx_to_onnx, program_to_onnx, to_onnx
 
-    graph, rule = files.graphs.get("float"), _at(files.rule, size)
+    graph, rule = files.graphs.get("float"), files.rule.at(size)
     if graph is not None and graph.suffix == ".onnx":
-        if size is not None:
-            return onnx_to_onnx(graph, target, size, rule)
-        shutil.copyfile(graph, target)
-        return target
+        return Path(shutil.copyfile(graph, target)) if size is None else onnx_to_onnx(graph, target, size, rule)
     if files.weights is not None:
-        network = _network(files)
-        return to_onnx(network, target, getattr(network, "alpha_half", None), size, rule.trimap, rule)
+        return to_onnx(_network(files), target, size, rule)
     if files.program is None or files.params is None:
-        raise ModelError(f"{files.name} is here as {_form(files)}, from which no ONNX can be made; give its weights")
+        raise ModelError(f"{files.name} is here as {files.form}, from which no ONNX can be made; give its weights")
     return program_to_onnx(files.program, files.params, target, size, rule)
 
 
 def _network(files: ModelFiles) -> Any:
-    from streammatte.networks.registry import create
+    from streammatte.networks import create
 
     if files.architecture is None:
         raise ModelError(f"it is not known which network {files.weights} belongs to")
     return create(files.architecture, files.weights)
 
 
-def _cached(files: ModelFiles, suffix: str, make: Callable[[Path], Path]) -> Path:
-    """The converted file (or folder) of these very sources, made where it is not there."""
+def _onnx_into(files: ModelFiles, folder: Path) -> None:
+    _onnx(files, folder / "model.onnx", None)
+
+
+def _paddle_into(files: ModelFiles, folder: Path) -> None:
+    write_paddle(_network(files), folder, files.rule)
+
+
+def _cached(files: ModelFiles, form: str, make: Callable[[ModelFiles, Path], None]) -> Path:
+    """The folder of the converted files, made where it is not there; its name follows from the content converted."""
     digest = hashlib.sha256(f"{__version__} {files.architecture} {files.rule}".encode())
     for source in (files.weights, files.program, files.params):
         if source is not None:
-            with source.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    place = user_cache_dir("converted") / f"{files.name}-{digest.hexdigest()[:16]}-{suffix}"
-    if not place.exists():
+            digest.update(file_sha256(source).encode())
+    root = user_cache_dir("converted")
+    place = root / f"{files.name}-{digest.hexdigest()[:16]}-{form}"
+    with writing(root), locked(root):
+        if place.exists():
+            os.utime(place)  # it is among the last that trim deletes
+            return place
         log.info("converting %s, once", files.name)
-        with _work(place) as work:
-            make(work)
-            if not place.exists():
-                work.replace(place)
+        work = AtomicFolder(place)
+        try:
+            work.create()
+            in_child(make, files, work.path)
+            work.publish()
+        finally:
+            work.discard()
+        trim("converted", keep=place)
     return place
-
-
-@contextmanager
-def _work(place: Path) -> Iterator[Path]:
-    """A path beside ``place`` of this process's own; gone afterwards."""
-    work = place.with_name(f".{os.getpid()}-{place.name}")
-    try:
-        yield work
-    except OSError as error:
-        if isinstance(error, ModelError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise ModelError(
-            f"no space left to convert a network into {place.parent}: free some, or set STREAMMATTE_HOME"
-        ) from error
-    finally:
-        if work.is_dir():
-            shutil.rmtree(work, ignore_errors=True)
-        else:
-            work.unlink(missing_ok=True)
-
-
-def _form(files: ModelFiles) -> str:
-    here = files.weights or files.program or files.graphs.get("float")
-    return here.suffix if here is not None else "nothing"

@@ -1,4 +1,4 @@
-"""What a conversion will write, and whether there is such a one; told before any work is done."""
+"""What a conversion will write, and whether there is such a one; checked before any work is done."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ TARGETS = {"paddle": "", "onnx": ".onnx", "openvino": ".xml"}
 
 
 def plan(
-    files: ModelFiles, target: Path, to: str, *, size: tuple[int, int] | None = None, precision: str = "fp32"
+    files: ModelFiles, target: Path, to: str, *, size: tuple[int, int] | None = None, precision: str = "f32"
 ) -> tuple[Path, ...]:
-    """The files that :func:`streammatte.export.convert.save_as` may write, its arguments checked.
+    """The files that :func:`streammatte.export.convert.save_as` or ``save_int8`` may write, their arguments checked.
+
+    Parameters
+    ----------
+    files, target, to, size
+        As :func:`streammatte.export.convert.save_as`.
+    precision : {"f32", "f16", "int8"}
 
     Raises
     ------
@@ -27,8 +33,8 @@ def plan(
     """
     if to not in TARGETS:
         raise ConfigError(f"--to must be one of {', '.join(TARGETS)}; got {to!r}")
-    if precision != "fp32" and to != "openvino":
-        raise ConfigError(f"--precision {precision} is written for openvino only; --to {to} takes fp32")
+    if precision != "f32" and to != "openvino":
+        raise ConfigError(f"--precision {precision} is written for openvino only; --to {to} takes f32")
     if TARGETS[to] not in ("", target.suffix):
         raise ConfigError(f"--to {to} writes a file that ends in {TARGETS[to]}; got {target}")
     if size is not None:
@@ -49,24 +55,22 @@ def refuse_sources(sources: Iterable[Path], written: Iterable[Path]) -> None:
 
 
 def _check_size(files: ModelFiles, to: str, size: tuple[int, int]) -> None:
-    asked = f"--size {size[0]}x{size[1]}"
+    given = f"--size {size[1]}x{size[0]}"
     if to == "paddle" and files.weights is None:
         raise ConfigError(
-            f"{files.name} is exported already and keeps its sizes; leave {asked} out or give its weights"
+            f"{files.name} is exported already and keeps its sizes; leave {given} out or give its weights"
         )
-    if files.rule.fixed is not None and size != files.rule.fixed:
-        height, width = files.rule.fixed
-        raise ConfigError(f"{files.name} takes {height}x{width} only; leave {asked} out")
+    if files.rule.fixed not in (None, size):
+        height, width = files.rule.fixed or size
+        raise ConfigError(f"{files.name} takes {width}x{height} only; leave {given} out")
     if files.rule.fixed is None and any(side % files.multiple for side in size):
-        raise ConfigError(f"{files.name} takes heights and widths in multiples of {files.multiple}; got {asked}")
+        raise ConfigError(f"{files.name} takes widths and heights in multiples of {files.multiple}; got {given}")
 
 
 def _written(files: ModelFiles, target: Path, to: str) -> tuple[Path, ...]:
-    if to == "openvino":
-        return target, target.with_suffix(".bin")
-    if to == "onnx":
-        return (target,)
-    if files.weights is not None:
-        return tuple(target / name for name in (*PROGRAMS, PARAMS, DEPLOY_NAMES[0]))
-    copied = [path.name for path in (files.program, files.params) if path is not None]
-    return tuple(target / name for name in (*copied, DEPLOY_NAMES[0]))
+    if to != "paddle":
+        return (target, target.with_suffix(".bin")) if to == "openvino" else (target,)
+    names: tuple[str, ...] = (*PROGRAMS, PARAMS)
+    if files.weights is None:
+        names = tuple(path.name for path in (files.program, files.params) if path is not None)
+    return tuple(target / name for name in (*names, DEPLOY_NAMES[0]))

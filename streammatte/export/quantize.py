@@ -10,68 +10,87 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
-from streammatte.export.native_output import hushed
+from streammatte.optional_imports import need
 
-__all__ = ["BAD_LOSS", "FEWEST", "Loss", "Sample", "quantise_measured"]
+__all__ = ["BAD_LOSS", "FEWEST", "Loss", "Sample", "quantise", "quantise_measured"]
 
-U8 = npt.NDArray[np.uint8]
-Sample = tuple[U8, ...]
-"""A picture (H, W, 3) RGB and, for a network that needs one, its trimap (H, W, 1)."""
+Sample = tuple[npt.NDArray[np.uint8], ...]
+"""An image (H, W, 3) RGB and, for a network that needs one, its trimap (H, W, 1); sides as the network takes them."""
 
 HELD_OUT = 5
-"""Every fifth picture is kept from the calibration and measures the loss."""
+"""Every fifth image is kept from the calibration and measures the loss."""
 FEWEST = 10
-"""Pictures below which ranges of activations are guesswork."""
+"""Images below which ranges of activations are guesswork."""
 BAD_LOSS = 20.0
-"""MAD x 1000 above which the user is warned: five of 255 levels all over the picture are a haze that is seen."""
+"""MAD x 1000 above which the user is warned: five of 255 levels all over the image are a haze that is seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
     """What eight bits cost: mean absolute difference of alpha to float32, times 1000 as mattes are scored.
 
-    ``mad`` over the held-out pictures, ``worst`` of the worst of them, ``pictures`` their number, ``calibrated`` the
+    ``mad`` over the held-out images, ``worst`` of the worst of them, ``images`` their number, ``calibrated`` the
     number of those that were calibrated on.
     """
 
     mad: float
     worst: float
-    pictures: int
+    images: int
     calibrated: int
 
     def __str__(self) -> str:
         return (
-            f"int8 against fp32: MAD {self.mad:.2f} (x 1000), worst picture {self.worst:.2f}, "
-            f"on {self.pictures} pictures that were not among the {self.calibrated} calibrated on"
+            f"int8 against f32: MAD {self.mad:.2f} (x 1000), worst image {self.worst:.2f}, "
+            f"on {self.images} images that were not among the {self.calibrated} calibrated on"
         )
 
 
-def quantise_measured(model: Any, samples: Sequence[Sample]) -> tuple[Any, Loss]:
-    """Quantise a network and measure the loss on pictures that it was not calibrated on.
+def quantise(model: Any, samples: Sequence[Sample]) -> Any:
+    """Post-training quantisation to 8 bits; attention's products and the convolution that reads the image stay float.
+
+    Measured on the embedded network: that first convolution in float takes 2 % more time, brings alpha a fifth closer
+    to the float network's, and takes away a fifth of the haze that 8 bits lay over rooms with nobody in them.
 
     Parameters
     ----------
     model : openvino.Model
-        Takes (N, H, W, 3) uint8 (and a trimap (N, H, W, 1) uint8), gives alpha (N, h, w).
+        As :func:`streammatte.models.graph.normalised` gives it.
     samples : sequence of Sample
-        At the size the network will run at; varied.
+        What the network will see; varied.
+
+    Raises
+    ------
+    EngineUnavailableError
+        NNCF is not installed.
+    """
+    nncf = need("nncf")
+    first = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"][:1]
+    return nncf.quantize(
+        model,
+        nncf.Dataset([[part[None] for part in sample] for sample in samples]),
+        subset_size=len(samples),
+        preset=nncf.QuantizationPreset.MIXED,
+        ignored_scope=nncf.IgnoredScope(names=first, types=["MatMul"], validate=False),
+        fast_bias_correction=True,
+    )
+
+
+def quantise_measured(model: Any, samples: Sequence[Sample]) -> tuple[Any, Loss]:
+    """Quantise a network and measure the loss on images that it was not calibrated on.
+
+    Parameters and errors are those of :func:`quantise`, and:
 
     Raises
     ------
     ConfigError
-        Fewer than ``FEWEST`` pictures.
-    EngineUnavailableError
-        NNCF is not installed.
+        Fewer than ``FEWEST`` images.
     """
     if len(samples) < FEWEST:
-        raise ConfigError(f"int8 is calibrated on {FEWEST} pictures or more, got {len(samples)}; give more")
-    from streammatte.export.onnx import quantise
-
+        raise ConfigError(f"int8 is calibrated on {FEWEST} images or more, got {len(samples)}; give more")
     shown = [sample for index, sample in enumerate(samples) if index % HELD_OUT]
     hidden = samples[::HELD_OUT]
     before = _alphas(model, hidden)
-    with hushed():
-        small = quantise(model, shown, len(shown))
+    small = quantise(model, shown)
     losses = [1000.0 * float(np.abs(new - old).mean()) for new, old in zip(_alphas(small, hidden), before, strict=True)]
     return small, Loss(float(np.mean(losses)), max(losses), len(hidden), len(shown))
 

@@ -1,26 +1,25 @@
-"""Whether a network's files are what they were, and run."""
+"""Whether a network's files are unchanged since they were fetched, and run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import StreammatteError
+from streammatte.export.child import in_child
 from streammatte.export.convert import graph_of
-from streammatte.export.native_output import hushed
 from streammatte.models.cards import Card
 from streammatte.models.files import ModelFiles
 from streammatte.models.graph import TRIMAP
 from streammatte.models.resolve import resolve
 from streammatte.models.store import verify
+from streammatte.networks import create
 from streammatte.networks.checkpoints import read_state
-from streammatte.networks.registry import create
-from streammatte.optional_imports import import_paddle, told
+from streammatte.optional_imports import import_paddle, message
 
 __all__ = ["Verdict", "check"]
 
@@ -53,28 +52,26 @@ def check(card: Card) -> Verdict:
     """Check one network: its files against their record, then one run of each graph."""
     try:
         faults = [] if card.embedded else verify(card.name)
-        if faults:
-            return Verdict(tuple(faults))
-        return _run(resolve(card.name))
+        return Verdict(tuple(faults)) if faults else _run(resolve(card.name))
     except (StreammatteError, OSError) as error:
         return Verdict((str(error),))
-    except (RuntimeError, ValueError, LookupError, MemoryError) as error:  # OpenVINO's and Paddle's words for a refusal
-        return Verdict((f"it does not run: {told(error)}; fetch or export it again",))
+    except (RuntimeError, ValueError, LookupError, MemoryError) as error:  # what OpenVINO raises over a refusal
+        return Verdict((f"it does not run: {message(error)}; fetch or export it again",))
 
 
 def _run(files: ModelFiles) -> Verdict:
     size = files.rule.fixed or (TRIED[0] * files.multiple, TRIED[1] * files.multiple)
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (1, *size, 3), np.uint8)
+    image = rng.integers(0, 256, (1, *size, 3), np.uint8)
     # attention over unknown pixels needs some of every kind
     trimap = rng.choice(np.array([0, 128, 255], np.uint8), (1, *size, 1))
-    results = {kind: _openvino(files, kind, picture, trimap) for kind in files.graphs}
+    results = {kind: _openvino(files, kind, image, trimap) for kind in files.graphs}
     if not results:
         if files.weights is not None:
             read_state(files.weights)
         if find_spec("paddle") is None:
             return Verdict(untried="it needs Paddle to run, which is not installed")
-        results = {"paddle": _paddle(files, picture, trimap)}
+        results = {"paddle": in_child(_paddle, files, image, trimap)}
     for kind, alpha in results.items():
         if not np.isfinite(alpha).all() or alpha.min() < -SLACK or alpha.max() > 1 + SLACK:
             return Verdict((f"the {kind} graph gives alpha from {alpha.min():.3g} to {alpha.max():.3g}, not 0 to 1",))
@@ -85,40 +82,33 @@ def _run(files: ModelFiles) -> Verdict:
     return Verdict()
 
 
-def _openvino(files: ModelFiles, kind: str, picture: U8, trimap: U8) -> npt.NDArray[Any]:
+def _openvino(files: ModelFiles, kind: str, image: U8, trimap: U8) -> npt.NDArray[Any]:
     import openvino as ov
 
-    height, width = picture.shape[1:3]
+    height, width = image.shape[1:3]
     graph = graph_of(files, (height, width), kind)
-    inputs = [trimap if TRIMAP in port.names else picture for port in graph.inputs]
+    inputs = [trimap if TRIMAP in port.names else image for port in graph.inputs]
     compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return np.asarray(compiled(inputs)[0])
 
 
-def _paddle(files: ModelFiles, picture: U8, trimap: U8) -> npt.NDArray[Any]:
-    """Run what OpenVINO does not read: weights of a network of the zoo, or a program of Paddle 3."""
-    normal = (picture / 255 - np.asarray(files.mean)) / np.asarray(files.std)
+def _paddle(files: ModelFiles, image: U8, trimap: U8) -> npt.NDArray[Any]:
+    """Run what OpenVINO does not read: weights of a network, or a program of Paddle 3."""
+    paddle = import_paddle("running a network")
+    normal = (image / 255 - np.asarray(files.rule.mean)) / np.asarray(files.rule.std)
     planes, levels = (np.ascontiguousarray(array.transpose(0, 3, 1, 2), np.float32) for array in (normal, trimap))
-    with hushed():
-        if files.program is not None and files.params is not None:
-            return _program(files.program, files.params, planes, levels)
-        paddle = import_paddle("running weights")
+    if files.program is None:
         network = create(files.architecture or files.name, files.weights)
         network.eval()
         with paddle.no_grad():
             inputs = (planes, levels) if files.rule.trimap else (planes,)
             return np.asarray(network(*map(paddle.to_tensor, inputs)))
-
-
-def _program(program: Path, params: Path, planes: npt.NDArray[Any], levels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Run a program on Paddle's plain kernels, which run every network."""
-    import_paddle("running a program")
     from paddle import inference
 
-    config = inference.Config(str(program), str(params))
+    config = inference.Config(str(files.program), str(files.params))
     config.disable_glog_info()
     config.disable_gpu()
-    config.disable_mkldnn()
+    config.disable_mkldnn()  # plain kernels run every network
     predictor = inference.create_predictor(config)
     for name in predictor.get_input_names():
         predictor.get_input_handle(name).copy_from_cpu(levels if name == TRIMAP else planes)

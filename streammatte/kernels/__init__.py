@@ -1,8 +1,42 @@
-"""Numba kernels: pure functions over arrays, no classes, no I/O.
+"""Numba kernels: pure functions over arrays, no classes, no I/O."""
 
-Importing this package points numba's cache at the user's cache folder before numba itself is imported.
-"""
+from __future__ import annotations
 
-from streammatte.cache import prepare_numba_cache
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
-prepare_numba_cache()
+import numba
+
+from streammatte.cache import trim, user_cache_dir
+
+__all__ = ["njit"]
+
+
+def njit(*signatures: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """``numba.njit`` for this package's kernels, compiled code kept in the user's cache.
+
+    Numba reads the place of its cache when a function is decorated, from a setting that holds for every user of numba
+    in the process; so that is set meanwhile only. ``NUMBA_CACHE_DIR`` takes precedence.
+
+    Parameters
+    ----------
+    *signatures, **options
+        As ``numba.njit`` takes them.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = before or _folder()
+        try:
+            return numba.njit(*signatures, **options)(function)
+        finally:
+            numba.config.CACHE_DIR = before
+
+    return decorate
+
+
+@cache
+def _folder() -> str:
+    trim("numba")
+    return str(user_cache_dir("numba"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import int32, njit, types, void
+from numba import int32, types, void
 
 from streammatte.frames import ColorSpec
+from streammatte.kernels import njit
 from streammatte.kernels.rows import BYTES, BYTES_OUT
 
 __all__ = ["rgb_matrix", "yuv_to_rgb"]

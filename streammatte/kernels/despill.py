@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, int64, njit, void
+from numba import float32, int64, void
 
+from streammatte.kernels import njit
 from streammatte.kernels.rows import BYTES, BYTES_OUT, FLOATS, GRID, INDICES, frame_taps
 
 __all__ = ["despill_planes"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, njit, void
+from numba import float32, void
 
+from streammatte.kernels import njit
 from streammatte.kernels.rows import BYTES, FLOATS, FLOATS_OUT
 
 __all__ = ["fuse", "premultiply", "ratios"]

@@ -12,8 +12,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
-from numba import float32, int64, njit, types, void
+from numba import float32, int64, types, void
 
+from streammatte.kernels import njit
 from streammatte.kernels.rows import BYTES, BYTES_OUT, FLOATS, GRID, GRID_OUT, INDICES, Taps, flat
 
 __all__ = ["apply_models", "mean_models", "solve_models"]

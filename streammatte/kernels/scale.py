@@ -6,8 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, int64, njit, void
+from numba import float32, int64, void
 
+from streammatte.kernels import njit
 from streammatte.kernels.rows import BYTES, BYTES_OUT, GRID, INDICES, flat
 
 __all__ = ["shrink_by_area"]

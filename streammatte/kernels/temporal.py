@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types, void
+from numba import types, void
 
+from streammatte.kernels import njit
 from streammatte.kernels.rows import BYTES, FLOATS, FLOATS_OUT
 
 __all__ = ["blend_held", "blend_three", "mismatch", "nearer"]

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, int32, njit, uint8, uint16, void
+from numba import float32, int32, uint8, uint16, void
+
+from streammatte.kernels import njit
 
 __all__ = ["eetf", "hlg_to_nits", "pq_from_nits", "pq_to_nits", "tone_map", "tone_table"]
 

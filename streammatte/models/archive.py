@@ -1,4 +1,4 @@
-"""Unpacking archives that came from elsewhere."""
+"""Unpacking an exported model from a zip that came from elsewhere."""
 
 from __future__ import annotations
 
@@ -7,49 +7,34 @@ import lzma
 import shutil
 import stat
 import struct
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from streammatte.errors import ModelError
+from streammatte.errors import ModelError, StreammatteError
+from streammatte.models.files import DEPLOY_NAMES
+from streammatte.sinks.atomic import AtomicFolder
 
-__all__ = ["inspect", "unpack"]
+__all__ = ["unpack"]
 
-MOST_BYTES = 4 << 30
-"""Bytes that an archive may unpack to; the largest official model has under 400 MB, so more is a bomb or a mistake."""
-LONGEST_NAME = 255
-"""Bytes of one part of a path that every usual file system takes."""
-_UNNAMEABLE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ)
+MOST_TIMES = 8
+"""How many times its own size an archive may unpack to. Weights shrink to nine tenths by packing, the text of a program
+to a tenth; more is a bomb or a mistake."""
+ALWAYS = 1 << 20
+"""Bytes that are no danger whatever the archive's size."""
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+"""Faults of the disk; the others say that a name cannot be a file here, or come from a decompressor (no number)."""
 
-Entries = list[tuple[zipfile.ZipInfo, PurePosixPath]]
 
-
-def inspect(archive: Path, holding: Collection[str] = ()) -> None:
-    """Read a zip through, checksums and all, without unpacking it.
+def unpack(archive: Path, folder: Path) -> list[Path]:
+    """Unpack the exported model in a zip: the files beside its ``deploy.yaml``, put into ``folder`` when all are good.
 
     Parameters
     ----------
-    archive : Path
-    holding : collection of str
-        File names of which it must hold one, in whatever folder.
-
-    Raises
-    ------
-    ModelError
-        As :func:`unpack`.
-    """
-    with _opened(archive) as bundle:
-        _entries(bundle, archive, holding)
-        damaged = bundle.testzip()
-    if damaged is not None:
-        raise ModelError(f"{archive} is no audio zip ({damaged} is damaged)")
-
-
-def unpack(archive: Path, folder: Path, holding: Collection[str] = ()) -> list[Path]:
-    """Unpack a zip into ``folder``, which appears whole or not at all; an older one stays until the new one is there.
+    archive, folder : Path
+        Files of the same names in ``folder`` are replaced.
 
     Returns
     -------
@@ -59,99 +44,52 @@ def unpack(archive: Path, folder: Path, holding: Collection[str] = ()) -> list[P
     Raises
     ------
     ModelError
-        It is no zip, damaged or encrypted, unpacks to more than ``MOST_BYTES``, holds none of the files ``holding``
-        names, or an entry would land outside the folder (``..``, an absolute path, a drive, a link) or cannot be a
-        file here.
+        It is no zip, damaged, encrypted or too large when unpacked, holds no ``deploy.yaml``, or has an entry outside
+        its folder (``..``, an absolute path, a drive), a link or a device.
     """
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    work = AtomicFolder(folder, overwrite=True)
     try:
-        names = _unpack_into(archive, work, holding)
-        work.chmod(0o755)
-        _swap(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)  # the older folder, where there was one
-    return [folder / name for name in names]
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Put ``new`` in the place of ``folder``, which takes its place; a failure between the two is undone."""
-    if not folder.exists():
-        new.rename(folder)
-        return
-    aside = new.with_name(f"{new.name}.old")
-    folder.rename(aside)
-    try:
-        new.rename(folder)
-    except BaseException:
-        aside.rename(folder)
-        raise
-    aside.rename(new)
-
-
-def _unpack_into(archive: Path, work: Path, holding: Collection[str]) -> list[PurePosixPath]:
-    try:
-        with _opened(archive) as bundle:
-            entries = _entries(bundle, archive, holding)
-            for entry, name in entries:
-                path = work / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with bundle.open(entry) as packed, path.open("xb") as file:
+        with _reading(archive), zipfile.ZipFile(archive) as bundle:
+            entries = _model_entries(bundle, archive)
+            work.create()
+            for name, entry in entries:
+                with bundle.open(entry) as packed, (work.path / name).open("xb") as file:
                     shutil.copyfileobj(packed, file)
-    except FileExistsError as error:  # names that differ in case alone, where that makes no difference
-        raise ModelError(f"{archive} holds {Path(str(error.filename)).name} twice; it is refused") from error
-    return [name for _, name in entries]
+        work.publish()
+    finally:
+        work.discard()
+    return [folder / name for name, _ in entries]
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip; whatever its reader says of damage is told as one kind of error."""
+def _reading(archive: Path) -> Iterator[None]:
+    """Turn what the zip reader raises over damage into a ModelError."""
     try:
-        with zipfile.ZipFile(archive) as bundle:
-            yield bundle
-    except ModelError:
+        yield
+    except StreammatteError:
         raise
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError) as error:
-        raise ModelError(f"{archive} is no audio zip ({error})") from error
-    except RuntimeError as error:  # NotImplementedError, of a kind of compression, is one
-        raise ModelError(f"{archive} cannot be unpacked ({error}); encrypted archives are refused") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{archive} is no usable zip ({error})") from error
     except OSError as error:
-        if error.errno is None:  # bz2's word for damage
-            raise ModelError(f"{archive} is no audio zip ({error})") from error
-        if error.errno in _UNNAMEABLE:
-            raise ModelError(f"{archive} holds a name that cannot be a file here ({error.strerror})") from error
-        raise
+        if error.errno in _DISK:
+            raise
+        raise ModelError(f"{archive} is no usable zip ({error.strerror or error})") from error
 
 
-def _entries(bundle: zipfile.ZipFile, archive: Path, holding: Collection[str]) -> Entries:
-    """The files of a zip, every one of a name that is safe to write."""
-    entries = [(entry, _safe_name(entry, archive)) for entry in bundle.infolist() if not entry.is_dir()]
-    if not entries:
-        raise ModelError(f"{archive} holds no file")
-    whole = sum(entry.file_size for entry, _ in entries)
-    if whole > MOST_BYTES:
-        raise ModelError(f"{archive} unpacks to {whole} bytes, more than {MOST_BYTES} are refused")
-    files: set[PurePosixPath] = set()
-    for _, name in entries:
-        if name in files:
-            raise ModelError(f"{archive} holds {name} twice; it is refused")
-        files.add(name)
-    for parent in (parent for name in files for parent in name.parents if parent in files):
-        raise ModelError(f"{archive} holds {parent} as a file and as a folder; it is refused")
-    if holding and not any(name.name in holding for name in files):
-        raise ModelError(f"{archive} holds no {' or '.join(holding)}; it is no exported matting model")
-    return entries
-
-
-def _safe_name(entry: zipfile.ZipInfo, archive: Path) -> PurePosixPath:
-    raw = entry.orig_filename
-    name = PurePosixPath(raw)
-    kind = stat.S_IFMT(entry.external_attr >> 16)
-    outside = name.is_absolute() or ".." in name.parts or any(mark in raw for mark in ("\\", ":", "\0"))
-    if outside or kind not in (0, stat.S_IFREG):
-        what = "a link or a device" if not outside else "a path outside its folder"
-        raise ModelError(f"{archive} holds {raw!r}, {what}; nothing was unpacked")
-    if any(len(part.encode("utf-8", "surrogatepass")) > LONGEST_NAME for part in name.parts):
-        raise ModelError(
-            f"{archive} holds a name of more than {LONGEST_NAME} bytes ({name.name[:20]}...); it is refused"
-        )
-    return name
+def _model_entries(bundle: zipfile.ZipFile, archive: Path) -> list[tuple[str, zipfile.ZipInfo]]:
+    """The files beside ``deploy.yaml``; the whole archive is refused where one entry is unsafe."""
+    entries = [entry for entry in bundle.infolist() if not entry.is_dir()]
+    for entry in entries:
+        raw = entry.orig_filename
+        if PurePosixPath(raw).is_absolute() or ".." in raw.split("/") or any(mark in raw for mark in "\\:\0"):
+            raise ModelError(f"{archive} holds {raw!r}, a path outside its folder; nothing was unpacked")
+        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise ModelError(f"{archive} holds {raw!r}, a link or a device; nothing was unpacked")
+    whole, most = sum(entry.file_size for entry in entries), MOST_TIMES * archive.stat().st_size + ALWAYS
+    if whole > most:
+        raise ModelError(f"{archive} unpacks to {whole} bytes, more than {most} are refused")
+    paths = [PurePosixPath(entry.filename) for entry in entries]
+    home = next((path.parent for path in paths if path.name in DEPLOY_NAMES), None)
+    if home is None:
+        raise ModelError(f"{archive} holds no {' or '.join(DEPLOY_NAMES)}; it is no exported matting model")
+    return [(path.name, entry) for path, entry in zip(paths, entries, strict=True) if path.parent == home]

@@ -7,13 +7,13 @@ One YAML file a network in ``configs/models/``, named like it:
     name: ppmattingv2-stdc1-human_512
     title: PP-MattingV2
     architecture: PPMattingV2           # as deploy.yaml's ModelName has it
-    arguments: {backbone: STDC1}        # what tells it from others of its architecture; told, not executed
+    arguments: {backbone: STDC1}        # distinguishes networks of one architecture; information, not executed
     input:
       size: [512, 512]                  # height, width it was trained and is measured at
       mean: [0.5, 0.5, 0.5]             # of RGB in 0..1
       std: [0.5, 0.5, 0.5]
       trimap: false
-      steps:                            # how a picture's sides become the network's, in order
+      steps:                            # how an image's sides become the network's, in order
         - {limit_short: [null, 512]}    # at least, at most
         - {multiple: 32}
     licence: Apache-2.0
@@ -36,42 +36,39 @@ One YAML file a network in ``configs/models/``, named like it:
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
 import yaml
+from pydantic import Field
 
 from streammatte.errors import ConfigError, ModelNotFoundError
-from streammatte.models.input_rule import InputRule
+from streammatte.models.input_rule import STRICT, InputRule, checked
 
-__all__ = ["Card", "RemoteFile", "SeedFigures", "card_names", "load_card", "read_card"]
+__all__ = ["FILE_KINDS", "Card", "RemoteFile", "SeedFigures", "card_names", "load_card", "read_card"]
 
-_KINDS = {
-    str: "text (in quotes where it looks like a number)",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    Mapping: "a table of keys and values",
-    NoneType: "null",
-}
 FILE_KINDS = ("checkpoint", "inference")
 """A checkpoint is one ``.pdparams``; an inference file is a zip of an exported model's folder."""
+FileKind = Annotated[str, Field(pattern=f"^({'|'.join(FILE_KINDS)})$")]
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file that ``pull`` can fetch. ``size`` in bytes; None where it is not known."""
+    """A file that ``pull`` can fetch; ``size`` in bytes.
 
-    url: str
-    sha256: str | None = None
-    size: int | None = None
+    Where a card has no SHA-256, what was fetched is checked against its length alone: ``size``, else the length that
+    the server declares.
+    """
+
+    __pydantic_config__ = STRICT
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/]+/.*[^/]$")]
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
+    size: Annotated[int, Field(gt=0)] | None = None
 
     @property
     def filename(self) -> str:
@@ -82,6 +79,8 @@ class RemoteFile:
 @dataclass(frozen=True, slots=True)
 class SeedFigures:
     """As published, on a V100: SAD on PPM-AIM-195, parameters in millions, operations in billions, frames a second."""
+
+    __pydantic_config__ = STRICT
 
     sad: float | None = None
     params_m: float | None = None
@@ -96,6 +95,8 @@ class Card:
     ``embedded`` is true where the network comes with the package; ``files`` is empty there and where none is published.
     """
 
+    __pydantic_config__ = STRICT
+
     name: str
     title: str
     architecture: str
@@ -104,7 +105,7 @@ class Card:
     paper: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     seed: SeedFigures = field(default_factory=SeedFigures)
-    files: Mapping[str, RemoteFile] = field(default_factory=dict)
+    files: Mapping[FileKind, RemoteFile] = field(default_factory=dict)
     embedded: bool = False
     output_scale: float = 1.0
     assets: Mapping[str, str] = field(default_factory=dict)
@@ -116,8 +117,8 @@ class Card:
 
 def card_names() -> tuple[str, ...]:
     """Names of all cards, sorted."""
-    folder = _folder()
-    return tuple(sorted(entry.name.removesuffix(".yml") for entry in folder.iterdir() if entry.name.endswith(".yml")))
+    files = (entry.name for entry in _folder().iterdir())
+    return tuple(sorted(name.removesuffix(".yml") for name in files if name.endswith(".yml")))
 
 
 @cache
@@ -142,24 +143,12 @@ def read_card(text: str, where: str) -> Card:
     Raises
     ------
     ConfigError
-        No YAML, a key is unknown or missing, or a value is of the wrong kind.
+        It is not YAML, a key is unknown or missing, or a value is of the wrong kind.
     """
     try:
-        data = yaml.safe_load(text)
+        return checked(Card, yaml.safe_load(text), where)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where} is no YAML ({str(error).splitlines()[0]})") from error
-    data = dict(_mapping(data, where))
-    rule = InputRule.from_mapping(_mapping(data.pop("input", None), f"{where}: input"), where)
-    seed = _build(SeedFigures, data.pop("seed", None) or {}, f"{where}: seed")
-    files = {
-        kind: _build(RemoteFile, entry, f"{where}: files.{kind}")
-        for kind, entry in _mapping(data.pop("files", None) or {}, f"{where}: files").items()
-    }
-    unknown = sorted(files.keys() - set(FILE_KINDS))
-    if unknown:
-        raise ConfigError(f"{where}: files may be {' and '.join(FILE_KINDS)}; got {', '.join(unknown)}")
-    card: Card = _build(Card, {**data, "input": rule, "seed": seed, "files": files}, where)
-    return card
+        raise ConfigError(f"{where} is not valid YAML ({str(error).splitlines()[0]})") from error
 
 
 def _folder() -> Any:
@@ -168,43 +157,3 @@ def _folder() -> Any:
         return resources.files("streammatte.configs") / "models"
     except ModuleNotFoundError:
         return Path(__file__).parents[2] / "configs" / "models"
-
-
-def _mapping(data: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{where} must be a table of keys and values; got {data!r}")
-    return data
-
-
-def _build(kind: type[Any], data: Any, where: str) -> Any:
-    data = _mapping(data, where)
-    known = {entry.name: entry for entry in dataclasses.fields(kind)}
-    unknown = sorted(data.keys() - known.keys())
-    missing = sorted(
-        name
-        for name, entry in known.items()
-        if name not in data and entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-    )
-    if unknown or missing:
-        told = [f"unknown key {name}" for name in unknown] + [f"missing key {name}" for name in missing]
-        raise ConfigError(f"{where}: {', '.join(told)}; known: {', '.join(known)}")
-    for name, hint in get_type_hints(kind).items():
-        if name in data and not _fits(data[name], hint):
-            raise ConfigError(f"{where}: {name} must be {_told(hint)}; got {data[name]!r}")
-    return kind(**data)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value from YAML is of an annotation's type: a whole number is a number too, true is none."""
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    plain = tuple(get_origin(kind) or kind for kind in kinds)
-    if isinstance(value, bool):
-        return bool in plain
-    if isinstance(value, int | float) and float in plain:
-        return math.isfinite(value)
-    return isinstance(value, plain)
-
-
-def _told(hint: Any) -> str:
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    return " or ".join(_KINDS.get(get_origin(kind) or kind, "as the module's example shows") for kind in kinds)

@@ -6,28 +6,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from streammatte.errors import ModelError, ModelNotFoundError
 from streammatte.models.input_rule import InputRule, read_deploy
 from streammatte.network_size import SIDE_MULTIPLE
 
-if TYPE_CHECKING:
-    pass
-__all__ = ["ModelFiles", "exported"]
-
+__all__ = ["DEPLOY_NAMES", "PROGRAM_SUFFIXES", "ModelFiles", "exported", "program_files"]
 
 DEPLOY_NAMES = ("deploy.yaml", "inference.yml")
 """What PaddleSeg's export writes beside a model; the second is its form for FastDeploy."""
-
-
 PROGRAM_SUFFIXES = (".pdmodel", ".json")
 """A Paddle program: up to 2.6 and official zips, and from 3.0 on."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """The files of one network. What it is here in is set; an engine that needs another form converts it.
+    """The files of one network, in the forms that are here; an engine that needs another form converts it.
 
     Parameters
     ----------
@@ -37,11 +31,11 @@ class ModelFiles:
     program, params : Path, optional
         What Paddle Inference reads: ``.pdmodel`` or ``.json``, and ``.pdiparams``.
     weights : Path, optional
-        ``.pdparams`` or ``.npz`` of the zoo's network ``architecture``.
+        ``.pdparams`` or ``.npz`` of the network ``architecture``.
     architecture : str, optional
         A name of :func:`streammatte.networks.names`.
     rule : InputRule
-        Its input as card, ``deploy.yaml`` or the graph itself say it.
+        Its input according to the card, ``deploy.yaml`` or the graph itself.
     """
 
     name: str
@@ -58,14 +52,10 @@ class ModelFiles:
         return math.lcm(SIDE_MULTIPLE, self.rule.multiple)
 
     @property
-    def mean(self) -> tuple[float, ...]:
-        """Of RGB in [0, 1]; used where the graph does not normalise by itself."""
-        return self.rule.mean
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """As ``mean``."""
-        return self.rule.std
+    def form(self) -> str:
+        """The suffix of the file that conversions start from."""
+        here = self.weights or self.program or self.graphs.get("float")
+        return here.suffix if here is not None else "nothing"
 
 
 def exported(folder: Path, name: str | None = None) -> ModelFiles:
@@ -74,10 +64,10 @@ def exported(folder: Path, name: str | None = None) -> ModelFiles:
     Raises
     ------
     ModelNotFoundError, ModelError
-        It holds none or several, or what it holds is not whole.
+        It holds none or several, or files are missing or damaged.
     """
-    here = [[path for file in DEPLOY_NAMES for path in sorted(folder.glob(depth + file))] for depth in ("", "*/")]
-    found = here[0] or here[1]
+    found = [path for file in DEPLOY_NAMES for path in sorted(folder.glob(file))]
+    found = found or [path for file in DEPLOY_NAMES for path in sorted(folder.glob(f"*/{file}"))]
     if not found:
         raise ModelNotFoundError(f"{folder} holds no {' or '.join(DEPLOY_NAMES)}; give the folder of an exported model")
     homes = sorted({path.parent for path in found})
@@ -87,10 +77,24 @@ def exported(folder: Path, name: str | None = None) -> ModelFiles:
     given = Path(deploy.model)
     programs = [home / given.name] + [home / f"{given.stem}{suffix}" for suffix in PROGRAM_SUFFIXES]
     program = next((path for path in programs if path.is_file()), programs[0])
-    return _program(program, home / Path(deploy.params).name, name or folder.resolve().name, deploy.input)
+    return program_files(program, home / Path(deploy.params).name, name or folder.resolve().name, deploy.input)
 
 
-def _program(program: Path, params: Path, name: str, rule: InputRule) -> ModelFiles:
+def program_files(program: Path, params: Path, name: str, rule: InputRule) -> ModelFiles:
+    """The files of a Paddle program.
+
+    Parameters
+    ----------
+    program, params : Path
+        ``.pdmodel`` or ``.json``, and ``.pdiparams``.
+    name : str
+    rule : InputRule
+
+    Raises
+    ------
+    ModelNotFoundError
+        One of the two is not there.
+    """
     for path in (program, params):
         if not path.is_file():
             raise ModelNotFoundError(f"no file at {path}; an exported Paddle model is a program and its .pdiparams")

@@ -1,39 +1,69 @@
-"""How a picture becomes a network's input: the sides and the normalisation, from a card or from a ``deploy.yaml``."""
+"""How an image becomes a network's input: its sides and the normalisation, from a card or from a ``deploy.yaml``."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
 from streammatte.errors import ConfigError, ModelError
 
-__all__ = ["Deploy", "InputRule", "SizeStep", "read_deploy"]
+__all__ = ["STRICT", "TRANSFORMS", "Deploy", "InputRule", "SizeStep", "checked", "read_deploy"]
 
-_HALF = (0.5, 0.5, 0.5)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+"""How dataclasses that are read from files are checked: no unknown keys, no text taken for a number."""
+T = TypeVar("T")
+_UNKNOWN = "unexpected_keyword_argument"
 
-_STEPS = {  # step -> how many numbers it takes
-    "limit_short": 2,
-    "limit_long": 2,
-    "short": 1,
-    "long": 1,
-    "fixed": 2,
-    "multiple": 1,
-}
+_STEPS = {"limit_short": 2, "limit_long": 2, "short": 1, "long": 1, "fixed": 2, "multiple": 1}
+"""Size steps and how many numbers each takes."""
 
 
-def _is_side(value: Any) -> bool:
+def checked(kind: type[T], data: object, where: str) -> T:
+    """An object of a dataclass, made from what YAML or JSON holds.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass with ``STRICT`` as its ``__pydantic_config__``.
+    data : object
+        As parsed.
+    where : str
+        Names the source in errors.
+
+    Raises
+    ------
+    ConfigError
+        A key is unknown or missing, or a value is of the wrong kind; the message names the first.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        # a misspelled key is both unknown and missing; the first says more
+        first = next((fault for fault in faults if fault["type"] == _UNKNOWN), faults[0])
+        place = ".".join(map(str, first["loc"])) or "it"
+        if first["type"] in (_UNKNOWN, "missing"):
+            kind_of_fault = "unknown" if first["type"] == _UNKNOWN else "missing"
+            raise ConfigError(f"{where}: {kind_of_fault} key {place}") from error
+        message = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        raise ConfigError(f"{where}: {place}: {message}; got {first['input']!r}") from error
+
+
+def _is_side(value: object) -> bool:
     """Whether it is a whole number above 0; YAML's true and false are whole numbers to Python."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 @dataclass(frozen=True, slots=True)
 class SizeStep:
-    """One step from a picture's sides to the network's.
+    """One step from an image's sides to the network's.
 
     ``kind`` and ``values``: ``limit_short``/``limit_long`` (at least, at most; None is no bound), ``short``/``long``
     (that side exactly, the other in proportion), ``fixed`` (height, width), ``multiple`` (both sides down to one).
@@ -64,19 +94,32 @@ class SizeStep:
 
     def apply(self, height: int, width: int) -> tuple[int, int]:
         """The sides after this step."""
-        first = self.values[0]
+        first = self.values[0] or 1
         if self.kind == "fixed":
-            return int(self.values[0] or 0), int(self.values[1] or 0)
+            return first, self.values[1] or 1
         if self.kind == "multiple":
-            step = int(first or 1)
-            return max(step, height - height % step), max(step, width - width % step)
-        side = min(height, width) if self.kind.endswith("short") else max(height, width)
+            return max(first, height - height % first), max(first, width - width % first)
+        side = target = min(height, width) if self.kind.endswith("short") else max(height, width)
         if self.kind.startswith("limit"):
             low, high = self.values
-            target = max(side, low or side) if high is None else min(max(side, low or side), high)
+            target = min(max(side, low or side), high or max(side, low or side))
         else:
-            target = int(first or side)
+            target = first
         return max(1, round(height * target / side)), max(1, round(width * target / side))
+
+
+def _step(entry: object) -> SizeStep:
+    """A step from ``{kind: values}``."""
+    if isinstance(entry, SizeStep):
+        return entry
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise ConfigError("a size step is one key with its numbers, such as {long: 512}")
+    ((kind, values),) = entry.items()
+    return SizeStep(kind, tuple(values) if isinstance(values, list) else (values,))
+
+
+Side = Annotated[int, Field(gt=0)]
+Divisor = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +133,21 @@ class InputRule:
     mean, std : 3 floats
         Of RGB in [0, 1]: the network sees ``(rgb / 255 - mean) / std``.
     trimap : bool
-        Whether it needs a trimap beside the picture.
+        Whether it needs a trimap beside the image.
     steps : tuple of SizeStep
-        How a picture's sides become the network's, in order.
+        How an image's sides become the network's, in order.
     """
 
-    size: tuple[int, int] = (512, 512)
-    mean: tuple[float, ...] = _HALF
-    std: tuple[float, ...] = _HALF
+    __pydantic_config__ = STRICT
+
+    size: tuple[Side, Side] = (512, 512)
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[Divisor, Divisor, Divisor] = (0.5, 0.5, 0.5)
     trimap: bool = False
-    steps: tuple[SizeStep, ...] = (SizeStep("limit_short", (None, 512)), SizeStep("multiple", (32,)))
+    steps: tuple[Annotated[SizeStep, PlainValidator(_step)], ...] = (
+        SizeStep("limit_short", (None, 512)),
+        SizeStep("multiple", (32,)),
+    )
 
     @property
     def fixed(self) -> tuple[int, int] | None:
@@ -112,43 +160,19 @@ class InputRule:
         return math.lcm(*(int(step.values[0] or 1) for step in self.steps if step.kind == "multiple"))
 
     def size_for(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the network's input for a picture of these sides, made by resizing alone."""
+        """(height, width) of the network's input for an image of these sides, made by resizing alone."""
         for step in self.steps:
             height, width = step.apply(height, width)
         return height, width
 
     def sides_for(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the picture as the network should see it, before its sides become multiples."""
-        return replace(self, steps=tuple(step for step in self.steps if step.kind != "multiple")).size_for(
-            height, width
-        )
+        """(height, width) of the image as the network should see it, before its sides become multiples."""
+        steps = tuple(step for step in self.steps if step.kind != "multiple")
+        return replace(self, steps=steps).size_for(height, width)
 
-    @classmethod
-    def from_mapping(cls, data: Mapping[str, Any], where: str) -> InputRule:
-        """Read the ``input`` table of a card; ``where`` names it in errors. Raises ConfigError."""
-        unknown = sorted(data.keys() - {"size", "mean", "std", "trimap", "steps"})
-        if unknown:
-            raise ConfigError(
-                f"{where}: unknown key {', '.join(unknown)} in input; known: size, mean, std, trimap, steps"
-            )
-        default = cls()
-        size = data.get("size", default.size)
-        if not (isinstance(size, list | tuple) and len(size) == 2 and all(_is_side(side) for side in size)):
-            raise ConfigError(f"{where}: input.size must be [height, width] in pixels; got {size!r}")
-        steps, trimap = data.get("steps", default.steps), data.get("trimap", False)
-        if not isinstance(trimap, bool):
-            raise ConfigError(f"{where}: input.trimap must be true or false; got {trimap!r}")
-        if not isinstance(steps, list | tuple):
-            raise ConfigError(
-                f"{where}: input.steps must be a list such as [{{long: 512}}, {{multiple: 32}}]; got {steps!r}"
-            )
-        return cls(
-            size=(size[0], size[1]),
-            mean=_triple(data.get("mean", default.mean), f"{where}: input.mean"),
-            std=_divisors(data.get("std", default.std), f"{where}: input.std"),
-            trimap=trimap,
-            steps=tuple(step if isinstance(step, SizeStep) else _step(step, where) for step in steps),
-        )
+    def at(self, size: tuple[int, int] | None) -> InputRule:
+        """The rule of the same network with its height and width fixed; this one where no size is given."""
+        return replace(self, size=size, steps=(SizeStep("fixed", size),)) if size else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +185,21 @@ class Deploy:
     input: InputRule
 
 
-_TRANSFORMS: Mapping[str, tuple[str, tuple[str, ...]]] = {  # their name -> (our step, their arguments)
-    "LimitShort": ("limit_short", ("min_short", "max_short")),
-    "LimitLong": ("limit_long", ("min_long", "max_long")),
-    "ResizeByShort": ("short", ("short_size",)),
-    "ResizeByLong": ("long", ("long_size",)),
-    "ResizeToIntMult": ("multiple", ("mult_int",)),
+TRANSFORMS = {
+    "limit_short": ("LimitShort", ("min_short", "max_short")),
+    "limit_long": ("LimitLong", ("min_long", "max_long")),
+    "short": ("ResizeByShort", ("short_size",)),
+    "long": ("ResizeByLong", ("long_size",)),
+    "multiple": ("ResizeToIntMult", ("mult_int",)),
 }
+"""Our size steps, with PaddleSeg's name of each and of its arguments."""
+_OURS = {name: (step, keys) for step, (name, keys) in TRANSFORMS.items()}
 _DEFAULTS = {"short_size": 512, "long_size": 512, "mult_int": 32}
-_WITHOUT_SIZE = ("LoadImages", "Normalize", "Padding")
+_WITHOUT_SIZE = ("LoadImages", "Padding")
+_WITH_TRIMAP = ("DIM", "GCA", "GCABaseline")
+"""Networks of PaddleSeg that need a trimap; its own files do not say so."""
+_LARGE = 4096
+"""A side that every rule with a bound makes smaller."""
 
 
 def read_deploy(path: str | Path) -> Deploy:
@@ -178,100 +208,44 @@ def read_deploy(path: str | Path) -> Deploy:
     Raises
     ------
     ModelError
-        No YAML, not of that layout, with a value that is none, or with a transform that would need more than sides and
-        a normalisation.
+        It is not YAML of that layout, holds a value of the wrong kind, or a transform that is more than sides and a
+        normalisation.
     """
-    path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        table = data["Deploy"]
-        transforms = [dict(entry) for entry in table.get("transforms") or [{"type": "Normalize"}]]
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        table, network = data["Deploy"], str(data.get("ModelName", ""))
         model, params = str(table["model"]), str(table["params"])
-        kinds = [str(entry.pop("type")) for entry in transforms]
+        rule = checked(InputRule, _input_table(table, network), str(path))
+    except ConfigError as error:
+        raise ModelError(f"{error}; correct {path} or export the model again") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(
             f"{path} is no deploy.yaml of an exported matting model ({type(error).__name__}); "
             "it needs Deploy with model, params and transforms"
         ) from error
-    steps, mean, std = [], _HALF, _HALF
-    shape = table.get("input_shape") or [None] * 4
-    if not isinstance(shape, list):
-        raise ModelError(f"{path}: input_shape must be a list of four sides, null where one is open; got {shape!r}")
-    fixed = len(shape) == 4 and all(_is_side(side) for side in shape[2:])
-    for kind, values in zip(kinds, transforms, strict=True):
+    size = rule.fixed or rule.size_for(_LARGE, _LARGE)
+    return Deploy(model, params, network, replace(rule, size=size) if max(size) < _LARGE else rule)
+
+
+def _input_table(deploy: Mapping[str, Any], network: str) -> dict[str, Any]:
+    """The same as a card's ``input`` table."""
+    table: dict[str, Any] = {"trimap": deploy.get("trimap", network in _WITH_TRIMAP)}
+    steps = []
+    for transform in deploy.get("transforms") or ():
+        kind = transform["type"]
         if kind == "Normalize":
-            mean = _triple(values.get("mean", _HALF), f"{path}: mean", ModelError)
-            std = _divisors(values.get("std", _HALF), f"{path}: std", ModelError)
+            table |= {key: transform[key] for key in ("mean", "std") if key in transform}
         elif kind == "Resize":
-            width, height = _pair(values.get("target_size", (512, 512)), path)
-            steps.append(_transform(path, "fixed", (height, width)))
-        elif kind in _TRANSFORMS:
-            step, names = _TRANSFORMS[kind]
-            steps.append(_transform(path, step, tuple(values.get(name, _DEFAULTS.get(name)) for name in names)))
+            target = transform.get("target_size", 512)
+            width, height = (target, target) if isinstance(target, int) else target
+            steps.append({"fixed": [height, width]})
+        elif kind in _OURS:
+            step, keys = _OURS[kind]
+            steps.append({step: [transform.get(key, _DEFAULTS.get(key)) for key in keys]})
         elif kind not in _WITHOUT_SIZE:
-            known = ", ".join([*_TRANSFORMS, "Resize", *_WITHOUT_SIZE])
-            raise ModelError(f"{path}: transform {kind} is unknown; known: {known}")
-    if fixed:
-        steps = [SizeStep("fixed", (shape[2], shape[3]))]
-    rule = InputRule(
-        size=(shape[2], shape[3]) if fixed else _square(steps),
-        mean=mean,
-        std=std,
-        trimap=bool(table.get("trimap", str(data.get("ModelName", "")) in ("DIM", "GCA", "GCABaseline"))),
-        steps=tuple(steps) or InputRule().steps,
-    )
-    return Deploy(model=model, params=params, architecture=str(data.get("ModelName", "")), input=rule)
-
-
-def _square(steps: Sequence[SizeStep]) -> tuple[int, int]:
-    """The side that the steps lead to, as a square: what an open graph is tried at."""
-    side = InputRule(steps=tuple(steps)).size_for(4096, 4096)
-    return side if max(side) < 4096 else InputRule().size
-
-
-def _step(entry: Any, where: str) -> SizeStep:
-    if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise ConfigError(f"{where}: a size step is one key with its numbers; got {entry!r}")
-    ((kind, values),) = entry.items()
-    try:
-        return SizeStep(str(kind), tuple(values) if isinstance(values, list | tuple) else (values,))
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
-def _transform(path: Path, kind: str, values: tuple[Any, ...]) -> SizeStep:
-    try:
-        return SizeStep(kind, values)
-    except ConfigError as error:
-        raise ModelError(f"{path}: {error}; correct it or export the model again") from error
-
-
-def _triple(
-    values: Any, where: str, error: type[ConfigError] | type[ModelError] = ConfigError
-) -> tuple[float, float, float]:
-    try:
-        first, second, third = (float(value) for value in values)
-    except (TypeError, ValueError):
-        raise error(f"{where} must be three numbers; got {values!r}") from None
-    if not all(map(math.isfinite, (first, second, third))):
-        raise error(f"{where} must be three finite numbers; got {values!r}")
-    return first, second, third
-
-
-def _divisors(
-    values: Any, where: str, error: type[ConfigError] | type[ModelError] = ConfigError
-) -> tuple[float, float, float]:
-    triple = _triple(values, where, error)
-    if min(triple) <= 0:
-        raise error(f"{where} must be three numbers above 0, the picture is divided by them; got {values!r}")
-    return triple
-
-
-def _pair(values: Any, path: Path) -> tuple[int, int]:
-    if isinstance(values, int):
-        return values, values
-    try:
-        width, height = (int(value) for value in values)
-    except (TypeError, ValueError):
-        raise ModelError(f"{path}: target_size must be a side or two; got {values!r}") from None
-    return width, height
+            known = ", ".join([*_OURS, "Resize", "Normalize", *_WITHOUT_SIZE])
+            raise ConfigError(f"transform {kind} is unknown; known: {known}")
+    sides = list(deploy.get("input_shape") or ())[2:]
+    if len(sides) == 2 and all(map(_is_side, sides)):
+        steps = [{"fixed": sides}]
+    return {**table, "steps": steps} if steps else table

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
+from streammatte.models.cards import card_names, load_card
+from streammatte.models.files import PROGRAM_SUFFIXES, ModelFiles, exported, program_files
 from streammatte.models.input_rule import InputRule
-
-if TYPE_CHECKING:
-    from streammatte.models.graph import GraphFacts
-from streammatte.models.files import PROGRAM_SUFFIXES, ModelFiles, _program, exported
+from streammatte.networks import names
 
 __all__ = ["EMBEDDED", "match_name", "resolve", "split_name"]
 
@@ -27,9 +25,9 @@ def resolve(model: str) -> ModelFiles:
     Parameters
     ----------
     model : str
-        A name of the zoo (embedded, or pulled before); an ``.xml``, ``.onnx``, ``.pdmodel`` or ``.json`` (with its
+        The name of a network (embedded, or pulled before); an ``.xml``, ``.onnx``, ``.pdmodel`` or ``.json`` (with its
         ``.pdiparams`` beside); a folder with an exported Paddle model; or weights (``.pdparams``, ``.npz``), whose
-        network is told by their name or as ``NETWORK=FILE``.
+        network follows from their name or is given as ``NETWORK=FILE``.
 
     Raises
     ------
@@ -38,8 +36,6 @@ def resolve(model: str) -> ModelFiles:
     ModelError
         A file of a kind that no engine reads, or an installation without its assets.
     """
-    from streammatte.models.cards import card_names
-
     if model in EMBEDDED:
         return _embedded(model)
     if model in card_names():
@@ -56,16 +52,13 @@ def resolve(model: str) -> ModelFiles:
     if suffix in WEIGHT_SUFFIXES:
         return _weights(path, network)
     if network is not None:
-        raise ConfigError(f"NETWORK=FILE tells whose weights FILE holds ({', '.join(WEIGHT_SUFFIXES)}); got {model}")
+        raise ConfigError(f"NETWORK=FILE names the network of weights ({', '.join(WEIGHT_SUFFIXES)}); got {model}")
     if path.is_dir():
         return exported(path)
-    if suffix in PROGRAM_SUFFIXES:
-        files = _program(path, path.with_suffix(".pdiparams"), path.stem, InputRule())
-        return replace(files, rule=_facts(path).rule) if files.graphs else files
-    if suffix not in GRAPH_SUFFIXES:
+    if suffix not in (*GRAPH_SUFFIXES, *PROGRAM_SUFFIXES):
         known = ", ".join((*GRAPH_SUFFIXES, *PROGRAM_SUFFIXES, *WEIGHT_SUFFIXES))
         raise ModelError(f"a model file must be one of {known}, or a folder with an exported model; got {model}")
-    return _graph(path)
+    return _graph(path, suffix)
 
 
 def split_name(model: str) -> tuple[str | None, Path]:
@@ -73,8 +66,6 @@ def split_name(model: str) -> tuple[str | None, Path]:
 
     What exists under the whole text is that: folders may well be named ``lr=0.1``.
     """
-    from streammatte.networks.registry import names
-
     network, given, file = model.partition("=")
     whole = Path(model).expanduser()
     if given and network in names() and not whole.exists():
@@ -83,29 +74,24 @@ def split_name(model: str) -> tuple[str | None, Path]:
 
 
 def match_name(path: Path) -> str | None:
-    """The network of the zoo that a file's name begins with; the longest where several do."""
-    from streammatte.networks.registry import names
-
+    """The network that a file's name begins with; the longest where several do."""
     stem = path.stem.replace("_", "-").lower()
     fitting = [name for name in names() if stem.startswith(name.replace("_", "-").lower())]
     return max(fitting, key=len, default=None)
 
 
-def _graph(path: Path) -> ModelFiles:
-    facts = _facts(path)
+def _graph(path: Path, suffix: str) -> ModelFiles:
+    """A file that describes its input itself."""
+    from streammatte.models.graph import read_facts
+
+    if suffix in PROGRAM_SUFFIXES:
+        files = program_files(path, path.with_suffix(".pdiparams"), path.stem, InputRule())
+        return replace(files, rule=read_facts(path).rule) if files.graphs else files
+    facts = read_facts(path)
     return ModelFiles(path.stem, {"float": path} | ({"int8": path} if facts.int8 else {}), rule=facts.rule)
 
 
-def _facts(path: Path) -> GraphFacts:
-    """What a graph says that comes with no other word than itself."""
-    from streammatte.models.graph import read_facts
-
-    return read_facts(path, path.stat().st_mtime_ns)
-
-
 def _embedded(name: str) -> ModelFiles:
-    from streammatte.models.cards import load_card
-
     card = load_card(name)
     folder = Path(__file__).parents[1] / "assets"
     found = {kind: folder / file for kind, file in card.assets.items()}
@@ -116,22 +102,17 @@ def _embedded(name: str) -> ModelFiles:
 
 
 def _from_store(name: str) -> ModelFiles:
-    from streammatte.models.cards import load_card
     from streammatte.models.store import ready
 
-    rule = load_card(name).input
     kept = ready(name)
     if kept.folder is not None:
         return exported(kept.folder, name)
-    return ModelFiles(name, weights=kept.checkpoint, architecture=name, rule=rule)
+    return ModelFiles(name, weights=kept.checkpoint, architecture=name, rule=load_card(name).input)
 
 
 def _weights(path: Path, network: str | None) -> ModelFiles:
-    from streammatte.models.cards import card_names, load_card
-    from streammatte.networks.registry import names
-
     found = network or match_name(path)
-    if found is None or found not in names():
+    if found is None:
         raise ConfigError(
             f"which network are the weights in {path.name} of? Write NETWORK={path}, "
             f"NETWORK one of {', '.join(names())}"

@@ -1,97 +1,34 @@
 """The user's folder of fetched networks.
 
 ``models/NAME/`` in the user's cache holds ``NAME.pdparams`` (the checkpoint), ``inference/`` (the unpacked official
-zip) and ``pulled.json`` (:mod:`streammatte.models.store`). A zip or a checkpoint that the user puts there by hand is
-taken as if it was fetched; where it is not audio it is named and left, never deleted.
+zip) and ``pulled.json``, the size and SHA-256 of every file as it was fetched. A zip or a checkpoint that the user puts
+there by hand is taken as if it was fetched; where it is damaged it is named and left, never deleted.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from streammatte.cache import lasting_dir, writing
+from streammatte.cache import file_sha256, lasting_dir, locked, writing
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError, StreammatteError
-from streammatte.models.archive import inspect, unpack
 from streammatte.models.cards import FILE_KINDS, Card, load_card
-from streammatte.models.download import Progress, Retry, broken_promise, fetch, file_sha256, mirrored
-from streammatte.models.files import DEPLOY_NAMES, exported
-from streammatte.models.locks import locked
-from streammatte.networks.pdparams import read_pdparams
+from streammatte.models.files import exported
 
-__all__ = [
-    "RECORD",
-    "Kept",
-    "changes",
-    "find",
-    "home",
-    "place",
-    "pull",
-    "read_record",
-    "ready",
-    "resized",
-    "verify",
-    "write_record",
-]
+if TYPE_CHECKING:
+    from streammatte.models.download import Progress
+
+__all__ = ["Kept", "find", "home", "place", "pull", "ready", "verify"]
 
 RECORD = "pulled.json"
 
 Record = dict[str, dict[str, dict[str, Any]]]
-
-
-def read_record(root: Path) -> Record:
-    """The record of a network's folder by kind and file, empty where there is none. Raises ModelError: damaged."""
-    path = root / RECORD
-    if not path.is_file():
-        return {}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            kind: {relative: {"size": int(facts["size"]), "sha256": str(facts["sha256"])} for relative, facts in files}
-            for kind, files in ((kind, files.items()) for kind, files in record.items())
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"{path} is damaged ({type(error).__name__})") from error
-
-
-def write_record(root: Path, kind: str, files: Iterable[Path]) -> None:
-    """Write down what was fetched just now; a damaged record is replaced."""
-    try:
-        record = read_record(root)
-    except ModelError:
-        record = {}
-    record[kind] = {
-        path.relative_to(root).as_posix(): {"size": path.stat().st_size, "sha256": file_sha256(path)} for path in files
-    }
-    part = root / f"{RECORD}.part"
-    part.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    part.replace(root / RECORD)
-
-
-def resized(root: Path, kind: str, record: Record) -> list[str]:
-    """What has another size than it came with: a quick look, where :func:`changes` reads every byte."""
-    return [
-        relative
-        for relative, facts in record.get(kind, {}).items()
-        if (root / relative).is_file() and (root / relative).stat().st_size != facts["size"]
-    ]
-
-
-def changes(root: Path, kind: str, record: Record) -> list[str]:
-    """What is no longer as it came."""
-    found = []
-    for relative, facts in record.get(kind, {}).items():
-        path = root / relative
-        if not path.is_file():
-            found.append(f"{kind}: {relative} is missing")
-        elif path.stat().st_size != facts["size"] or file_sha256(path) != facts["sha256"]:
-            found.append(f"{kind}: {relative} has changed since it was fetched")
-    return found
+"""Kind of file -> path relative to the network's folder -> its ``size`` and ``sha256``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +42,7 @@ class Kept:
     archive : Path, optional
         A zip that was put there by hand and waits to be unpacked.
     damage : str, optional
-        Why the exported model that is here cannot be used.
+        Why the exported model that is here cannot be used, and what to do.
     """
 
     checkpoint: Path | None = None
@@ -126,21 +63,21 @@ def place(card: Card, kind: str) -> Path:
         return home(card.name) / remote.filename
     if card.embedded:
         raise ModelNotFoundError(f"no {kind} of {card.name} can be fetched; it comes with the package")
-    step = "; ".join(_mend(card, other) for other in card.files) or _own(card)
+    step = "; ".join(_fetch_again(card, other) for other in card.files) or _give_own(card)
     have = " and ".join(card.files) or "none"
     raise ModelNotFoundError(f"no {kind} of {card.name} can be fetched; published files: {have}; {step}")
 
 
 def find(name: str) -> Kept:
-    """What is here of a network. Only looks: nothing is unpacked, and damage is told in the result, not raised."""
+    """What is here of a network. Only looks: nothing is unpacked, and damage is in the result, not raised."""
     card, root = load_card(name), home(name)
-    zipped = root / card.files["inference"].filename if "inference" in card.files else None
+    weights = card.files["checkpoint"].filename if "checkpoint" in card.files else f"{name}.pdparams"
+    archive = root / card.files["inference"].filename if "inference" in card.files else None
     try:
-        checkpoint, folder = _checkpoint(card), root / "inference"
         kept = Kept(
-            checkpoint if checkpoint.is_file() else None,
-            folder if folder.is_dir() else None,
-            zipped if zipped is not None and zipped.is_file() else None,
+            root / weights if (root / weights).is_file() else None,
+            root / "inference" if (root / "inference").is_dir() else None,
+            archive if archive is not None and archive.is_file() else None,
         )
         return replace(kept, damage=_damage(card, kept))
     except OSError as error:
@@ -155,21 +92,23 @@ def ready(name: str) -> Kept:
     ModelNotFoundError
         Nothing is here.
     ModelError
-        What is here is damaged, or is not what the card promises; the message says what to do.
+        What is here is damaged, or is not what the card states; the message names the next step.
     ConfigError, DiskFullError
         The zip cannot be unpacked there.
     """
     card, kept = load_card(name), find(name)
     if kept.archive is not None and (kept.folder is None or kept.damage is not None):
-        return Kept(kept.checkpoint, _unpack(card))
+        with writing(home(name)), locked(home(name)):
+            if kept.archive.is_file():  # else another process unpacked it meanwhile
+                _take_given(card, "inference", kept.archive)
+        kept = find(name)
     if kept.damage is not None:
         raise ModelError(kept.damage)
     if kept.folder is None and kept.checkpoint is None:
-        raise ModelNotFoundError(f"{name} is not here yet; {_mend(card, 'inference') if card.files else _own(card)}")
+        step = _fetch_again(card, "inference") if card.files else _give_own(card)
+        raise ModelNotFoundError(f"{name} is not here yet; {step}")
     if kept.folder is None and kept.checkpoint is not None and "checkpoint" not in _record(name):
-        fault = _unpromised(card, "checkpoint", kept.checkpoint)
-        if fault is not None:
-            raise ModelError(fault)
+        _check_given(card, "checkpoint", kept.checkpoint)
     return kept
 
 
@@ -178,10 +117,11 @@ def pull(
     kind: str = "inference",
     *,
     mirror: str | None = None,
-    retry: Retry | None = None,
+    attempts: int = 5,
+    timeout: float = 30.0,
     on_progress: Progress | None = None,
 ) -> Path:
-    """Fetch a network's file into the user's folder, or find it there; what was fetched and is faulty comes anew.
+    """Fetch a network's file into the user's folder, or find it there; what was fetched and is faulty is replaced.
 
     Parameters
     ----------
@@ -191,7 +131,7 @@ def pull(
         The exported model, which every engine runs, or the weights alone, for Paddle.
     mirror : str, optional
         An address that takes the place of the official host.
-    retry, on_progress
+    attempts, timeout, on_progress
         As :func:`streammatte.models.download.fetch`.
 
     Returns
@@ -206,23 +146,24 @@ def pull(
     """
     if kind not in FILE_KINDS:
         raise ConfigError(f"what is fetched must be {' or '.join(FILE_KINDS)}; got {kind!r}")
-    card = load_card(name)
+    card, root = load_card(name), home(name)
     target = place(card, kind)
+    from streammatte.models.download import fetch, mirrored
+
     remote = mirrored(card.files[kind], mirror)
-    with writing(home(name)):
-        home(name).mkdir(parents=True, exist_ok=True)
-
-    def get(check: Callable[[Path], object], anew: bool = False) -> None:
-        fetch(remote, target, retry=retry, on_progress=on_progress, check=check, anew=anew)
-
-    if kind == "checkpoint":
-        return _pull_weights(card, target, get)
-    kept = find(name)
-    if kept.folder is not None and not _faults(card, kind):
-        return kept.folder
-    if kept.archive is None:
-        get(lambda part: inspect(part, DEPLOY_NAMES))
-    return _unpack(card)
+    with writing(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root):
+            kept, recorded = find(name), kind in _record(name)
+            if kind == "inference" and kept.folder is not None and not _faults(card, kind):
+                return kept.folder
+            if recorded and kind == "checkpoint" and not _faults(card, kind):
+                return target
+            if target.is_file() and not (recorded and kind == "checkpoint"):
+                return _take_given(card, kind, target)
+            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as folder:
+                path = fetch(remote, Path(folder), attempts=attempts, timeout=timeout, on_progress=on_progress)
+                return _take(card, kind, path)
 
 
 def verify(name: str) -> list[str]:
@@ -232,72 +173,57 @@ def verify(name: str) -> list[str]:
     """
     card, kept = load_card(name), find(name)
     try:
-        record = read_record(home(name))
+        record = _read_record(home(name))
+        faults = [fault for kind in record for fault in _faults(card, kind)]
+        if kept.damage is not None and kept.damage not in faults and "inference" not in record:
+            faults.append(kept.damage)
+        if kept.checkpoint is not None and "checkpoint" not in record:
+            _check_given(card, "checkpoint", kept.checkpoint)
     except ModelError as error:
-        return [f"{error}; {_mend(card, 'inference' if kept.folder else 'checkpoint')}"]
-    faults = [fault for kind in record for fault in _faults(card, kind)]
-    if kept.damage is not None and not any(fault.startswith("inference:") for fault in faults):
-        faults.append(kept.damage)
-    if kept.checkpoint is not None and "checkpoint" not in record:
-        fault = _unpromised(card, "checkpoint", kept.checkpoint)
-        faults += [] if fault is None else [fault]
+        return [str(error)]
     return faults
 
 
-def _pull_weights(card: Card, target: Path, get: Callable[..., None]) -> Path:
-    root, recorded = home(card.name), "checkpoint" in _record(card.name)
-    if recorded and not _faults(card, "checkpoint"):
+def _take(card: Card, kind: str, path: Path) -> Path:
+    """Check a complete file, give its content its place and write it down; the caller holds the folder's lock."""
+    root = home(card.name)
+    if kind == "checkpoint":
+        from streammatte.networks.pdparams import read_pdparams
+
+        target = place(card, kind)
+        read_pdparams(path)
+        path.replace(target)
+        _write_record(root, kind, [target])
         return target
-    if target.is_file() and not recorded:
-        fault = _unpromised(card, "checkpoint", target)
-        if fault is not None:
-            raise ModelError(fault)
-        try:
-            read_pdparams(target)
-        except ModelError as error:
-            raise ModelError(_left(card, "checkpoint", str(error))) from error
-    else:
-        get(read_pdparams, anew=True)
-    with writing(root), _held(root):
-        write_record(root, "checkpoint", [target])
-    return target
+    from streammatte.models.archive import unpack
 
-
-def _unpack(card: Card) -> Path:
-    """Unpack the zip that is here, or find that another process has done so."""
-    root, archive = home(card.name), place(card, "inference")
     folder = root / "inference"
-    with writing(root), _held(root):
-        if archive.is_file():
-            fault = _unpromised(card, "inference", archive)
-            if fault is not None:
-                raise ModelError(fault)
-            try:
-                files = unpack(archive, folder, DEPLOY_NAMES)
-            except ModelError as error:
-                raise ModelError(_left(card, "inference", str(error))) from error
-            write_record(root, "inference", files)
-            archive.unlink(missing_ok=True)
-    damage = _damage(card, Kept(folder=folder))
+    _write_record(root, kind, unpack(path, folder))
+    path.unlink()
+    damage = find(card.name).damage
     if damage is not None:
         raise ModelError(damage)
     return folder
 
 
-@contextmanager
-def _held(root: Path) -> Iterator[None]:
-    """Keep other processes from unpacking into a network's folder, or writing its record."""
-    lock = root / ".lock"
-    with locked(lock, wait=True):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+def _take_given(card: Card, kind: str, path: Path) -> Path:
+    """As :func:`_take`, of a file that the user put there: it stays where it cannot be used."""
+    _check_given(card, kind, path)
+    try:
+        return _take(card, kind, path)
+    except ModelError as error:
+        if not path.is_file():
+            raise
+        raise ModelError(_left(card, kind, str(error))) from error
 
 
-def _checkpoint(card: Card) -> Path:
-    remote = card.files.get("checkpoint")
-    return home(card.name) / (f"{card.name}.pdparams" if remote is None else remote.filename)
+def _check_given(card: Card, kind: str, path: Path) -> None:
+    """Refuse a file put there by hand that differs from what the card states."""
+    from streammatte.models.download import mismatch
+
+    fault = mismatch(path, card.files[kind]) if kind in card.files else None
+    if fault is not None:
+        raise ModelError(_left(card, kind, f"{path} is not the file that the card describes ({fault})"))
 
 
 def _damage(card: Card, kept: Kept) -> str | None:
@@ -306,14 +232,14 @@ def _damage(card: Card, kept: Kept) -> str | None:
         try:
             exported(kept.folder)
         except StreammatteError as error:
-            return f"{error}; {_mend(card, 'inference')}"
-        cut = resized(home(card.name), "inference", _record(card.name))
+            return f"{error}; {_fetch_again(card, 'inference')}"
+        cut = _changes(home(card.name), "inference", _record(card.name), hashes=False)
         if cut:
-            return f"{', '.join(cut)} changed in size since it was fetched; {_mend(card, 'inference')}"
+            return f"{cut[0]}; {_fetch_again(card, 'inference')}"
     elif kept.archive is not None:
-        size, promised = kept.archive.stat().st_size, card.files["inference"].size
-        if promised not in (None, size):
-            return _left(card, "inference", f"{kept.archive} has {size} bytes, {promised} were promised")
+        size, stated = kept.archive.stat().st_size, card.files["inference"].size
+        if stated not in (None, size):
+            return _left(card, "inference", f"{kept.archive} has {size} bytes, the card states {stated}")
         if not zipfile.is_zipfile(kept.archive):
             return _left(card, "inference", f"{kept.archive} is no zip")
     return None
@@ -322,38 +248,74 @@ def _damage(card: Card, kept: Kept) -> str | None:
 def _faults(card: Card, kind: str) -> list[str]:
     """What is wrong with what was fetched, the next step behind the last."""
     try:
-        found = changes(home(card.name), kind, read_record(home(card.name)))
+        found = _changes(home(card.name), kind, _read_record(home(card.name)))
     except ModelError as error:
-        found = [str(error)]
+        return [str(error)]
     if found:
-        found[-1] += f"; {_mend(card, kind)}"
+        found[-1] += f"; {_fetch_again(card, kind)}"
     elif kind == "inference" and (damage := find(card.name).damage) is not None:
         found = [damage]
     return found
 
 
-def _record(name: str) -> dict[str, dict[str, dict[str, object]]]:
+def _changes(root: Path, kind: str, record: Record, hashes: bool = True) -> list[str]:
+    """Which files are no longer as they were fetched, by size and, unless ``hashes`` is false, by content."""
+    found = []
+    for relative, facts in record.get(kind, {}).items():
+        path = root / relative
+        if not path.is_file():
+            found.append(f"{kind}: {relative} is missing")
+        elif path.stat().st_size != facts["size"] or (hashes and file_sha256(path) != facts["sha256"]):
+            found.append(f"{kind}: {relative} has changed since it was fetched")
+    return found
+
+
+def _read_record(root: Path) -> Record:
+    """The record of a network's folder, empty where there is none. Raises ModelError where it is damaged."""
+    path = root / RECORD
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            kind: {name: {"size": int(facts["size"]), "sha256": str(facts["sha256"])} for name, facts in files.items()}
+            for kind, files in record.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        card = load_card(root.name)
+        kind = "inference" if (root / "inference").is_dir() else "checkpoint"
+        raise ModelError(f"{path} is damaged ({type(error).__name__}); {_fetch_again(card, kind)}") from error
+
+
+def _record(name: str) -> Record:
     """The record, empty where it is damaged: then nothing is known of what is here."""
     with suppress(ModelError):
-        return read_record(home(name))
+        return _read_record(home(name))
     return {}
 
 
-def _unpromised(card: Card, kind: str, path: Path) -> str | None:
-    """In what a file put there by hand differs from what the card promises, and what to do."""
-    fault = broken_promise(path, card.files[kind]) if kind in card.files else None
-    return None if fault is None else _left(card, kind, f"{path} is not what the card promises ({fault})")
+def _write_record(root: Path, kind: str, files: list[Path]) -> None:
+    """Write down what was fetched just now; a damaged record is replaced."""
+    from streammatte.sinks.atomic import AtomicFile
+
+    entries = {
+        path.relative_to(root).as_posix(): {"size": path.stat().st_size, "sha256": file_sha256(path)} for path in files
+    }
+    file = AtomicFile(root / RECORD, overwrite=True)
+    file.create()
+    file.path.write_text(json.dumps({**_record(root.name), kind: entries}, indent=1), encoding="utf-8")
+    file.publish()
 
 
 def _left(card: Card, kind: str, fault: str) -> str:
-    return f"{fault}; it was left there: put an audio one in its place, or delete it and {_mend(card, kind)}"
+    return f"{fault}; it was left there: put a good one in its place, or delete it and {_fetch_again(card, kind)}"
 
 
-def _own(card: Card) -> str:
+def _give_own(card: Card) -> str:
     return f"nothing is published; give a checkpoint of your own: --model {card.name}=FILE.pdparams"
 
 
-def _mend(card: Card, kind: str) -> str:
+def _fetch_again(card: Card, kind: str) -> str:
     if kind in card.files:
         return f"run: streammatte models pull {card.name}{' --checkpoint' if kind == 'checkpoint' else ''}"
-    return f"put an audio one into {home(card.name)}, or delete what is there"
+    return f"put a good one into {home(card.name)}, or delete what is there"

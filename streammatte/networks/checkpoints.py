@@ -1,8 +1,10 @@
-"""Reading weights and putting them into a network by name, strictly."""
+"""Reading and writing weights, and putting them into a network by name, strictly."""
 
 from __future__ import annotations
 
+import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy.typing as npt
 from streammatte.errors import ModelError, ModelNotFoundError
 from streammatte.networks.pdparams import read_pdparams
 
-__all__ = ["load", "read_state"]
+__all__ = ["load", "read_state", "write_state"]
 
 _SHOWN = 5
 """Names quoted of each kind of mismatch; the rest is counted."""
@@ -36,15 +38,24 @@ def read_state(path: str | Path) -> dict[str, npt.NDArray[Any]]:
     path = Path(path)
     if not path.is_file():
         raise ModelNotFoundError(f"no weights at {path}; give a .npz or .pdparams file")
-    if path.suffix not in (".npz", ".pdparams"):
+    if path.suffix == ".pdparams":
+        return read_pdparams(path)
+    if path.suffix != ".npz":
         raise ModelError(f"weights must be a .npz or .pdparams file, got {path.name}")
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        return read_pdparams(path)
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} cannot be read as weights ({error}); fetch it again") from error
+
+
+def write_state(state: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
+    """Write weights as ``.npz``, or as ``.pdparams``, which ``paddle.load`` reads."""
+    with path.open("wb") as file:
+        if path.suffix == ".npz":
+            np.savez(file, **dict(state))  # type: ignore[arg-type]
+        else:
+            pickle.dump(dict(state), file, protocol=4)
 
 
 def load(network: Any, path: str | Path) -> None:
@@ -57,16 +68,16 @@ def load(network: Any, path: str | Path) -> None:
     """
     given = read_state(path)
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    faults = _listed("missing", sorted(wanted.keys() - given.keys()))
-    faults += _listed("unexpected", sorted(given.keys() - wanted.keys()))
-    faults += _listed(
-        "of another shape",
-        [
-            f"{name} {given[name].shape} instead of {wanted[name]}"
-            for name in sorted(wanted.keys() & given.keys())
-            if given[name].shape != wanted[name]
-        ],
-    )
+    other_shapes = [
+        f"{name} {given[name].shape} instead of {wanted[name]}"
+        for name in sorted(wanted.keys() & given.keys())
+        if given[name].shape != wanted[name]
+    ]
+    faults = [
+        *_listed("missing", sorted(wanted.keys() - given.keys())),
+        *_listed("unexpected", sorted(given.keys() - wanted.keys())),
+        *_listed("of another shape", other_shapes),
+    ]
     if faults:
         raise ModelError(f"{path} is not for {type(network).__name__}: {'; '.join(faults)}")
     network.set_state_dict(given)

@@ -70,24 +70,10 @@ class DIM(nn.Layer):
         self.refine = _Refine()
 
     def forward(self, image: Tensor, trimap: Tensor | None = None) -> Tensor | dict[str, Tensor]:
-        """Alpha at the input's size.
+        """As :func:`streammatte.networks.create` describes it.
 
-        Parameters
-        ----------
-        image : Tensor (N, 3, H, W) float32
-            RGB in [-1, 1].
-        trimap : Tensor (N, 1, H, W) float32
-            Background 0, unknown 128, foreground 255.
-
-        Returns
-        -------
-        Tensor (N, 1, H, W) float32 in [0, 1]; in training mode a dict with it, not clipped, as ``alpha``, and
-        ``alpha_raw`` (N, 1, H, W), alpha before the refinement
-
-        Raises
-        ------
-        ModelError
-            Without a trimap.
+        In training mode ``alpha`` is not clipped, and ``alpha_raw`` (N, 1, H, W) is alpha before the refinement.
+        Raises ModelError without a trimap.
         """
         raw = self.decoder(self.backbone(with_trimap(image, require_trimap(trimap, self))))
         alpha = raw + self.refine(paddle.concat([image, raw], axis=1))

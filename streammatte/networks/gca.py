@@ -83,24 +83,7 @@ class GCA(nn.Layer):
         self.decoder = _Decoder()
 
     def forward(self, image: Tensor, trimap: Tensor | None = None) -> Tensor | dict[str, Tensor]:
-        """Alpha at the input's size.
-
-        Parameters
-        ----------
-        image : Tensor (N, 3, H, W) float32
-            RGB in [-1, 1].
-        trimap : Tensor (N, 1, H, W) float32
-            Background 0, unknown 128, foreground 255.
-
-        Returns
-        -------
-        Tensor (N, 1, H, W) float32 in [0, 1]; in training mode a dict with it as ``alpha``
-
-        Raises
-        ------
-        ModelError
-            Without a trimap.
-        """
+        """As :func:`streammatte.networks.create` describes it. Raises ModelError without a trimap."""
         trimap = require_trimap(trimap, self)
         unknown = (trimap == ATTENDED).astype("float32")[:, :, ::8, ::8]
         deepest, shortcuts, guide = self.encoder(with_trimap(image, trimap), unknown)

@@ -76,20 +76,11 @@ class HumanMatting(nn.Layer):
         self.decoder0_f = _last(1 + 1 + HIDDEN)
 
     def forward(self, image: Tensor, trimap: Tensor | None = None) -> Tensor | dict[str, Tensor]:
-        """Alpha at the input's size.
+        """As :func:`streammatte.networks.create` describes it.
 
-        Parameters
-        ----------
-        image : Tensor (N, 3, H, W) float32
-            RGB in [-1, 1].
-        trimap : None
-            Taken for the sake of one signature; not used.
-
-        Returns
-        -------
-        Tensor (N, 1, H, W) float32 in [0, 1]; in training mode a dict with it as ``alpha`` and, at H/4 and W/4,
-        ``glance`` (N, 3), the probabilities of foreground, transition and background, ``focus`` (N, 1), alpha in the
-        transition, ``fusion`` (N, 1) of the two and ``error`` (N, 1), how far that is expected to be off
+        In training mode also, at H/4 and W/4: ``glance`` (N, 3), the probabilities of foreground, transition and
+        background, ``focus`` (N, 1), alpha in the transition, ``fusion`` (N, 1) of the two and ``error`` (N, 1), the
+        expected error of that.
         """
         maps = self.backbone(shrink(image, 4))
         glance = F.softmax(self._glance(maps[-1]), axis=1)

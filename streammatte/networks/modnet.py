@@ -166,19 +166,10 @@ class MODNet(nn.Layer):
         self.blurer = _Blur()
 
     def forward(self, image: Tensor, trimap: Tensor | None = None) -> Tensor | dict[str, Tensor]:
-        """Alpha at the input's size.
+        """As :func:`streammatte.networks.create` describes it.
 
-        Parameters
-        ----------
-        image : Tensor (N, 3, H, W) float32
-            RGB in [-1, 1].
-        trimap : None
-            Taken for the sake of one signature; not used.
-
-        Returns
-        -------
-        Tensor (N, 1, H, W) float32 in [0, 1]; in training mode a dict with it as ``alpha``, ``semantic`` (N, 1, H/16,
-        W/16), the blurred matte, and ``detail`` (N, 1, H, W), alpha along the boundary
+        In training mode also ``semantic`` (N, 1, H/16, W/16), the blurred matte, and ``detail`` (N, 1, H, W), alpha
+        along the boundary.
         """
         half, quarter, _, _, coarsest = self.backbone(image)
         low, high = self.head.lr_branch, self.head.hr_branch

@@ -105,19 +105,10 @@ class PPMatting(nn.Layer):
         self.hrdb = _HighResolutionDetail(channels[0] + channels[1])
 
     def forward(self, image: Tensor, trimap: Tensor | None = None) -> Tensor | dict[str, Tensor]:
-        """Alpha at the input's size.
+        """As :func:`streammatte.networks.create` describes it.
 
-        Parameters
-        ----------
-        image : Tensor (N, 3, H, W) float32
-            RGB in [-1, 1].
-        trimap : None
-            Taken for the sake of one signature; not used.
-
-        Returns
-        -------
-        Tensor (N, 1, H, W) float32 in [0, 1]; in training mode a dict with it as ``alpha``, ``semantic`` (N, 3, H, W),
-        the probabilities of foreground, transition and background, and ``detail`` (N, 1, H, W), alpha in the transition
+        In training mode also ``semantic`` (N, 3, H, W), the probabilities of foreground, transition and background, and
+        ``detail`` (N, 1, H, W), alpha in the transition.
         """
         maps = self.backbone(image)
         levels = self.scb(maps[-1])

@@ -36,19 +36,7 @@ class PPMattingV2(nn.Layer):
         self.matting_head_mlff2x = MattingHead(d2 + 3, 8, mid_layers=2)
 
     def forward(self, image: Tensor, trimap: Tensor | None = None) -> Tensor | dict[str, Tensor]:
-        """Alpha at the input's size.
-
-        Parameters
-        ----------
-        image : Tensor (N, 3, H, W) float32
-            RGB in [-1, 1].
-        trimap : None
-            Taken for the sake of one signature; not used.
-
-        Returns
-        -------
-        Tensor (N, 1, H, W) float32 in [0, 1]; in training mode a dict with it as ``alpha`` and an ``alpha_8x`` at 1/8
-        """
+        """As :func:`streammatte.networks.create` describes it; in training mode also ``alpha_8x`` (N, 1, H/8, W/8)."""
         f2, f4, f8, f16, f32 = self.backbone(image)
         context = self.dpp([f4, f8, f16, f32])
         x = self.mlff32x([f32, context])

@@ -1,4 +1,4 @@
-"""Names of networks and who builds them. Nothing is imported before it is asked for."""
+"""Names of networks and their factories. A network's module is imported when it is created."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ def create(name: str, pretrained: str | Path | None = None) -> Any:
     Returns
     -------
     paddle.nn.Layer
-        ``forward(image, trimap=None) -> alpha``: image (N, 3, H, W) float32 in [-1, 1], trimap (N, 1, H, W) float32 in
-        {0, 128, 255}, alpha (N, 1, H, W) float32 in [0, 1]. In training mode also what the losses need.
+        ``forward(image, trimap=None) -> alpha``: image (N, 3, H, W) float32 RGB in [-1, 1]; trimap (N, 1, H, W) float32
+        in {0, 128, 255}, which only DIM and GCA use; alpha (N, 1, H, W) float32 in [0, 1]. In training mode, a dict
+        with ``alpha`` and what the published losses need besides.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One contract for every engine: the same picture gives the same alpha, and what is wrong is told."""
+"""One contract for every engine: the same image gives the same alpha, and what is wrong is reported."""
 
 import shutil
 import threading
@@ -51,7 +51,7 @@ def forms(tmp_path_factory):
         "folder": OLD,
         "pdmodel": OLD / "model.pdmodel",
         "xml": save_as(files, folder / "net.xml", "openvino"),
-        "xml16": save_as(files, folder / "net16.xml", "openvino", precision="fp16"),
+        "xml16": save_as(files, folder / "net16.xml", "openvino", precision="f16"),
     }
     if has("paddle2onnx"):
         found["json"] = NEW
@@ -116,7 +116,7 @@ BOTH = [
 
 @pytest.mark.parametrize("engine", BOTH)
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_every_batch_gives_what_single_pictures_give(opened, case, engine, batch):
+def test_every_batch_gives_what_single_images_give(opened, case, engine, batch):
     images, alpha = case
     running = opened(str(OLD), engine=engine, device="cpu", precision="f32", size=SIZE, batch=batch)
     for count in range(1, batch + 1):
@@ -187,7 +187,7 @@ def test_a_closed_engine_says_so(opened, case, engine):
 
 
 @pytest.mark.parametrize("engine", BOTH)
-def test_a_missing_file_is_told(tmp_path, engine):
+def test_a_missing_file_is_reported(tmp_path, engine):
     shutil.copytree(OLD, tmp_path / "net")
     (tmp_path / "net" / "model.pdiparams").unlink()
     for model in (tmp_path / "net", tmp_path / "nothing", tmp_path / "nothing.xml"):
@@ -199,7 +199,7 @@ def test_a_missing_file_is_told(tmp_path, engine):
 @pytest.mark.parametrize("engine", BOTH)
 @pytest.mark.parametrize("broken", ["model.pdmodel", "model.pdiparams"])
 @pytest.mark.parametrize("how", ["cut", "noise"])
-def test_a_corrupt_model_is_told(tmp_path, engine, broken, how):
+def test_a_corrupt_model_is_reported(tmp_path, engine, broken, how):
     shutil.copytree(OLD, tmp_path / "net")
     path = tmp_path / "net" / broken
     data = path.read_bytes()
@@ -211,7 +211,7 @@ def test_a_corrupt_model_is_told(tmp_path, engine, broken, how):
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".onnx"])
-def test_a_corrupt_graph_is_told(tmp_path, suffix):
+def test_a_corrupt_graph_is_reported(tmp_path, suffix):
     (tmp_path / f"net{suffix}").write_bytes(b"no network" * 50)
     with pytest.raises(ModelError):
         open_engine(str(tmp_path / f"net{suffix}"), size=SIZE)
@@ -223,7 +223,7 @@ def test_a_size_off_the_grid_is_refused(engine):
         open_engine(str(OLD), engine=engine, device="cpu", size=(50, 96))
 
 
-def test_wrong_options_are_told():
+def test_wrong_options_are_refused():
     for options in (
         {"engine": "tensorflow"},
         {"precision": "f64"},
@@ -235,14 +235,14 @@ def test_wrong_options_are_told():
             open_engine(str(OLD), size=SIZE, **options)
 
 
-def test_without_paddle_its_engine_says_what_to_install(tmp_path):
+def test_without_paddle_its_engine_names_what_to_install(tmp_path):
     if has("paddle"):
         pytest.skip("Paddle is installed")
     with pytest.raises(StreammatteError, match=r"streammatte\[cpu\]"):
         open_engine(str(OLD), engine="paddle", size=SIZE)
 
 
-def test_auto_says_what_it_chose_and_why(opened, caplog):
+def test_auto_logs_what_it_chose_and_why(opened, caplog):
     with caplog.at_level("INFO"):
         running = opened(str(OLD), size=SIZE)
     assert running.name == "openvino"
@@ -256,7 +256,7 @@ def test_auto_takes_openvino_on_the_cpu_and_for_graphs():
         "openvino",
         "net is here as a graph, which Paddle does not read",
     )
-    assert choose_engine("paddle", "cpu", graph) == ("paddle", "as asked")
+    assert choose_engine("paddle", "cpu", graph) == ("paddle", "as chosen")
 
 
 @pytest.mark.gpu

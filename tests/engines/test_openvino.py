@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,8 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.tiny_networks import brightness_network
 
 import streammatte
+from streammatte.cache import LIMITS
 from streammatte.engines import open_engine
 from streammatte.engines.precision import choose
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
@@ -167,7 +170,7 @@ def test_two_engines_side_by_side(engine, golden):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (np.zeros((1, 192, 192, 3), np.uint8), r"uint8 \(1\.\.2, 192, 256, 3\); got uint8 \(1, 192, 192, 3\)"),
         (np.zeros((1, 192, 256, 3), np.float32), "got float32"),
@@ -177,13 +180,13 @@ def test_two_engines_side_by_side(engine, golden):
         (np.zeros((1, 192, 512, 3), np.uint8)[:, :, ::2], "C-contiguous"),
     ],
 )
-def test_wrong_pictures_are_refused(engine, given, told):
-    with pytest.raises(ConfigError, match=told):
+def test_wrong_pictures_are_refused(engine, given, message):
+    with pytest.raises(ConfigError, match=message):
         engine(batch=2).submit(given)
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"engine": "torch"}, "engine must be one of .*openvino.*'torch'"),
         ({"precision": "int4"}, "precision must be one of .*int8.*'int4'"),
@@ -194,8 +197,8 @@ def test_wrong_pictures_are_refused(engine, given, told):
         ({"device": "tpu"}, "no device 'tpu' here; it has cpu"),
     ],
 )
-def test_wrong_options_are_refused(options, told):
-    with pytest.raises(ConfigError, match=told):
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
         open_engine(**{"size": SMALL, **options})
 
 
@@ -257,6 +260,43 @@ def test_second_start_uses_the_cache(engine, tmp_path, monkeypatch):
     engine()
     assert _compiled(tmp_path) == [blob]
     assert blob.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_file_of_the_same_name_with_another_content_is_compiled_again(engine, golden, tmp_path, monkeypatch):
+    monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path))
+    graph = tmp_path / "net.xml"
+    times = None
+    for kind in ("f16", "int8", "f16"):
+        for suffix in (".xml", ".bin"):
+            shutil.copyfile((ASSETS / f"ppmattingv2-lite.{kind}.xml").with_suffix(suffix), graph.with_suffix(suffix))
+            times = times or (graph.stat().st_atime_ns, graph.stat().st_mtime_ns)
+            os.utime(graph.with_suffix(suffix), ns=times)
+        images = pictures(golden, 1)
+        wanted = engine(precision={"f16": "f32"}.get(kind, kind)).submit(images).result()
+        np.testing.assert_array_equal(engine(model=str(graph)).submit(images).result(), wanted)
+
+
+def test_weights_alone_make_another_network(engine, golden, tmp_path, monkeypatch):
+    monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path))
+    images = pictures(golden, 1)
+    alphas = []
+    for level in (0.5, 0.25):
+        brightness_network(tmp_path / "net.xml", level)
+        os.utime(tmp_path / "net.xml", (1, 1))
+        os.utime(tmp_path / "net.bin", (1, 1))
+        alphas.append(engine(model=str(tmp_path / "net.xml")).submit(images).result())
+    assert np.abs(alphas[0] - 2 * alphas[1]).max() < 1e-5
+
+
+def test_compiled_networks_have_a_bound(engine, tmp_path, monkeypatch):
+    monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path))
+    engine()
+    (first,) = _compiled(tmp_path)
+    os.utime(first, (1, 1))
+    monkeypatch.setitem(LIMITS, "openvino", first.stat().st_size + 1000)
+    engine(size=(256, 192))
+    assert len(_compiled(tmp_path)) == 1
+    assert first not in _compiled(tmp_path)
 
 
 def test_cache_that_cannot_be_written(engine, golden, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 import support.seeded_networks as zn
 
 from streammatte import networks
+from streammatte.models.input_rule import InputRule
 
 for package in ("paddle", "paddle2onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package)
@@ -24,7 +25,7 @@ def exported(request, tmp_path_factory):
         # random weights give it alpha from -200 to 60 before the clip, and rounding as large; trained ones about 0 to 1
         for value in network.refiner.conv4.parameters():
             value.set_value(value / 64)
-    to_onnx(network, path, trimap=request.param in zn.TRIMAP)
+    to_onnx(network, path, rule=InputRule(trimap=request.param in zn.TRIMAP))
     yield request.param, network, path
     path.unlink()
 
@@ -63,7 +64,7 @@ def test_a_batch_of_two_goes_through_the_exported_graph(name, tmp_path):
     from streammatte.export.onnx import to_onnx
 
     network = zn.seeded(name)
-    path = to_onnx(network, tmp_path / "network.onnx", trimap=name in zn.TRIMAP)
+    path = to_onnx(network, tmp_path / "network.onnx", rule=InputRule(trimap=name in zn.TRIMAP))
     inputs = zn.inputs_of(name, 96, 128, count=2)
     assert np.abs(openvino_alpha(path, inputs) - zn.run(network, inputs)).max() < 1e-3
 

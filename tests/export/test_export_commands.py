@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from streammatte import cache
 from streammatte.cli import main
 from streammatte.engines import open_engine
 from streammatte.errors import ConfigError, DiskFullError, ModelError, OutputExistsError
@@ -22,7 +23,7 @@ from streammatte.models.graph import read_facts
 from streammatte.models.input_rule import InputRule, SizeStep
 from streammatte.models.resolve import resolve
 from streammatte.networks import create
-from streammatte.optional_imports import told
+from streammatte.optional_imports import message
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 OLD, NEW = GOLDEN / "exported26", GOLDEN / "exported3"
@@ -66,7 +67,7 @@ def contents(folder="."):
 
 
 def rule_of(path):
-    return read_facts(Path(path), time.monotonic_ns()).rule
+    return read_facts(Path(path)).rule
 
 
 # ---- what is read is never written ----
@@ -105,7 +106,7 @@ def test_onnx_and_weights_are_not_written_over_themselves(weights, capsys):
 # ---- outputs appear when they are complete ----
 
 
-def test_outputs_are_replaced_only_when_told(capsys):
+def test_outputs_are_replaced_only_with_overwrite(capsys):
     for args in (("-o", "net.xml"), ("--to", "paddle", "-o", "net")):
         assert command("export", OLD, *args) == 0
         before = contents()
@@ -144,7 +145,7 @@ def full_disk(*args):
         [sys.executable, "-c", LIMITED, "models", *map(str, args)], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == DiskFullError.exit_code, done.stderr
-    assert "no space left to write" in done.stderr
+    assert "no space left" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -162,7 +163,7 @@ def test_a_full_disk_leaves_nothing_of_paddles(weights, args):
 
 
 @pytest.mark.paddle
-@with_paddle
+@with_paddle  # the weights are made with it
 @pytest.mark.parametrize("name", ["net.npz", "net.pdparams"])
 def test_a_full_disk_leaves_no_weights(weights, name):
     full_disk("convert", weights, name)
@@ -171,7 +172,7 @@ def test_a_full_disk_leaves_no_weights(weights, name):
 
 @pytest.mark.paddle
 @with_export
-@pytest.mark.parametrize("delay", [0, 0.4, 0.8])  # while Paddle is imported, while it traces
+@pytest.mark.parametrize("delay", [0, 0.8])  # while Paddle is imported, while it traces
 def test_an_interrupt_leaves_nothing(weights, delay):
     process = subprocess.Popen(
         [sys.executable, "-m", "streammatte", "models", "export", str(weights), "-o", "net.xml"],
@@ -186,7 +187,7 @@ def test_an_interrupt_leaves_nothing(weights, delay):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "unexpected" not in errors
+    assert errors.strip() == ""
     assert listing() == []
 
 
@@ -210,7 +211,7 @@ def test_an_interrupt_leaves_nothing(weights, delay):
         (("export", OLD, "--calibrate", "video.mp4"), 2, "--precision int8"),
     ],
 )
-def test_places_that_cannot_be_are_told(args, code, says, capsys):
+def test_places_that_cannot_be_are_refused(args, code, says, capsys):
     assert command(*args) == code
     errors = capsys.readouterr().err
     assert "unexpected" not in errors
@@ -265,13 +266,13 @@ def test_a_size_must_be_the_networks(capsys):
     shutil.copytree(OLD, "net")
     deploy = Path("net/deploy.yaml")
     deploy.write_text(deploy.read_text().replace("mult_int: 32", "mult_int: 128"))
-    assert command("export", "net", "--size", "96x128", "-o", "a.xml") == 2
+    assert command("export", "net", "--size", "128x96", "-o", "a.xml") == 2
     assert "multiples of 128" in capsys.readouterr().err
-    assert command("export", OLD, "--size", "64x96", "-o", "fixed.xml") == 0
+    assert command("export", OLD, "--size", "96x64", "-o", "fixed.xml") == 0
     assert command("export", "fixed.xml", "--size", "128x128", "-o", "b.xml") == 2
-    assert "takes 64x96 only" in capsys.readouterr().err
-    assert command("export", "fixed.xml", "--size", "64x96", "-o", "c.xml") == 0
-    assert command("export", OLD, "--to", "paddle", "--size", "64x96", "-o", "d") == 2
+    assert "takes 96x64 only" in capsys.readouterr().err
+    assert command("export", "fixed.xml", "--size", "96x64", "-o", "c.xml") == 0
+    assert command("export", OLD, "--to", "paddle", "--size", "96x64", "-o", "d") == 2
 
 
 @pytest.mark.paddle
@@ -286,7 +287,7 @@ def test_onnx_takes_a_size_whatever_it_is_made_of(capsys):
     height, width = images.shape[1:3]
     for source in (OLD, "open.onnx"):
         name = f"{Path(source).stem}-fixed.onnx"
-        assert command("export", source, "--to", "onnx", "--size", f"{height}x{width}", "-o", name) == 0
+        assert command("export", source, "--to", "onnx", "--size", f"{width}x{height}", "-o", name) == 0
         model = onnx.load(name)
         onnx.checker.check_model(model, full_check=True)
         shapes = [
@@ -333,7 +334,7 @@ def test_an_exported_graph_keeps_its_rule():
     assert (files.rule.size, files.rule.steps, files.multiple) == (RULE.size, RULE.steps, 128)
     with pytest.raises(ConfigError, match="multiples of 128"):
         open_engine("net.xml", engine="openvino", size=(64, 96))
-    assert command("export", net, "--size", "128x256", "-o", "fixed.xml") == 0
+    assert command("export", net, "--size", "256x128", "-o", "fixed.xml") == 0
     assert resolve("fixed.xml").rule.fixed == (128, 256)
     assert command("export", "net.xml", "-o", "again.xml") == 0
     assert resolve("again.xml").rule == files.rule
@@ -397,6 +398,10 @@ def test_a_copied_deploy_file_names_what_was_copied():
 # ---- conversions in the cache ----
 
 
+def conversions(tmp_path):
+    return [name for name in listing(tmp_path / "home" / "converted") if name != ".lock"]
+
+
 @pytest.mark.paddle
 @with_export
 @pytest.mark.parametrize("source", ["program", "weights"])
@@ -407,7 +412,7 @@ def test_one_conversion_serves_every_size(source, weights, tmp_path):
         picture = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
         assert np.isfinite(engine.submit(picture).result()).all()
         engine.close()
-    assert len(listing(tmp_path / "home" / "converted")) == 1
+    assert len(conversions(tmp_path)) == 1
 
 
 @pytest.mark.paddle
@@ -416,14 +421,43 @@ def test_each_version_of_paddle_has_its_own_program(weights, monkeypatch, tmp_pa
     import paddle
 
     files = resolve(f"{LITE}={weights}")
-    first = convert.materialise(files, "paddle")
-    assert convert.materialise(files, "paddle") == first
+    first = convert.convert_for_engine(files, "paddle")
+    assert convert.convert_for_engine(files, "paddle") == first
     monkeypatch.setattr(paddle, "__version__", "1.8.5")
-    assert convert.materialise(files, "paddle").program.parent != first.program.parent
-    assert len(listing(tmp_path / "home" / "converted")) == 2
+    assert convert.convert_for_engine(files, "paddle").program.parent != first.program.parent
+    assert len(conversions(tmp_path)) == 2
 
 
-# ---- what native code says ----
+@pytest.mark.paddle
+@with_export
+def test_a_file_of_the_same_name_with_another_content_is_converted_again(tmp_path):
+    shutil.copytree(NEW, "net")
+    facts = Path("net/model.pdiparams").stat()
+    alphas = []
+    for scale in (1.0, 0.0):
+        data = np.frombuffer(Path(NEW / "model.pdiparams").read_bytes(), np.uint8).copy()
+        if not scale:
+            data[-64:] = 0  # the last weights
+        Path("net/model.pdiparams").write_bytes(data.tobytes())
+        os.utime("net/model.pdiparams", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        engine = open_engine("net", engine="openvino", device="cpu", precision="f32", size=SIZE)
+        alphas.append(engine.submit(np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3), np.uint8)).result())
+        engine.close()
+    assert np.abs(alphas[0] - alphas[1]).max() > 1e-3
+    assert len(conversions(tmp_path)) == 2
+
+
+@pytest.mark.paddle
+@with_export
+def test_conversions_have_a_bound(tmp_path, monkeypatch):
+    monkeypatch.setitem(cache.LIMITS, "converted", 0)
+    for name in ("a", "b"):
+        shutil.copytree(NEW, name)
+        convert.convert_for_engine(resolve(name), "openvino")
+    assert [name[0] for name in conversions(tmp_path)] == ["b"]
+
+
+# ---- what native code prints ----
 
 
 def test_text_as_onnx_is_one_line():
@@ -483,15 +517,15 @@ def test_paddles_advice_on_building_is_left_out(weights):
         ("", "RuntimeError"),
     ],
 )
-def test_the_cause_is_told(text, line):
-    assert told(RuntimeError(text)) == line
+def test_the_cause_is_taken_from_the_text(text, line):
+    assert message(RuntimeError(text)) == line
 
 
 @pytest.mark.paddle
 @with_paddle
-def test_the_cause_of_paddles_own_errors_is_told():
+def test_the_cause_is_taken_from_paddles_own_errors():
     import paddle
 
     with pytest.raises(ValueError, match="channels") as caught:
         paddle.nn.functional.conv2d(paddle.zeros([1, 4, 8, 8]), paddle.zeros([2, 3, 3, 3]))
-    assert told(caught.value).startswith("(InvalidArgument) The number of input's channels should be equal")
+    assert message(caught.value).startswith("(InvalidArgument) The number of input's channels should be equal")

@@ -1,4 +1,4 @@
-"""Every kind of network is run once by ``models verify``, at a size it takes; what cannot be run here is said."""
+"""Every kind of network is run once by ``models verify``, at a size it takes; what cannot be run here is reported."""
 
 import pickle
 import shutil
@@ -80,14 +80,14 @@ def test_a_network_with_a_trimap_is_run(files, tmp_path):
     assert "alpha from" in str(files(ModelFiles("net", {"float": wrong}, rule=rule(trimap=True))))
 
 
-def test_graphs_that_disagree_are_told(files, tmp_path):
+def test_graphs_that_disagree_are_a_fault(files, tmp_path):
     half = network(tmp_path / "half.xml", [1, 3, -1, -1], scale=0.2)
     whole = brightness_network(tmp_path / "whole.xml")
     assert "int8 graph is" in str(files(ModelFiles("net", {"float": whole, "int8": half})))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Error: no kernel for it"), OSError("gone")])
-def test_what_the_compiler_says_is_a_fault(files, tmp_path, monkeypatch, error):
+def test_what_the_compiler_raises_is_a_fault(files, tmp_path, monkeypatch, error):
     def refuse(*args):
         raise error
 

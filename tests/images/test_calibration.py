@@ -89,7 +89,7 @@ def test_eight_bits_of_a_network_with_trimap(tmp_path, capsys):
     video = make_video(tmp_path / "video.mp4", frames=12)
     out = tmp_path / "small.xml"
     assert export(model, video, out) == 0
-    assert "int8 against fp32: MAD" in capsys.readouterr().err
+    assert "int8 against f32: MAD" in capsys.readouterr().err
     assert resolve(str(out)).rule.trimap
 
 
@@ -111,7 +111,7 @@ def test_too_few_images_are_reported_before_anything_is_converted(kind, step, tm
 
 
 def test_int8_needs_enough_images():
-    with pytest.raises(ConfigError, match="10 pictures"):
+    with pytest.raises(ConfigError, match="10 images"):
         quantise_measured(None, [(np.zeros((*SIZE, 3), np.uint8),)] * 9)
 
 
@@ -125,7 +125,7 @@ def test_int8_is_calibrated_on_a_video_and_tells_its_loss(tmp_path, capsys):
     out = tmp_path / "small.xml"
     assert export(OLD, tmp_path / "video", out) == 0
     err = capsys.readouterr().err
-    assert "int8 against fp32: MAD" in err
+    assert "int8 against f32: MAD" in err
     assert "nncf" not in err
     assert "Paddle" not in err
     assert "FakeQuantize" in out.read_text()

@@ -78,10 +78,10 @@ def another_shape():
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
-        (two_pictures, "src .* bgr .* takes one picture"),
-        (gray_picture, "takes one picture"),
+        (two_pictures, "src .* bgr .* takes one image"),
+        (gray_picture, "takes one image"),
         (three_channels, "no alpha"),
         (one_number, "no alpha"),
         (whole_numbers, "no alpha .* of floats"),
@@ -89,9 +89,9 @@ def another_shape():
         (another_shape, "no alpha"),
     ],
 )
-def test_what_is_no_matting_network_is_refused(tmp_path, make, told):
+def test_what_is_no_matting_network_is_refused(tmp_path, make, message):
     model = saved(tmp_path, *make())
-    with pytest.raises(ModelError, match=told) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         open_engine(model, engine="openvino", size=SIZE)
     assert "net.xml" in str(caught.value)
 
@@ -138,7 +138,7 @@ def test_a_fixed_size_need_not_be_a_multiple(tmp_path):
     engine.close()
 
 
-def test_a_graph_that_changed_is_read_anew(tmp_path):
+def test_a_graph_that_changed_is_read_again(tmp_path):
     path = tmp_path / "net.xml"
     brightness_network(path)
     assert resolve(str(path)).rule.fixed is None
@@ -146,7 +146,7 @@ def test_a_graph_that_changed_is_read_anew(tmp_path):
     assert resolve(str(path)).rule.fixed == (96, 160)
 
 
-def test_a_trimap_is_told_by_the_graph(tmp_path):
+def test_a_graph_says_that_it_needs_a_trimap(tmp_path):
     model = str(trimap_network(tmp_path / "trimapped.xml"))
     assert resolve(model).rule.trimap
     video = make_video(tmp_path / "in.mp4", frames=2)
@@ -167,6 +167,6 @@ def test_what_is_no_number_is_not_taken_for_nobody(tmp_path):
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_weights_that_are_not_there_are_named(tmp_path):
+def test_missing_weights_are_named(tmp_path):
     with pytest.raises(ModelNotFoundError, match=r"no weights .*nothere\.npz"):
         resolve(f"modnet-mobilenetv2={tmp_path / 'nothere.npz'}")

@@ -1,26 +1,23 @@
 """Cards, deploy files, the folder of fetched models, and the ``models`` command."""
 
 import io
-import logging
 import os
 import pickle
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections import OrderedDict
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.http_server import Server
 
 from streammatte.cli import main
 from streammatte.engines import open_engine
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
 from streammatte.models import cards, store
-from streammatte.models.download import Retry
 from streammatte.models.input_rule import InputRule, SizeStep, read_deploy
 from streammatte.models.resolve import match_name, resolve, split_name
 from streammatte.networks.checkpoints import read_state
@@ -59,24 +56,6 @@ def room(tmp_path, monkeypatch):
     cards.load_card.cache_clear()
 
 
-@pytest.fixture(autouse=True)
-def quiet():
-    """The command line sets up logging for its process; other tests want it as it was."""
-    logger = logging.getLogger("streammatte")
-    kept = logger.level, logger.propagate, list(logger.handlers)
-    yield
-    logger.setLevel(kept[0])
-    logger.propagate = kept[1]
-    logger.handlers[:] = kept[2]
-
-
-@pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.close()
-
-
 def official_zip(top=f"{NET}/"):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as bundle:
@@ -104,25 +83,25 @@ def test_a_card_is_read():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (("title:", "titel:"), "unknown key titel"),
         (("paper: MODNet\n", ""), "missing key paper"),
         (("size: [512, 512]", "size: 512x512"), "size"),
         (("{multiple: 32}", "{multiple: [32, 32]}"), "size step"),
         (("{multiple: 32}", "{multiples: 32}"), "size step"),
-        (("checkpoint:", "weights:"), "checkpoint and inference"),
-        (("url:", "uri:"), "unknown key uri"),
-        ((CARD, "a: [b"), "no YAML"),
-        ((CARD, "- a"), "table"),
+        (("checkpoint:", "weights:"), r"checkpoint\|inference"),
+        (("url:", "uri:"), r"unknown key files\.checkpoint\.uri"),
+        ((CARD, "a: [b"), "not valid YAML"),
+        ((CARD, "- a"), "object"),
     ],
 )
-def test_a_faulty_card_is_told(change, told):
-    with pytest.raises(ConfigError, match=told):
+def test_a_faulty_card_is_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
         cards.read_card(CARD.replace(*change), "the card")
 
 
-def test_every_shipped_card_is_audio(monkeypatch):
+def test_every_shipped_card_is_good(monkeypatch):
     monkeypatch.undo()
     assert "ppmattingv2-lite" in cards.card_names()
     for name in cards.card_names():
@@ -193,19 +172,19 @@ def test_a_deploy_file_of_every_other_kind(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("Deploy: [", "no deploy.yaml"),
         ("a: 1", "no deploy.yaml"),
         ("Deploy: {model: a, params: b, transforms: [{kind: x}]}", "no deploy.yaml"),
         ("Deploy: {model: a, params: b, transforms: [{type: RandomCrop}]}", "RandomCrop is unknown"),
-        ("Deploy: {model: a, params: b, transforms: [{type: Normalize, mean: [1]}]}", "three numbers"),
-        ("Deploy: {model: a, params: b, transforms: [{type: Resize, target_size: x}]}", "target_size"),
+        ("Deploy: {model: a, params: b, transforms: [{type: Normalize, mean: [1]}]}", "mean"),
+        ("Deploy: {model: a, params: b, transforms: [{type: Resize, target_size: x}]}", "no deploy.yaml"),
     ],
 )
-def test_a_faulty_deploy_file_is_told(tmp_path, text, told):
+def test_a_faulty_deploy_file_is_refused(tmp_path, text, message):
     (tmp_path / "deploy.yaml").write_text(text)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         read_deploy(tmp_path / "deploy.yaml")
 
 
@@ -233,7 +212,7 @@ def test_weights_of_an_unknown_network_ask_which(tmp_path, name):
         resolve(str(tmp_path / name))
 
 
-def test_weights_are_told_by_their_name_or_by_the_user(tmp_path):
+def test_the_network_of_weights_follows_from_their_name_or_is_given(tmp_path):
     named = tmp_path / "modnet_mobilenetv2_best.pdparams"
     named.write_bytes(b"x")
     assert resolve(str(named)).architecture == NET
@@ -255,7 +234,7 @@ def test_a_network_in_front_of_a_file_and_equals_signs_in_paths(tmp_path, monkey
     assert resolve("modnet-hrnet_w18=lr=0.1/best.npz").architecture == "modnet-hrnet_w18"
     with pytest.raises(ConfigError, match="which network"):
         resolve("lr=0.1/best.npz")
-    with pytest.raises(ConfigError, match="whose weights"):
+    with pytest.raises(ConfigError, match="names the network of weights"):
         resolve(f"modnet-hrnet_w18={OLD}")
     with pytest.raises(ModelNotFoundError, match="no model is named ''"):
         resolve("")
@@ -271,22 +250,22 @@ def test_a_folder_of_several_models_is_not_guessed_at(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (None, "no such file"),
         ("net.pt", "must be one of"),
         ("net.pdmodel", "no file at .*pdiparams"),
     ],
 )
-def test_what_is_no_model_is_told(tmp_path, make, told):
+def test_what_is_no_model_is_refused(tmp_path, make, message):
     path = tmp_path / (make or "nothing.xml")
     if make:
         path.write_bytes(b"x")
-    with pytest.raises((ModelNotFoundError, ModelError), match=told):
+    with pytest.raises((ModelNotFoundError, ModelError), match=message):
         resolve(str(path))
 
 
-def test_an_empty_folder_is_told(tmp_path):
+def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(ModelNotFoundError, match=r"deploy\.yaml"):
         resolve(str(tmp_path))
 
@@ -301,11 +280,11 @@ def test_a_network_that_was_not_pulled_says_how():
 
 def test_pulling_a_model_makes_its_name_work(server, tmp_path):
     server.behave = {"body": official_zip()}
-    folder = store.pull(NET, mirror=server.address, retry=Retry(2, 0))
+    folder = store.pull(NET, mirror=server.address)
     assert server.requests[0][0] == f"/matting/models/deploy/{NET}.zip"
     files = resolve(NET)
     assert files.name == NET
-    assert files.program == folder / NET / "model.pdmodel"
+    assert files.program == folder / "model.pdmodel"
     assert not list((tmp_path / "home" / "models" / NET).glob("*.zip*"))
     assert store.verify(NET) == []
     engine = open_engine(NET, engine="openvino", device="cpu", precision="f32", size=SIZE, batch=2)
@@ -318,7 +297,7 @@ def test_pulling_a_model_makes_its_name_work(server, tmp_path):
 
 def test_pulling_weights_puts_them_where_resolve_looks(server):
     server.behave = {"body": pickle.dumps({"weight": np.zeros(3, np.float32)})}
-    path = store.pull(NET, "checkpoint", mirror=server.address, retry=Retry(2, 0))
+    path = store.pull(NET, "checkpoint", mirror=server.address)
     assert server.requests[0][0] == f"/matting/models/{NET}.pdparams"
     assert resolve(NET).weights == path
 
@@ -338,17 +317,17 @@ def test_a_zip_with_paths_outside_is_refused_and_nothing_kept(server, tmp_path):
         bundle.writestr("../../evil", "x")
     server.behave = {"body": buffer.getvalue()}
     with pytest.raises(ModelError, match="outside"):
-        store.pull(NET, mirror=server.address, retry=Retry(2, 0))
+        store.pull(NET, mirror=server.address)
     left = [path.name for path in (tmp_path / "home").rglob("*") if path.is_file()]
-    assert left == []
+    assert left == [".lock"]
 
 
 def test_a_page_instead_of_a_zip_is_refused_and_not_kept(server):
     server.behave = {"body": b"<html>please log in</html>"}
-    with pytest.raises(ModelError, match="no audio zip"):
-        store.pull(NET, mirror=server.address, retry=Retry(2, 0))
+    with pytest.raises(ModelError, match="no usable zip"):
+        store.pull(NET, mirror=server.address)
     server.behave = {"body": official_zip()}
-    store.pull(NET, mirror=server.address, retry=Retry(2, 0))  # nothing stands in the way
+    store.pull(NET, mirror=server.address)  # nothing stands in the way
 
 
 def test_a_zip_without_a_model_is_refused(server):
@@ -357,15 +336,15 @@ def test_a_zip_without_a_model_is_refused(server):
         bundle.writestr("readme.txt", "x")
     server.behave = {"body": buffer.getvalue()}
     with pytest.raises(ModelError, match=r"no deploy\.yaml"):
-        store.pull(NET, mirror=server.address, retry=Retry(2, 0))
+        store.pull(NET, mirror=server.address)
     assert store.find(NET).folder is None
 
 
 def test_damage_after_the_fetch_is_found(server):
     server.behave = {"body": official_zip()}
-    folder = store.pull(NET, mirror=server.address, retry=Retry(2, 0))
-    (folder / NET / "model.pdiparams").write_bytes(b"x")
-    (folder / NET / "deploy.yaml").unlink()
+    folder = store.pull(NET, mirror=server.address)
+    (folder / "model.pdiparams").write_bytes(b"x")
+    (folder / "deploy.yaml").unlink()
     faults = store.verify(NET)
     assert len(faults) == 2
     assert any("changed" in fault for fault in faults)
@@ -386,9 +365,9 @@ def test_list_and_info(capsys):
     assert command("list") == 0
     assert "embedded" in capsys.readouterr().out
     assert command("info", NET) == 0
-    told = capsys.readouterr().out
-    assert f"{NET}.pdparams" in told
-    assert "Apache-2.0" in told
+    shown = capsys.readouterr().out
+    assert f"{NET}.pdparams" in shown
+    assert "Apache-2.0" in shown
     assert command("info", "nothing") == 6
 
 
@@ -396,29 +375,30 @@ def test_pull_and_verify_commands(server, capsys):
     server.behave = {"body": official_zip()}
     assert command("pull", NET, "--mirror", server.address) == 0
     assert command("verify") == 0
-    told = capsys.readouterr().out
-    assert f"{NET}: ok" in told
-    assert "ppmattingv2-lite: ok" in told
+    shown = capsys.readouterr().out
+    assert f"{NET}: ok" in shown
+    assert "ppmattingv2-lite: ok" in shown
     assert command("pull", "ppmattingv2-lite") == 0
-    store.find(NET).folder.joinpath(NET, "model.pdmodel").write_bytes(b"x")
+    store.find(NET).folder.joinpath("model.pdmodel").write_bytes(b"x")
     assert command("verify", NET) == 6
     assert "changed" in capsys.readouterr().out
 
 
 def test_offline_pull_ends_with_its_code_and_a_line(capsys):
     assert command("pull", NET, "--attempts", "1") == 6
-    told = capsys.readouterr().err
-    assert "put it at" in told
-    assert told.count("\n") == 1
-    assert "Traceback" not in told
+    errors = capsys.readouterr().err
+    assert "on another machine" in errors
+    assert f"{NET}.zip" in errors
+    assert errors.count("\n") == 1
+    assert "Traceback" not in errors
 
 
 def test_export_and_convert_to_openvino(tmp_path, capsys):
     with np.load(OLD / "case.npz") as case:
         images, alpha = case["image"], case["alpha"]
     for args in (
-        ("export", OLD, "--size", "64x96", "-o", tmp_path / "a.xml"),
-        ("export", OLD, "--precision", "fp16", "-o", tmp_path / "b.xml"),
+        ("export", OLD, "--size", "96x64", "-o", tmp_path / "a.xml"),
+        ("export", OLD, "--precision", "f16", "-o", tmp_path / "b.xml"),
         ("convert", OLD / "model.pdmodel", tmp_path / "c.xml"),
     ):
         assert command(*args) == 0
@@ -435,14 +415,14 @@ def test_export_and_convert_to_openvino(tmp_path, capsys):
     [
         ("export", OLD, "--size", "100x100"),
         ("export", OLD, "--size", "big"),
-        ("export", OLD, "--to", "onnx", "--precision", "fp16"),
+        ("export", OLD, "--to", "onnx", "--precision", "f16"),
         ("export", OLD, "--precision", "int8"),
         ("export", OLD, "--to", "onnx", "--precision", "int8"),
         ("convert", OLD / "model.pdmodel", "x.npz"),
         ("convert", OLD / "model.pdmodel", "x.tflite"),
     ],
 )
-def test_exports_that_do_not_exist_are_told(args, capsys, tmp_path, monkeypatch):
+def test_exports_that_do_not_exist_are_refused(args, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert command(*args) == 2
     assert capsys.readouterr().err.startswith("streammatte: ")
@@ -454,8 +434,6 @@ def test_an_exported_paddle_model_is_copied(tmp_path):
     assert resolve(str(tmp_path / "copy")).program == tmp_path / "copy" / "model.pdmodel"
 
 
-@pytest.mark.paddle
-@pytest.mark.skipif(not find_spec("paddle"), reason="Paddle is not installed")
 def test_weights_change_their_container_and_back(tmp_path):
     state = {"conv.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "bn._mean": np.ones(2, np.float32)}
     np.savez(tmp_path / "a.npz", **state)
@@ -485,7 +463,7 @@ def test_checkpoints_are_read_without_paddle(tmp_path, protocol):
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_checkpoints_with_changed_bytes_never_end_the_process(tmp_path, protocol):
-    # an array's own type and state are NumPy's word; a wrong one made NumPy itself crash
+    # a wrong type or state of an array makes NumPy itself crash
     state = {
         "weight": np.arange(6.0, dtype=np.float32).reshape(2, 3),
         "order": np.asfortranarray(np.eye(3)),
@@ -533,7 +511,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "cannot be read"),
         (b"no pickle", "cannot be read"),
@@ -542,10 +520,44 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
         (pickle.dumps({"epoch": 3}), "other things"),
     ],
 )
-def test_what_is_no_checkpoint_is_told(tmp_path, content, told):
+def test_what_is_no_checkpoint_is_refused(tmp_path, content, message):
     (tmp_path / "net.pdparams").write_bytes(content)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         read_state(tmp_path / "net.pdparams")
+
+
+class Shared:
+    """An array over bytes that another has too."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def __reduce__(self):
+        builder, arguments, _ = np.zeros(1, np.float32).__reduce__()
+        return builder, arguments, (1, (len(self.content) // 4,), np.dtype("f4"), False, self.content)
+
+
+def bombs():
+    """Small files that unpack to much."""
+    content = os.urandom(1 << 20)
+    text = (1 << 20).to_bytes(4, "little") + b"a" * (1 << 20)
+    yield "one megabyte, 400 times", pickle.dumps({f"w{i}": Shared(content) for i in range(400)}, 4)
+    yield "one text, 400 times", b"\x80\x02c_codecs\nencode\nq\x00X" + text + b"q\x01" + b"h\x00h\x01\x85R" * 400 + b"."
+    yield "a high number of an object", b"\x80\x04}r\xff\xff\xff\x7f."
+    yield "a length", b"\x80\x05\x96" + (1 << 36).to_bytes(8, "little") + b"abc."
+    yield "many sets", b"\x80\x04" + b"\x8f" * (1 << 20) + b"."
+
+
+@pytest.mark.parametrize(("name", "content"), list(bombs()), ids=lambda given: given if isinstance(given, str) else "")
+def test_a_small_checkpoint_does_not_take_much_memory(tmp_path, name, content):
+    path = tmp_path / "net.pdparams"
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(ModelError, match="cannot be read as weights"):
+        read_state(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * len(content) + (1 << 20)
 
 
 def test_listing_imports_no_engine():

@@ -1,4 +1,4 @@
-"""The folder of fetched networks: damage is told and mended, hand-placed files are checked, processes agree."""
+"""The folder of fetched networks: damage is reported and mended, hand-placed files are checked, processes agree."""
 
 import io
 import logging
@@ -9,24 +9,23 @@ import sys
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from support.http_server import Server
 
+from streammatte.cache import file_sha256
 from streammatte.cli import main
 from streammatte.errors import ConfigError, ModelError
 from streammatte.images.model_choice import Router, _paddle
 from streammatte.models import archive, cards, store
-from streammatte.models.download import Retry, file_sha256
 from streammatte.models.resolve import EMBEDDED, resolve
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "exported26"
 NET, OTHER = "modnet-mobilenetv2", "modnet-hrnet_w18"
 PINNED = "ppmattingv2-stdc1-human_512"
-QUICK = Retry(attempts=2, backoff=0.0, timeout=5.0)
 
 
 @pytest.fixture(autouse=True)
@@ -36,12 +35,11 @@ def root(tmp_path, monkeypatch):
     return tmp_path / "home" / "models" / NET
 
 
-@pytest.fixture
-def server():
-    server = Server()
-    server.behave = {"body": official_zip()}
-    yield server
-    server.close()
+@pytest.fixture(autouse=True)
+def official(request):
+    """The server has the official zip."""
+    if "server" in request.fixturenames:
+        request.getfixturevalue("server").behave = {"body": official_zip()}
 
 
 def official_zip(*more, leave_out=()):
@@ -56,7 +54,7 @@ def official_zip(*more, leave_out=()):
 
 
 def pull(server, kind="inference", name=NET):
-    return store.pull(name, kind, mirror=server.address, retry=QUICK)
+    return store.pull(name, kind, mirror=server.address, attempts=2)
 
 
 def by_hand(content, name=NET, kind="inference"):
@@ -72,7 +70,8 @@ def weights(scale=1.0):
 
 
 def tree(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def command(*args):
@@ -85,14 +84,14 @@ def command(*args):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda root: by_hand(b"<html>"), f"{NET}.zip is no zip"),
         (lambda root: (root / "inference").mkdir(parents=True), r"no deploy\.yaml"),
         (lambda root: by_hand(official_zip()[:-9000]), f"{NET}.zip is no zip"),
     ],
 )
-def test_one_damaged_network_is_told_and_the_rest_works(root, tmp_path, capsys, spoil, told):
+def test_one_damaged_network_is_told_and_the_rest_works(root, tmp_path, capsys, spoil, message):
     spoil(root)
     before = tree(root)
     assert command("models", "list") == 0
@@ -115,12 +114,12 @@ def test_one_damaged_network_is_told_and_the_rest_works(root, tmp_path, capsys, 
 def test_pull_and_info_say_what_came_and_where_it_is(server, root, capsys):
     assert command("models", "info", NET) == 0
     assert f"goes to {root / NET}.zip" in capsys.readouterr().out
-    for told in ("kB fetched", "is here already"):
+    for message in ("kB fetched", "is here already"):
         assert command("models", "pull", NET, "--mirror", server.address) == 0
         out, err = capsys.readouterr()
         assert out == f"{root / 'inference'}\n"
         assert err.startswith(NET)
-        assert told in err
+        assert message in err
     assert command("models", "info", NET) == 0
     out = capsys.readouterr().out
     assert f"kept in {root / 'inference'}" in out
@@ -135,7 +134,7 @@ def test_looking_changes_nothing_and_choosing_unpacks(root, tmp_path):
     assert not store.find(OTHER).archive
     assert tree(tmp_path / "home") == [f"models/{NET}/{NET}.zip"]
     assert Router().network(500, 400)[0] == NET
-    assert resolve(NET).program == root / "inference" / NET / "model.pdmodel"
+    assert resolve(NET).program == root / "inference" / "model.pdmodel"
     assert not place.exists()
 
 
@@ -146,7 +145,7 @@ def test_the_router_takes_the_next_best_that_resolves(root, caplog):
     router = Router()
     for _ in range(2):
         assert router.network(500, 400)[0] == OTHER
-    store.home(OTHER).joinpath("inference", NET, "model.pdiparams").unlink()
+    store.home(OTHER).joinpath("inference", "model.pdiparams").unlink()
     assert Router().network(500, 400)[0] == EMBEDDED[0]
     passed = [record.getMessage().partition(" ")[0] for record in caplog.records]
     assert passed == [OTHER, PINNED, NET]
@@ -158,7 +157,7 @@ def test_a_file_that_was_cut_off_is_damage(server, capsys):
     params.write_bytes(params.read_bytes()[:100])
     damage = store.find(NET).damage
     assert damage is not None
-    assert "model.pdiparams changed in size" in damage
+    assert "model.pdiparams has changed" in damage
     assert f"models pull {NET}" in damage
     assert Router().network(500, 400)[0] == "ppmattingv2-lite"
     assert command("models", "list") == 0
@@ -195,11 +194,11 @@ def test_pull_mends_what_verify_finds(server, capsys, spoilt):
     if spoilt == "changed":
         data = bytearray((GOLDEN / "model.pdiparams").read_bytes())
         data[len(data) // 2] ^= 0xFF
-        (folder / NET / "model.pdiparams").write_bytes(data)
+        (folder / "model.pdiparams").write_bytes(data)
     elif spoilt == "missing":
-        (folder / NET / "model.pdiparams").unlink()
+        (folder / "model.pdiparams").unlink()
     elif spoilt == "program":
-        (folder / NET / "deploy.yaml").unlink()
+        (folder / "deploy.yaml").unlink()
         (folder.parent / "pulled.json").unlink()
     else:
         (folder.parent / "pulled.json").write_text("{" if spoilt == "record" else '{"inference": []}')
@@ -213,13 +212,13 @@ def test_pull_mends_what_verify_finds(server, capsys, spoilt):
     assert command("models", "verify") == 0
     assert f"{NET}: ok" in capsys.readouterr().out
     pull(server)
-    assert len(server.requests) == 2, "it is audio now"
+    assert len(server.requests) == 2, "it is good now"
 
 
 @pytest.mark.parametrize("sent", [b"<html>", official_zip("../evil"), b""])
 def test_the_old_folder_stays_where_the_mending_fails(server, sent):
     folder = pull(server)
-    (folder / NET / "model.pdiparams").write_bytes(b"x")
+    (folder / "model.pdiparams").write_bytes(b"x")
     before = tree(folder.parent)
     server.behave = {"body": sent}
     with pytest.raises(ModelError):
@@ -259,7 +258,7 @@ def test_weights_are_read_before_they_get_their_name(server, root, how):
 
 def test_a_short_zip_never_gets_its_name(server, root):
     server.behave = {"body": official_zip()[:-100], "no_length": True}
-    with pytest.raises(ModelError, match="no audio zip"):
+    with pytest.raises(ModelError, match="no usable zip"):
         pull(server)
     assert tree(root) == []
 
@@ -275,14 +274,14 @@ def pinned(monkeypatch, tmp_path):
     remote = cards.RemoteFile(
         card.files["inference"].url, file_sha256(tmp_path / "ours.zip"), (tmp_path / "ours.zip").stat().st_size
     )
-    changed = cards.dataclasses.replace(card, files={**card.files, "inference": remote})
+    changed = replace(card, files={**card.files, "inference": remote})
     known = cards.load_card
     monkeypatch.setattr(store, "load_card", lambda name: changed if name == PINNED else known(name))
     return remote
 
 
 def other_zip(size):
-    """An audio zip of so many bytes, of another program."""
+    """A good zip of so many bytes, of another program."""
     data = bytearray(official_zip())
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(bytes(data))) as old, zipfile.ZipFile(buffer, "w") as new:
@@ -297,9 +296,9 @@ def other_zip(size):
 def test_a_hand_placed_zip_must_be_what_the_card_promises(pinned, server, how):
     content = official_zip("more") if how == "size" else other_zip(pinned.size)
     place = by_hand(content, PINNED)
-    told = r"bytes, \d+ were promised" if how == "size" else "SHA-256"
+    message = r"bytes, the card states \d+" if how == "size" else "SHA-256"
     for attempt in (lambda: store.ready(PINNED), lambda: pull(server, name=PINNED)):
-        with pytest.raises(ModelError, match=rf"{place}.*{told}.*left there.*models pull {PINNED}"):
+        with pytest.raises(ModelError, match=rf"{place}.*{message}.*left there.*models pull {PINNED}"):
             attempt()
     assert place.read_bytes() == content
     assert store.find(PINNED).folder is None
@@ -314,10 +313,10 @@ def test_a_hand_placed_zip_that_is_as_promised_is_taken(pinned):
 
 
 @pytest.mark.parametrize("content", [b"<html>", official_zip("../evil"), official_zip(leave_out=["deploy.yaml"])])
-def test_a_hand_placed_zip_that_is_not_audio_is_left_and_named(server, content):
+def test_a_hand_placed_zip_that_is_damaged_is_left_and_named(server, content):
     place = by_hand(content)
     for attempt in (lambda: resolve(NET), lambda: pull(server)):
-        with pytest.raises(ModelError, match=rf"{place}.*left there: put an audio one in its place, or delete it"):
+        with pytest.raises(ModelError, match=rf"{place}.*left there: put a good one in its place, or delete it"):
             attempt()
     assert place.read_bytes() == content
     assert tree(place.parent) == [place.name]
@@ -326,7 +325,7 @@ def test_a_hand_placed_zip_that_is_not_audio_is_left_and_named(server, content):
 def test_a_hand_placed_zip_mends_a_damaged_folder_without_a_connection(root):
     by_hand(official_zip())
     folder = store.ready(NET).folder
-    (folder / NET / "model.pdmodel").unlink()
+    (folder / "model.pdmodel").unlink()
     by_hand(official_zip())
     assert resolve(NET).program.is_file()
 
@@ -352,28 +351,26 @@ def test_hand_placed_weights_are_taken_as_if_fetched(server):
 def test_many_unpack_one_zip_and_all_have_it(root, monkeypatch):
     """Each waits until all of them have seen the zip."""
     by_hand(official_zip())
-    whole = archive._unpack_into
+    unpack, locked = archive.unpack, store.locked
     count = []
-
-    def slow(*args):
-        count.append(1)
-        return whole(*args)
-
-    monkeypatch.setattr(archive, "_unpack_into", slow)
-    seen = store._unpack
     gate = threading.Barrier(4)
 
-    def together(card):
-        gate.wait(10)
-        return seen(card)
+    def counted(*args):
+        count.append(1)
+        return unpack(*args)
 
-    monkeypatch.setattr(store, "_unpack", together)
+    def together(folder):
+        gate.wait(10)
+        return locked(folder)
+
+    monkeypatch.setattr(archive, "unpack", counted)
+    monkeypatch.setattr(store, "locked", together)
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: resolve(NET), range(4)))
     assert all(files.program.is_file() for files in results)
     assert len(count) == 1
     assert tree(root) == sorted(
-        [f"inference/{NET}/{file}" for file in ("deploy.yaml", "model.pdiparams", "model.pdmodel")] + ["pulled.json"]
+        [f"inference/{file}" for file in ("deploy.yaml", "model.pdiparams", "model.pdmodel")] + ["pulled.json"]
     )
 
 
@@ -381,8 +378,8 @@ def test_processes_unpack_one_zip(root):
     code = f"from streammatte.models.resolve import resolve; assert resolve({NET!r}).program.is_file()"
     by_hand(official_zip())
     running = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    told = [process.communicate(timeout=60)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], told
+    message = [process.communicate(timeout=60)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], message
     assert store.verify(NET) == []
 
 

@@ -11,6 +11,8 @@ from streammatte import networks
 from streammatte.engines import open_engine
 from streammatte.errors import EngineUnavailableError, ModelError, ModelNotFoundError
 from streammatte.models.cards import load_card
+from streammatte.models.graph import normalised, read_graph
+from streammatte.models.input_rule import InputRule
 from streammatte.networks.checkpoints import load, read_state
 
 NAME = "ppmattingv2-lite"
@@ -95,8 +97,8 @@ def test_export_agrees_with_paddle_at_every_shape(network, golden, tmp_path):
 
     from streammatte.export import onnx as export
 
-    onnx = export.to_onnx(network, tmp_path / "net.onnx", network.alpha_half)
-    export.save_openvino(export.to_openvino(onnx, (0.5,) * 3, (0.5,) * 3), tmp_path / "net.xml", half=False)
+    onnx = export.to_onnx(network, tmp_path / "net.onnx")
+    export.save_openvino(normalised(read_graph(onnx), InputRule()), tmp_path / "net.xml", half=False)
     core = ov.Core()
     for size in SIZES:
         model = core.read_model(tmp_path / "net.xml")
@@ -135,11 +137,11 @@ def test_weights_that_do_not_fit_are_listed(network, weights, tmp_path):
     np.savez(tmp_path / "wrong.npz", **state)
     with pytest.raises(ModelError) as caught:
         networks.create(NAME, tmp_path / "wrong.npz")
-    told = str(caught.value)
-    assert "1 missing: head.conv_out.weight" in told
-    assert "1 unexpected: head.extra" in told
-    assert "fuse2x.reduce._conv.weight (16, 31, 1, 1) instead of (16, 32, 1, 1)" in told
-    assert "\n" not in told
+    text = str(caught.value)
+    assert "1 missing: head.conv_out.weight" in text
+    assert "1 unexpected: head.extra" in text
+    assert "fuse2x.reduce._conv.weight (16, 31, 1, 1) instead of (16, 32, 1, 1)" in text
+    assert "\n" not in text
 
 
 @pytest.mark.paddle
@@ -177,8 +179,8 @@ def test_without_paddle_create_says_what_to_install(tmp_path):
         f"try: networks.create({NAME!r})\n"
         "except EngineUnavailableError as error: print(error)\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "streammatte[cpu]" in told
+    text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "streammatte[cpu]" in text
     assert issubclass(EngineUnavailableError, ModelError)
 
 

@@ -9,15 +9,15 @@ import openvino as ov
 from openvino import opset15 as ops
 
 
-def brightness_network(path: Path) -> Path:
-    """Alpha is the picture's brightness: the mean of R, G, B."""
+def brightness_network(path: Path, white: float = 0.5) -> Path:
+    """Alpha is the image's brightness, the mean of R, G, B; twice ``white`` where it is white."""
     image = ops.parameter([1, 3, -1, -1], np.float32, name="image")
     mean = ops.reduce_mean(image, np.array([1]), keep_dims=True)
-    return _save(path, ops.add(ops.multiply(mean, np.float32(0.5)), np.float32(0.5)), [image])
+    return _save(path, ops.add(ops.multiply(mean, np.float32(white)), np.float32(white)), [image])
 
 
 def trimap_network(path: Path) -> Path:
-    """Alpha is the trimap over 255, except that it is the picture's brightness where the trimap is 128."""
+    """Alpha is the trimap over 255, except that it is the image's brightness where the trimap is 128."""
     image = ops.parameter([1, 3, -1, -1], np.float32, name="image")
     trimap = ops.parameter([1, 1, -1, -1], np.float32, name="trimap")
     trimap.output(0).get_tensor().set_names({"trimap"})

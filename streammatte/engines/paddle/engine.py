@@ -1,28 +1,28 @@
-"""Paddle Inference: the engine of the GPU, and the reference on the CPU."""
+"""Paddle Inference: the engine of NVIDIA GPUs, and the reference on the CPU."""
 
 from __future__ import annotations
 
 import logging
 import queue
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.engines.openvino import check_trimaps
-from streammatte.engines.paddle.config import PaddleSettings, check_trt, gpu_index
-from streammatte.engines.paddle.onednn_probe import choose_kernels
-from streammatte.engines.paddle.predictor import open_lane
-from streammatte.engines.paddle.tensorrt import building, prepare
-from streammatte.errors import ConfigError, EngineUnavailableError, ModelError, ModelNotFoundError
+from streammatte.engines.inputs import check_inputs
+from streammatte.engines.paddle.config import check_device, make_config
+from streammatte.errors import ConfigError, ModelError, ModelNotFoundError, StreammatteError
 from streammatte.models.files import ModelFiles
-from streammatte.optional_imports import import_paddle
+from streammatte.models.graph import TRIMAP
+from streammatte.models.input_rule import InputRule
+from streammatte.optional_imports import import_paddle, message
 from streammatte.runtime import available_cores
 
-__all__ = ["PaddleEngine"]
+__all__ = ["PaddleEngine", "paddle_calls"]
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
 
 QUEUED = 1
-"""Submissions beyond the number of predictors, so that one finds its next pictures waiting."""
+"""Submissions beyond the one that runs, so that the predictor finds its next images waiting."""
 
 
 class _Submission:
@@ -54,17 +54,16 @@ class PaddleEngine:
     device, precision, size, batch, threads, throughput
         As :func:`streammatte.engines.open_engine`; ``cpu`` or ``gpu:N``, ``f32`` or (GPU) ``f16``.
     trt : bool
-        TensorRT on the GPU, in float16 unless ``precision`` says otherwise. The first start builds its engines, which
-        takes minutes; later ones read them from the user's cache.
+        TensorRT on the GPU, in float16 unless ``precision`` says otherwise.
 
     Raises
     ------
     ConfigError
-        The device, the precision or TensorRT is not to be had.
+        The device, the precision or TensorRT is not available.
     ModelNotFoundError, ModelError
         The files are missing, damaged, or do not run.
     EngineUnavailableError
-        Paddle is not installed, or without CUDA where a GPU is asked for.
+        Paddle is not installed, or without CUDA where a GPU is wanted.
     """
 
     name = "paddle"
@@ -82,43 +81,36 @@ class PaddleEngine:
         trt: bool = False,
     ) -> None:
         paddle = import_paddle("the paddle engine")
-        major = int(paddle.__version__.split(".")[0])
-        program, params = _files(files)
-        if program.suffix == ".json" and major < 3:
-            raise ModelError(
-                f"{program} is a program of Paddle 3 and this is {paddle.__version__}; export it from its weights here"
-            )
-        device = _device(device, trt, paddle)
-        index = gpu_index(device)
-        self.device = "cpu" if index is None else f"gpu:{index}"
-        if trt:
-            check_trt(device)
-        _check_gpu(paddle, index)
-        self.precision = _precision(precision, index is not None, trt)
+        program, params = _files(files, paddle.__version__)
+        gpu = check_device(device, trt, program)
+        self.device = "cpu" if gpu is None else f"gpu:{gpu}"
+        self.precision = _precision(precision, gpu is not None, trt)
         self.input_size, self.batch = size, batch
         self.in_flight = 1 + QUEUED if throughput else 1
-        settings = PaddleSettings(
-            program=program,
-            params=params,
-            device=self.device,
-            precision=self.precision,
-            threads=threads or available_cores(),
-            trt=trt,
-            batch=batch,
-            major=major,
-        )
-        if index is None:
-            settings = replace(settings, onednn=choose_kernels(settings, size, paddle.__version__))
-        elif trt:
-            settings = prepare(settings, size)
-        self.kernels = "tensorrt" if trt else "cuda" if index is not None else "onednn" if settings.onednn else "plain"
-        with building(settings):
-            self._lane = open_lane(settings, (batch, 3, *size), files.mean, files.std)
-            self.needs_trimap = self._lane.needs_trimap
-            self._worker: ThreadPoolExecutor | None = ThreadPoolExecutor(1, "streammatte-paddle")
-            self._slots: queue.Queue[None] = queue.Queue(self.in_flight)
-            self._warm_up()
-        log.info("paddle on %s runs %s in %s with %s kernels", self.device, files.name, self.precision, self.kernels)
+        if gpu is None:
+            log.warning("Paddle runs on the CPU with its plain kernels; --engine openvino is several times faster")
+        with paddle_calls(
+            f"{program} cannot be read as a Paddle model", "give another model, or export or fetch it again"
+        ):
+            from paddle import inference
+
+            config = make_config(program, params, gpu, self.precision, threads or available_cores(), batch, trt)
+            self._predictor: Any = inference.create_predictor(config)
+            names = self._predictor.get_input_names()
+        images = [name for name in names if name != TRIMAP]
+        if len(images) != 1:
+            raise ModelError(
+                f"{program} has the inputs {', '.join(names) or 'none'}; a matting network has one image and may have "
+                f"{TRIMAP!r}; give another model"
+            )
+        self.needs_trimap = TRIMAP in names
+        self._image_name = images[0]
+        self._planes = np.empty((batch, 3, *size), np.float32)
+        self._scale, self._shift = _normalisation(files.rule)
+        self._worker: ThreadPoolExecutor | None = ThreadPoolExecutor(1, "streammatte-paddle")
+        self._slots: queue.Queue[None] = queue.Queue(self.in_flight)
+        self._warm_up((batch, 1) if trt else (1,))
+        log.info("paddle on %s runs %s in %s%s", self.device, files.name, self.precision, " with TensorRT" * trt)
 
     def submit(self, images: U8, trimaps: U8 | None = None) -> _Submission:
         """Start on images (N, H, W, 3) uint8 RGB, N up to ``batch``.
@@ -127,9 +119,9 @@ class PaddleEngine:
         ``trimaps`` (N, H, W) uint8 in {0, 128, 255} for a network that needs one. Waits where ``in_flight`` submissions
         are under way already.
         """
-        self._check(images, trimaps)
         if self._worker is None:
             raise ConfigError("the engine was closed; open another")
+        check_inputs(images, trimaps, size=self.input_size, batch=self.batch, needs_trimap=self.needs_trimap)
         self._slots.put(None)
         try:
             return _Submission(self._worker.submit(self._run, images, trimaps))
@@ -142,34 +134,66 @@ class PaddleEngine:
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.shutdown(wait=True)
-            self._lane.release()
+            self._predictor = None
 
-    def _run(self, images: U8, trimaps: U8 | None) -> F32:
+    def _warm_up(self, counts: tuple[int, ...]) -> None:
+        """Run batches of these sizes, so that the first frames do not wait: TensorRT builds its engines now."""
         try:
-            return self._lane.run(images, trimaps)
-        finally:
-            self._slots.get()
-
-    def _warm_up(self) -> None:
-        """Run once; an engine that cannot is closed."""
-        image = np.zeros((1, *self.input_size, 3), np.uint8)
-        trimap = np.full((1, *self.input_size), 128, np.uint8) if self.needs_trimap else None
-        try:
-            self.submit(image, trimap).result()
+            for count in counts:
+                images = np.zeros((count, *self.input_size, 3), np.uint8)
+                trimaps = np.full(images.shape[:3], 128, np.uint8) if self.needs_trimap else None
+                self.submit(images, trimaps).result()
         except BaseException:
             self.close()
             raise
 
-    def _check(self, images: U8, trimaps: U8 | None) -> None:
-        wanted = f"(1..{self.batch}, {self.input_size[0]}, {self.input_size[1]}, 3)"
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*self.input_size, 3):
-            raise ConfigError(f"images must be uint8 {wanted}; got {images.dtype} {images.shape}")
-        if not 1 <= len(images) <= self.batch:
-            raise ConfigError(f"images must be uint8 {wanted}; got {images.shape}: open the engine with a larger batch")
-        check_trimaps(images, trimaps, self.needs_trimap)
+    def _run(self, images: U8, trimaps: U8 | None) -> F32:
+        """Normalise, run, copy out: alpha (N, h, w). Raises ModelError."""
+        try:
+            planes = self._planes[: len(images)]
+            np.multiply(images.transpose(0, 3, 1, 2), self._scale, out=planes)
+            np.subtract(planes, self._shift, out=planes)
+            with paddle_calls("inference failed"):
+                self._predictor.get_input_handle(self._image_name).copy_from_cpu(planes)
+                if trimaps is not None:
+                    self._predictor.get_input_handle(TRIMAP).copy_from_cpu(trimaps[:, None].astype(np.float32))
+                self._predictor.run()
+                output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+                alpha = np.asarray(output.copy_to_cpu(), np.float32)
+        finally:
+            self._slots.get()
+        if alpha.ndim == 4 and alpha.shape[1] == 1:
+            alpha = alpha[:, 0]
+        if alpha.ndim != 3 or len(alpha) != len(images):
+            raise ModelError(f"the network gives {alpha.shape}, no alpha of one channel; it is no matting network")
+        return alpha
 
 
-def _files(files: ModelFiles) -> tuple[Path, Path]:
+@contextmanager
+def paddle_calls(failure: str, advice: str = "") -> Iterator[None]:
+    """Turn what Paddle raises inside into a ModelError that begins with ``failure`` and ends with ``advice``.
+
+    Its kinds of error reach Python as ValueError, IndexError, TypeError, NotImplementedError, MemoryError, SystemError,
+    OSError, RuntimeError and its own EnforceNotMet, an Exception: so all are caught.
+
+    Raises
+    ------
+    ModelError
+    """
+    try:
+        yield
+    except StreammatteError:
+        raise
+    except Exception as error:
+        short = isinstance(error, MemoryError) or any(
+            word in f"{type(error).__name__} {error}"
+            for word in ("OutOfMemory", "ResourceExhausted", "could not create a memory")
+        )
+        step = "take a smaller --batch or --size" if short else advice
+        raise ModelError(f"{failure}: {message(error)}{'; ' if step else ''}{step}") from error
+
+
+def _files(files: ModelFiles, version: str) -> tuple[Path, Path]:
     if files.program is None or files.params is None:
         raise ModelError(
             f"{files.name} is here in no form that Paddle Inference reads; run: "
@@ -178,29 +202,13 @@ def _files(files: ModelFiles) -> tuple[Path, Path]:
     for path in (files.program, files.params):
         if not path.is_file():
             raise ModelNotFoundError(f"no file at {path}; fetch or export the model again")
+    if files.program.suffix == ".json" and version.startswith("2."):
+        raise ModelError(f"{files.program} is a program of Paddle 3 and this is {version}; export it from its weights")
+    with files.program.open("rb") as file:
+        # what is no protocol buffer at all ends the process in Paddle 3.3.1
+        if files.program.suffix == ".pdmodel" and file.read(1) != b"\n":
+            raise ModelError(f"{files.program} cannot be read as a Paddle model; fetch or export it again")
     return files.program, files.params
-
-
-def _device(device: str, trt: bool, paddle: Any) -> str:
-    if device != "auto":
-        return device
-    here = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count()
-    return "gpu:0" if here or trt else "cpu"  # TensorRT asks for a GPU, so what is said next is that there is none
-
-
-def _check_gpu(paddle: Any, index: int | None) -> None:
-    if index is None:
-        return
-    if not paddle.device.is_compiled_with_cuda():
-        raise EngineUnavailableError(
-            f"Paddle {paddle.__version__} is built for the CPU, no GPU can be used; install streammatte[gpu]"
-        )
-    count = paddle.device.cuda.device_count()
-    if index >= count:
-        raise ConfigError(
-            f"there is no gpu:{index}; CUDA shows {count} (see nvidia-smi and CUDA_VISIBLE_DEVICES); "
-            "give another number, or --device cpu"
-        )
 
 
 def _precision(precision: str, gpu: bool, trt: bool) -> str:
@@ -211,3 +219,9 @@ def _precision(precision: str, gpu: bool, trt: bool) -> str:
         where = "the GPU" if gpu else "the CPU"
         raise ConfigError(f"the paddle engine runs {' or '.join(possible)} on {where}; got --precision {precision}")
     return precision
+
+
+def _normalisation(rule: InputRule) -> tuple[F32, F32]:
+    """Scale and shift (1, 3, 1, 1) that make the network's input of uint8 RGB."""
+    mean, std = np.asarray(rule.mean, np.float32), np.asarray(rule.std, np.float32)
+    return (1.0 / (255.0 * std)).reshape(1, 3, 1, 1), (mean / std).reshape(1, 3, 1, 1)
