@@ -1,6 +1,6 @@
 """Make the embedded network's assets from its weights; weights of the same architecture drop in.
 
-    python tools/export.py --weights ppmattingv2_lite.npz --calibration FOLDER --out streammatte/assets
+    python tools/export.py --calibration FOLDER
 
 The calibration folder holds 160 or more varied pictures (JPEG or PNG) of what the network is used on: people near and
 far, in rooms and outside, standing and seated, upright and wide, some by night. They are taken evenly over the sorted
@@ -28,6 +28,9 @@ MEAN = STD = (0.5, 0.5, 0.5)
 LONG_SIDE = 512
 """The product's default size; activations at other sizes have the same ranges."""
 STEP = 32
+WEIGHTS = Path(__file__).with_name("weights") / "ppmattingv2_lite.npz"
+"""Convolution weights in float16, statistics in float32; not in the wheel."""
+ASSETS = Path(__file__).resolve().parents[1] / "streammatte" / "assets"
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 PICTURES = 160
 """From 100 on, more pictures change the quality measured by less than the choice of pictures does."""
@@ -36,10 +39,10 @@ PICTURES = 160
 def main() -> None:
     """Read the command line and write the assets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, required=True, help=".npz or .pdparams of the architecture")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help=".npz or .pdparams of the architecture")
     parser.add_argument("--calibration", type=Path, required=True, help="folder of varied pictures, 160 or more")
     parser.add_argument("--without", type=Path, help="folder of pictures whose names are left out of the calibration")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the assets into")
+    parser.add_argument("--out", type=Path, default=ASSETS, help="folder to write the assets into")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.out.mkdir(parents=True, exist_ok=True)
@@ -48,7 +51,8 @@ def main() -> None:
         onnx = export.to_onnx(network, Path(folder) / f"{MODEL}.onnx", network.alpha_half)
         model = export.to_openvino(onnx, MEAN, STD)
     total = export.save_openvino(model, options.out / f"{MODEL}.f16.xml")
-    small = export.quantise(model, ((picture,) for picture in pictures(options.calibration, options.without)), PICTURES)
+    samples = ((picture,) for picture in pictures(options.calibration, options.without))
+    small = export.quantise(model, samples, PICTURES, accurate=True)
     total += export.save_openvino(small, options.out / f"{MODEL}.int8.xml")
     logging.info("assets in %s: %.1f MB", options.out, total / 1e6)
 
