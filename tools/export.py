@@ -1,6 +1,6 @@
 """Make the embedded network's assets from its weights; weights of the same architecture drop in.
 
-    python tools/export.py --weights ppmattingv2_lite.npz --calibration FOLDER --out streammatte/assets
+    python tools/export.py --calibration FOLDER
 
 The calibration folder holds 160 or more varied pictures (JPEG or PNG) of what the network is used on: people near and
 far, in rooms and outside, standing and seated, upright and wide, some by night. They are taken evenly over the sorted
@@ -31,6 +31,9 @@ MODEL = "ppmattingv2-lite"
 LONG_SIDE = 512
 """The product's default size; activations at other sizes have the same ranges."""
 STEP = 32
+WEIGHTS = Path(__file__).with_name("weights") / "ppmattingv2_lite.npz"
+"""Convolution weights in float16, statistics in float32; not in the wheel."""
+ASSETS = Path(__file__).resolve().parents[1] / "streammatte" / "assets"
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 PICTURES = 160
 """From 100 on, more pictures change the quality measured by less than the choice of pictures does."""
@@ -39,24 +42,30 @@ PICTURES = 160
 def main() -> None:
     """Read the command line and write the assets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, required=True, help=".npz or .pdparams of the architecture")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help=".npz or .pdparams of the architecture")
     parser.add_argument("--calibration", type=Path, required=True, help="folder of varied pictures, 160 or more")
     parser.add_argument("--without", type=Path, help="folder of pictures whose names are left out of the calibration")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the assets into")
+    parser.add_argument("--out", type=Path, default=ASSETS, help="folder to write the assets into")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.out.mkdir(parents=True, exist_ok=True)
-    network = networks.create(MODEL, options.weights)
-    with tempfile.TemporaryDirectory(prefix="streammatte-export-") as folder:
-        onnx = to_onnx(network, Path(folder) / f"{MODEL}.onnx")
-        model = normalised(ov.convert_model(str(onnx)), load_card(MODEL).input)
-    model.set_friendly_name(MODEL)
+    model = graph_of(options.weights)
     total = save_openvino(model, options.out / f"{MODEL}.f16.xml")
     samples = [(picture,) for picture in pictures(options.calibration, options.without)]
     if len(samples) < PICTURES:
         raise SystemExit(f"calibration needs {PICTURES} pictures, found {len(samples)}; give a larger folder")
-    total += save_openvino(quantise(model, samples), options.out / f"{MODEL}.int8.xml")
+    total += save_openvino(quantise(model, samples, accurate=True), options.out / f"{MODEL}.int8.xml")
     logging.info("assets in %s: %.1f MB", options.out, total / 1e6)
+
+
+def graph_of(weights: Path) -> ov.Model:
+    """The float graph of weights of the embedded architecture."""
+    network = networks.create(MODEL, weights)
+    with tempfile.TemporaryDirectory(prefix="streammatte-export-") as folder:
+        onnx = to_onnx(network, Path(folder) / f"{MODEL}.onnx")
+        model = normalised(ov.convert_model(str(onnx)), load_card(MODEL).input)
+    model.set_friendly_name(MODEL)
+    return model
 
 
 def pictures(folder: Path, without: Path | None = None) -> Iterator[npt.NDArray[np.uint8]]:

@@ -45,7 +45,7 @@ class Loss:
         )
 
 
-def quantise(model: Any, samples: Sequence[Sample]) -> Any:
+def quantise(model: Any, samples: Sequence[Sample], *, accurate: bool = False) -> Any:
     """Post-training quantisation to 8 bits; attention's products and the convolution that reads the image stay float.
 
     Measured on the embedded network: that first convolution in float takes 2 % more time, brings alpha a fifth closer
@@ -57,6 +57,10 @@ def quantise(model: Any, samples: Sequence[Sample]) -> Any:
         As :func:`streammatte.models.graph.normalised` gives it.
     samples : sequence of Sample
         What the network will see; varied.
+    accurate : bool
+        Correct biases layer by layer on the quantised network instead of by its float statistics: three times as long.
+        On the embedded network MAD of stills is then that of float32 (11.7 for 11.9), and one empty room in 24 that
+        had a haze of 0.04 alpha becomes clean.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def quantise(model: Any, samples: Sequence[Sample]) -> Any:
         subset_size=len(samples),
         preset=nncf.QuantizationPreset.MIXED,
         ignored_scope=nncf.IgnoredScope(names=first, types=["MatMul"], validate=False),
-        fast_bias_correction=True,
+        fast_bias_correction=not accurate,
     )
 
 

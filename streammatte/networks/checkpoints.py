@@ -80,7 +80,10 @@ def load(network: Any, path: str | Path) -> None:
     ]
     if faults:
         raise ModelError(f"{path} is not for {type(network).__name__}: {'; '.join(faults)}")
-    network.set_state_dict(given)
+    # Half-precision files (tools/weights) fill float32 parameters.
+    network.set_state_dict(
+        {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in given.items()}
+    )
 
 
 def _listed(kind: str, entries: list[str]) -> list[str]:

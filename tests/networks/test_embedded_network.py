@@ -27,8 +27,9 @@ def golden():
 
 
 @pytest.fixture(scope="module")
-def weights(shared):
-    return shared / "weights" / "ppmattingv2_lite.npz"
+def weights():
+    """The weights that the package's graphs were exported from."""
+    return Path(__file__).parents[2] / "tools" / "weights" / "ppmattingv2_lite.npz"
 
 
 @pytest.fixture(scope="module")
