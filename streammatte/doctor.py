@@ -90,7 +90,10 @@ def _engine() -> Iterator[Finding]:
             began = time.perf_counter()
             engine.submit(image).result()
             times.append(time.perf_counter() - began)
-        text = f"{engine.name} on {engine.device}, {engine.precision}: {min(times[1:]) * 1000:.1f} ms for 512x288"
+        text = (
+            f"{engine.name} on {engine.device}: {min(times[1:]) * 1000:.1f} ms for 512x288 in {engine.precision}, "
+            f"{engine.precision_reason}"
+        )
         slow = min(times[1:]) > 1 / 30
         fix = "30 frames a second need 33 ms: live sessions step down by themselves, videos take --size 384"
         yield Finding("inference", "warn" if slow else "ok", text, fix if slow else "")

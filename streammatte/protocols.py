@@ -96,6 +96,8 @@ class Engine(Protocol):
     name: str
     device: str
     precision: str
+    precision_reason: str
+    """Why this precision, and the instructions that the kernels use where the engine knows them."""
     input_size: tuple[int, int]
     """(height, width) the network was compiled for."""
     in_flight: int

@@ -1,6 +1,8 @@
 """The doctor: finds what is wrong, says how to mend it, and fails only where the main job cannot run."""
 
 import json
+import os
+import platform
 import subprocess
 import sys
 
@@ -34,6 +36,16 @@ def test_inference_is_timed_on_the_device_that_is_used(report):
     inference = next(check for check in report[1]["checks"] if check["name"] == "inference")
     assert " ms " in inference["text"]
     assert "openvino on CPU" in inference["text"]
+    assert "the fastest of " in inference["text"]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="instruction sets of x86")
+def test_inference_names_the_instructions_that_its_kernels_use():
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    command = [sys.executable, "-m", "streammatte", "doctor", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    inference = next(check for check in json.loads(done.stdout)["checks"] if check["name"] == "inference")
+    assert "kernels for avx2" in inference["text"]
 
 
 def test_every_warning_has_a_fix(report):

@@ -55,7 +55,7 @@ class BenchResult:
 class _Replay:
     """An engine that gives mattes recorded earlier, so that everything around the network can be timed alone."""
 
-    name, device, precision, in_flight = "replay", "none", "none", 1
+    name, device, precision, precision_reason, in_flight = "replay", "none", "none", "mattes are replayed", 1
 
     def __init__(self, size: tuple[int, int], alphas: list[npt.NDArray[np.float32]]) -> None:
         self.input_size = size

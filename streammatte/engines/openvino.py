@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
+
+_ISA = re.compile(r"avx512(_amx|_vnni)?|avx2(_vnni)?|avx|sse4\d|neon|asimd|sve(_\d+)?")
 
 QUEUED = 1
 """Submissions beyond the number of streams, so that a stream finds its next image waiting."""
@@ -103,11 +106,12 @@ class OpenVINOEngine:
         self.batch = batch
         plan = choose(precision, core.get_property(self.device, "OPTIMIZATION_CAPABILITIES"), files)
         self.precision = plan.precision
-        log.info("openvino on %s runs %s in %s: %s", self.device, files.name, plan.precision, plan.reason)
         model = read_static(files, plan.graph, (batch, *size, 3))
         settings = {"INFERENCE_PRECISION_HINT": plan.float_type, **_settings(self.device, threads, throughput)}
         compiled = compile_cached(core, model, self.device, settings)
+        self.precision_reason = plan.reason + _instructions(compiled)
         self.needs_trimap = needs_trimap(compiled)
+        log.info("openvino on %s runs %s in %s: %s", self.device, files.name, plan.precision, self.precision_reason)
         streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.in_flight = streams + QUEUED if throughput else 1
         self._free = deque(compiled.create_infer_request() for _ in range(self.in_flight))
@@ -161,6 +165,17 @@ class OpenVINOEngine:
         padded = np.zeros((self.batch, *values.shape[1:]), np.uint8)
         padded[: len(values)] = values
         return padded
+
+
+def _instructions(compiled: ov.CompiledModel) -> str:
+    """The instruction set of most kernels, as the CPU plugin names them; empty where they are not."""
+    kernels = [
+        str(node.get_rt_info()["primitiveType"].astype(str))
+        for node in compiled.get_runtime_model().get_ops()
+        if "primitiveType" in node.get_rt_info()
+    ]
+    found = Counter(match[0] for name in kernels if (match := _ISA.search(name)))
+    return f"; kernels for {found.most_common(1)[0][0].replace('_', ' ')}" if found else ""
 
 
 def _device(core: ov.Core, name: str) -> str:

@@ -85,6 +85,7 @@ class PaddleEngine:
         gpu = check_device(device, trt, program)
         self.device = "cpu" if gpu is None else f"gpu:{gpu}"
         self.precision = _precision(precision, gpu is not None, trt)
+        self.precision_reason = "as chosen" if precision != "auto" else "Paddle's default"
         self.input_size, self.batch = size, batch
         self.in_flight = 1 + QUEUED if throughput else 1
         if gpu is None:
