@@ -17,7 +17,7 @@ __all__ = ["CONTROLS", "KEYS", "SMOOTHING", "LiveSettings", "SettingsBoard", "pr
 SMOOTHING = ("off", "low", "high")
 """Values of ``smooth``, in the order in which the key ``s`` walks through them."""
 
-CONTROLS = ("edge", "feather", "gamma", "black_point", "white_point", "min_area", "largest_person")
+CONTROLS = ("edge", "feather", "gamma", "black_point", "white_point", "min_area", "fill_holes", "largest_person")
 """Settings of the matte's shape: named, meant and limited as the options."""
 
 KEYS = {
@@ -49,6 +49,7 @@ class LiveSettings:
     black_point: float = 0.0
     white_point: float = 1.0
     min_area: float = 0.03
+    fill_holes: float = 0.2
     largest_person: bool = False
 
     def as_dict(self) -> dict[str, Any]:

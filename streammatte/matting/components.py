@@ -1,7 +1,7 @@
-"""Islands: what the network sees besides people.
+"""Connected components of the network's matte: small or doubtful ones are dropped, doubtful holes are filled.
 
-Cells above a low threshold that touch, or nearly touch, are one island. Hair and fingers are never cut off what they
-belong to, because an island is kept or dropped as a whole.
+Cells above a low threshold that touch, or nearly touch, are one component. Hair and fingers are never cut off, because
+a component is kept or dropped as a whole. A hole is a component of cells that are not opaque, enclosed by opaque ones.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ import numpy.typing as npt
 
 from streammatte.frames import F32, U8
 
-__all__ = ["IslandFilter"]
+__all__ = ["ComponentFilter"]
 
 _SUPPORT = 0.05
-"""Alpha from which a cell belongs to an island."""
+"""Alpha from which a cell belongs to a component."""
 
 _REACH = np.ones((5, 5), np.uint8)
-"""Islands that come this close (two cells from each) are one: a hand belongs to its arm across a motion blur."""
+"""Components that come this close (two cells from each) are one: a hand belongs to its arm across a motion blur."""
 
 _DEEP = 2.5
-"""Cells from an island's rim at which its soft edge has ended and its inside begins."""
+"""Cells from a component's rim at which its soft edge has ended and its inside begins."""
 
 _INSIDE = 5e-4
-"""Share of the picture that an inside must have to be judged: a person who is far away has hardly any inside."""
+"""Share of the image that an inside must have to be judged: a person who is far away has hardly any inside."""
 
 _FIRM = 0.68
-"""Mean alpha of an inside below which the network doubts. Furniture in empty rooms: 0.65 and less at the default size;
-people it sees, though but partly: 0.70 and more, whole ones 0.9 and more."""
+"""Mean alpha of an inside below which a component is doubtful. Furniture in empty rooms: 0.65 and less at the default
+size; people seen in part: 0.70 and more, whole ones 0.9 and more."""
 
 _DOUBTED = 100.0
-"""An island that the network doubts must be so many times as large as one it is sure of."""
+"""A doubtful component must be so many times as large as one of high alpha."""
 
 _HELD = 0.5
-"""Share of every limit that suffices for an island that was there in the frame before: none blinks at its limit."""
+"""Share of every limit that suffices for a component that was there in the frame before: none blinks at its limit."""
 
 _DOUBT_HELD = 0.85
 """The same for ``_FIRM``."""
@@ -43,7 +43,17 @@ _PREFERRED = 1.25
 """Weight of the person who was the largest before: two of one size do not take turns."""
 
 _AT_BORDER = 0.25
-"""Share of ``least`` that suffices at the picture's border: a hand that enters is larger than what is seen of it."""
+"""Share of ``least`` that suffices at the image's border: a hand that enters is larger than what is seen of it."""
+
+_OPAQUE = 0.95
+"""Alpha below which a cell belongs to a hole."""
+
+_GAP = 0.5
+"""Alpha that a gap falls below somewhere, between an arm and the body for instance; a hole that does not is doubtful.
+On composites with exact alpha, filling these lowers MAD by 0.1 % on stills and videos and leaves the band's error."""
+
+_GAP_HELD = 0.7
+"""Share of ``_GAP`` that suffices where the frame before was filled."""
 
 _FORGET = 1.0
 """Seconds after which what was there before does not count."""
@@ -51,19 +61,20 @@ _FORGET = 1.0
 I32 = npt.NDArray[np.int32]
 
 
-class IslandFilter:
-    """Drops islands that are small, or not large and doubtful; keeps the largest person alone where asked."""
+class ComponentFilter:
+    """Drops small components and doubtful ones that are not large; fills doubtful holes; can keep the largest only."""
 
     def __init__(self) -> None:
         self._kept: U8 | None = None
+        self._filled: npt.NDArray[np.bool_] | None = None
         self._time = 0.0
 
     def reset(self) -> None:
         """Forget the video."""
-        self._kept = None
+        self._kept = self._filled = None
 
-    def apply(self, alpha: F32, time: float, least: float, *, largest: bool = False) -> F32:
-        """The matte without islands.
+    def apply(self, alpha: F32, time: float, least: float, *, largest: bool = False, holes: float = 0.0) -> F32:
+        """The matte without the components that are dropped, and with holes filled.
 
         Parameters
         ----------
@@ -71,56 +82,82 @@ class IslandFilter:
         time : float
             Seconds.
         least : float
-            Smallest sum of alpha over the number of cells.
+            Smallest sum of alpha over the number of cells; 0 keeps all.
         largest : bool
-            Keep the largest island only.
+            Keep the largest component only.
+        holes : float
+            Largest share of the image that a doubtful hole may have to be filled.
 
         Returns
         -------
         ndarray (h, w) float32
-            The very array where nothing is dropped.
+            The very array where nothing changes.
         """
-        before = self._before(alpha.shape, time)
+        recent = 0 < time - self._time < _FORGET
+        kept, filled = self._kept, self._filled
+        if not recent or kept is None or kept.shape != alpha.shape:
+            kept = None
+        if not recent or filled is None or filled.shape != alpha.shape:
+            filled = None
+        self._time = time
+        cleaned = self._drop(alpha, least, largest, kept) if least > 0 or largest else alpha
+        return self._fill(cleaned, holes, filled) if holes > 0 else cleaned
+
+    def _drop(self, alpha: F32, least: float, largest: bool, before: U8 | None) -> F32:
         support = cv2.compare(alpha, _SUPPORT, cv2.CMP_GT)
         joined = cv2.dilate(support, _REACH)
         count, labels, boxes, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-        self._time = time
-        islands = [_Island(alpha, support, labels, number, boxes[number], before) for number in range(1, count)]
-        keep = [island for island in islands if least <= 0 or island.is_real(least)]
+        found = [_Component(alpha, support, labels, number, boxes[number], before) for number in range(1, count)]
+        keep = [component for component in found if least <= 0 or component.is_real(least)]
         if largest and keep:
-            keep = [max(keep, key=lambda island: island.area * (_PREFERRED if island.was_there else 1.0))]
+            keep = [max(keep, key=lambda component: component.area * (_PREFERRED if component.was_there else 1.0))]
         self._kept = joined
-        if len(keep) == len(islands):
+        if len(keep) == len(found):
             return alpha
         chosen = np.zeros(count, np.uint8)
-        chosen[[island.number for island in keep]] = 255
+        chosen[[component.number for component in keep]] = 255
         self._kept = chosen[labels]
         cleaned = alpha.copy()
         cleaned[joined > self._kept] = 0
         return cleaned
 
-    def _before(self, shape: tuple[int, ...], time: float) -> U8 | None:
-        fresh = self._kept is not None and self._kept.shape == shape and 0 < time - self._time < _FORGET
-        return self._kept if fresh else None
+    def _fill(self, alpha: F32, most: float, before: npt.NDArray[np.bool_] | None) -> F32:
+        count, labels, boxes, _ = cv2.connectedComponentsWithStats(
+            cv2.compare(alpha, _OPAQUE, cv2.CMP_LT), connectivity=4
+        )
+        height, width = alpha.shape
+        filled = np.zeros(alpha.shape, np.bool_)
+        for number in range(1, count):
+            x, y, across, down, cells = (int(value) for value in boxes[number])
+            enclosed = x > 0 and y > 0 and x + across < width and y + down < height
+            if not enclosed or cells > most * alpha.size:
+                continue
+            window = slice(y, y + down), slice(x, x + across)
+            own = labels[window] == number
+            was_filled = before is not None and bool(before[window][own].any())
+            if alpha[window][own].min() >= _GAP * (_GAP_HELD if was_filled else 1.0):
+                filled[window] |= own
+        self._filled = filled
+        return np.where(filled, np.float32(1), alpha) if filled.any() else alpha
 
 
-class _Island:
-    """One island; all measures are shares of the picture."""
+class _Component:
+    """One component; all measures are shares of the image."""
 
     def __init__(self, alpha: F32, support: U8, labels: I32, number: int, box: I32, before: U8 | None) -> None:
         x, y, width, height = (int(value) for value in box[:4])
         window = slice(y, y + height), slice(x, x + width)
         self.number = number
         self._cells = alpha.size
-        self._own = cv2.bitwise_and(support[window], cv2.compare(labels[window], number, cv2.CMP_EQ))
+        self._own = support[window] * (labels[window] == number)
         self._alpha = alpha[window]
-        # Inside a picture's border lies more of the island than the picture shows.
+        # At the image's border a component may be larger than the image shows.
         self._open = (y == 0, y + height == alpha.shape[0], x == 0, x + width == alpha.shape[1])
         self.area = float(cv2.mean(self._alpha, self._own)[0] * cv2.countNonZero(self._own) / self._cells)
         self.was_there = before is not None and bool(cv2.countNonZero(cv2.bitwise_and(self._own, before[window])))
 
     def is_real(self, least: float) -> bool:
-        """True for one that is large enough for how sure the network is of it."""
+        """True for one that is large enough, given its alpha."""
         held = _HELD if self.was_there else 1.0
         if self.area < least * held * (_AT_BORDER if any(self._open) else 1.0):
             return False

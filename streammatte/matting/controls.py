@@ -1,7 +1,7 @@
-"""What users adjust of a matte: islands, the largest person, a garbage box; levels, gamma, edge and feather.
+"""Adjustments of a matte: small components, holes, largest person, garbage matte; levels, gamma, edge and feather.
 
-Islands are looked for in the network's small matte, before refinement; the shape is changed in the refined one, in the
-picture's own pixels, because a guided filter would pull a moved edge back to where the picture has it.
+Components and holes are found in the network's small matte, before refinement; the shape is changed in the refined one,
+in the image's own pixels, because a guided filter would pull a moved edge back to the edge of the image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from streammatte.errors import ConfigError
 from streammatte.frames import F32, U8
-from streammatte.matting.components import IslandFilter
+from streammatte.matting.components import ComponentFilter
 
 __all__ = ["ControlSettings", "MatteControls"]
 
@@ -23,10 +23,10 @@ Array = TypeVar("Array", F32, U8)
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
-    """One set of controls; the defaults change nothing but islands.
+    """One set of controls; the defaults change nothing but components and holes.
 
-    ``edge`` and ``feather`` (sigma) are in pixels of the picture, points in 0..1, ``min_area`` in percent of the
-    picture, ``keep_box`` x, y, width, height in pixels of the picture.
+    ``edge`` and ``feather`` (sigma) are in pixels of the image, points in 0..1, ``min_area`` and ``fill_holes`` in
+    percent of the image, ``keep_box`` x, y, width, height in pixels of the image.
     """
 
     edge: float = 0.0
@@ -35,6 +35,7 @@ class ControlSettings:
     black_point: float = 0.0
     white_point: float = 1.0
     min_area: float = 0.03
+    fill_holes: float = 0.2
     largest_person: bool = False
     keep_box: tuple[int, int, int, int] | None = None
 
@@ -44,11 +45,11 @@ class ControlSettings:
         return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
     def check(self, width: int, height: int) -> None:
-        """Raise ConfigError where the box holds nothing of a picture of this size."""
+        """Raise ConfigError where the box holds nothing of an image of this size."""
         if self.keep_box is not None and (self.keep_box[0] >= width or self.keep_box[1] >= height):
             x, y = self.keep_box[:2]
             raise ConfigError(
-                f"--keep-box begins at {x},{y}, outside the {width}x{height} picture; give x,y,w,h inside it"
+                f"--keep-box begins at {x},{y}, outside the {width}x{height} image; give x,y,w,h inside it"
             )
 
     @property
@@ -67,22 +68,22 @@ class MatteControls:
 
     def __init__(self, settings: ControlSettings | None = None) -> None:
         self.settings = settings or ControlSettings()
-        self._islands = IslandFilter()
+        self._components = ComponentFilter()
         self._table: tuple[ControlSettings, U8] | None = None
 
     def reset(self) -> None:
-        """Another video: nothing is remembered of the islands before."""
-        self._islands.reset()
+        """Forget the components of the frames before."""
+        self._components.reset()
 
     def clean(self, alpha: F32, size: tuple[int, int], time: float) -> F32:
-        """The small matte without what lies outside the box and without islands.
+        """The small matte without what lies outside the box, without small components, with holes filled.
 
         Parameters
         ----------
         alpha : ndarray (h, w) float32 in [0, 1]
-            Not written to; the very array comes back where nothing is dropped.
+            Not written to; the very array comes back where nothing changes.
         size : (int, int)
-            Height and width of the picture.
+            Height and width of the image.
         time : float
             Presentation time in seconds.
         """
@@ -90,9 +91,13 @@ class MatteControls:
         if settings.keep_box is not None:
             settings.check(size[1], size[0])
             alpha = _boxed(alpha, settings.keep_box, size)
-        if settings.min_area > 0 or settings.largest_person:
-            alpha = self._islands.apply(alpha, time, settings.min_area / 100, largest=settings.largest_person)
-        return alpha
+        return self._components.apply(
+            alpha,
+            time,
+            settings.min_area / 100,
+            largest=settings.largest_person,
+            holes=settings.fill_holes / 100,
+        )
 
     def shape(self, alpha: U8) -> U8:
         """The refined matte (H, W) uint8 with levels, edge, feather and box; the very array where all are neutral."""

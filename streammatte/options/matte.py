@@ -88,7 +88,16 @@ class MatteOptions(Options):
         group="controls",
         low=0,
         high=100,
-        unit="percent of the picture",
+        unit="percent of the image",
+        metavar="PERCENT",
+    )
+    fill_holes: float = option(
+        default=0.2,
+        help="Fill doubtful holes in a person up to this size; 0 fills none.",
+        group="controls",
+        low=0,
+        high=100,
+        unit="percent of the image",
         metavar="PERCENT",
     )
     largest_person: bool = option(default=False, help="Keep the largest person only.", group="controls")

@@ -13,7 +13,7 @@ from streammatte.frames import Frame, Layout
 from streammatte.live.matting import LiveMatter, Rung
 from streammatte.live.settings import SettingsBoard
 from streammatte.matting import ChromaKey
-from streammatte.matting.components import IslandFilter
+from streammatte.matting.components import ComponentFilter
 from streammatte.matting.controls import ControlSettings, MatteControls
 from streammatte.options.video import VideoOptions
 
@@ -117,62 +117,95 @@ def test_settings_can_change_between_frames():
 def test_specks_go_and_the_person_stays_to_the_bit():
     person = blob(np.zeros(SIZE, np.float32), 100, 80, 60, 110)
     both = blob(person.copy(), 220, 30, 2, 2)
-    found = IslandFilter().apply(both, 0.0, LEAST)
+    found = ComponentFilter().apply(both, 0.0, LEAST)
     assert np.array_equal(found, person)
-    assert IslandFilter().apply(both, 0.0, 0.0) is both
+    assert ComponentFilter().apply(both, 0.0, 0.0) is both
 
 
 def test_a_person_far_away_stays():
-    """Eight percent of the picture's height: a dozen cells of the matte."""
+    """Eight percent of the image's height: a dozen cells of the matte."""
     far = blob(np.zeros(SIZE, np.float32), 60, 100, 4, 12)
     assert 3e-4 < far.mean() < 1.5e-3
-    assert IslandFilter().apply(far, 0.0, LEAST) is far
+    assert ComponentFilter().apply(far, 0.0, LEAST) is far
 
 
 def test_doubted_furniture_goes_where_a_firm_shape_of_the_same_size_stays():
     chest = blob(np.zeros(SIZE, np.float32), 200, 100, 40, 40, value=0.5)
     assert 0.01 < chest.mean() < 0.03
-    assert not IslandFilter().apply(chest, 0.0, LEAST).any()
+    assert not ComponentFilter().apply(chest, 0.0, LEAST).any()
     firm = blob(np.zeros(SIZE, np.float32), 200, 100, 40, 40)
-    assert IslandFilter().apply(firm, 0.0, LEAST) is firm
-    veil = np.full(SIZE, 0.5, np.float32)  # too large for an island, however doubtful
-    assert IslandFilter().apply(veil, 0.0, LEAST) is veil
+    assert ComponentFilter().apply(firm, 0.0, LEAST) is firm
+    veil = np.full(SIZE, 0.5, np.float32)  # too large to be dropped, however doubtful
+    assert ComponentFilter().apply(veil, 0.0, LEAST) is veil
 
 
 def test_a_hand_stays_with_its_arm_and_one_that_enters_stays():
     body = blob(np.zeros(SIZE, np.float32), 100, 100, 60, 80)
     hand = blob(body.copy(), 100, 56, 4, 4, value=0.4)  # two cells above the body's rim, blurred by motion
-    assert IslandFilter().apply(hand, 0.0, LEAST) is hand
+    assert ComponentFilter().apply(hand, 0.0, LEAST) is hand
     entering = np.zeros(SIZE, np.float32)
     entering[60:66, :2] = 0.9
     assert entering.mean() < 3e-4
-    assert IslandFilter().apply(entering, 0.0, LEAST) is entering
+    assert ComponentFilter().apply(entering, 0.0, LEAST) is entering
     inside = np.roll(entering, 40, axis=1)
-    assert not IslandFilter().apply(inside, 0.0, LEAST).any()
+    assert not ComponentFilter().apply(inside, 0.0, LEAST).any()
 
 
-def test_an_island_does_not_blink_at_the_limit():
+def test_a_component_does_not_blink_at_the_limit():
     def speck(cells):
         alpha = np.zeros(SIZE, np.float32)
         alpha[70, 100 : 100 + cells] = 1
         return alpha
 
     limit = int(LEAST * SIZE[0] * SIZE[1])  # eleven cells
-    video = IslandFilter()
+    video = ComponentFilter()
     there = [video.apply(speck(cells), t / 30, LEAST).any() for t, cells in enumerate([16, 10, 14, 9, 15, 10, 2, 10])]
     assert limit == 11
     assert there == [True, True, True, True, True, True, False, False]
-    fresh = [IslandFilter().apply(speck(cells), 0.0, LEAST).any() for cells in (16, 10)]
+    fresh = [ComponentFilter().apply(speck(cells), 0.0, LEAST).any() for cells in (16, 10)]
     assert fresh == [True, False]
     video.reset()
     assert not video.apply(speck(10), 1.0, LEAST).any()
+
+
+def hole(alpha, x, y, width, height, value):
+    """A copy of a matte with a rectangle of another alpha."""
+    alpha = alpha.copy()
+    alpha[y : y + height, x : x + width] = value
+    return alpha
+
+
+def test_doubtful_holes_in_a_person_are_filled_and_gaps_stay():
+    person = blob(np.zeros(SIZE, np.float32), 100, 90, 80, 120)
+    stripe = hole(person, 95, 70, 12, 2, 0.6)  # a stripe of a shirt, half transparent
+    assert np.array_equal(ComponentFilter().apply(stripe, 0.0, LEAST, holes=2e-3), person)
+    assert ComponentFilter().apply(stripe, 0.0, LEAST) is stripe
+    thin = hole(person, 95, 70, 1, 4, 0.6)
+    assert np.array_equal(ComponentFilter().apply(thin, 0.0, LEAST, holes=2e-3), person)
+    akimbo = hole(hole(person, 95, 70, 12, 6, 0.6), 97, 72, 8, 2, 0.0)
+    assert ComponentFilter().apply(akimbo, 0.0, LEAST, holes=2e-3) is akimbo
+    large = hole(person, 85, 70, 30, 30, 0.6)
+    assert ComponentFilter().apply(large, 0.0, LEAST, holes=2e-3) is large
+    notch = hole(person, 98, 0, 4, 70, 0.0)
+    notch[40:70, 98:102] = 0.6  # open to the background above
+    assert ComponentFilter().apply(notch, 0.0, LEAST, holes=2e-3) is notch
+
+
+def test_a_filled_hole_does_not_blink_at_the_limit():
+    person = blob(np.zeros(SIZE, np.float32), 100, 90, 80, 120)
+    video = ComponentFilter()
+    filled = [
+        video.apply(hole(person, 95, 70, 12, 2, value), index / 30, LEAST, holes=2e-3)[70, 100] == 1
+        for index, value in enumerate([0.6, 0.45, 0.55, 0.4, 0.2, 0.45])
+    ]
+    assert filled == [True, True, True, True, False, False]
 
 
 def test_largest_person_is_kept_alone_and_keeps_the_role():
     def two(left, right):
         return blob(blob(np.zeros(SIZE, np.float32), 60, 80, left, 100), 190, 80, right, 100)
 
-    video = IslandFilter()
+    video = ComponentFilter()
     first = video.apply(two(50, 40), 0.0, LEAST, largest=True)
     assert first[80, 60] == 1 and not first[:, 150:].any()
     second = video.apply(two(46, 50), 1 / 30, LEAST, largest=True)
@@ -191,6 +224,7 @@ def test_largest_person_is_kept_alone_and_keeps_the_role():
         ({"black_point": 1.2}, "--black-point must be 0 to 1"),
         ({"black_point": 0.5, "white_point": 0.5}, "--black-point must lie below --white-point"),
         ({"min_area": 101}, "--min-area must be 0 to 100 percent"),
+        ({"fill_holes": -1}, "--fill-holes must be 0 to 100 percent"),
         ({"keep_box": "1,2,3"}, "a box is written x,y,w,h"),
         ({"keep_box": "a,b,c,d"}, "a box is written x,y,w,h"),
         ({"keep_box": "0,0,0,5"}, "sides of 1 to"),
@@ -250,6 +284,6 @@ def test_the_command_applies_a_combination(tmp_path, samples):
 
 def test_the_command_refuses_a_box_beside_the_picture(tmp_path, samples):
     done = run("video", samples / "person.mp4", tmp_path / "o.mp4", "--keep-box", "5000,0,10,10")
-    assert done.returncode == 2 and "outside the 1280x720 picture" in done.stderr
+    assert done.returncode == 2 and "outside the 1280x720 image" in done.stderr
     assert not list(tmp_path.iterdir())
     assert run("video", samples / "person.mp4", tmp_path / "o.mp4", "--edge", 9).returncode == 2
