@@ -135,7 +135,7 @@ class GifSink:
 def _palette_graph(width: int, height: int, alpha: bool) -> Any:
     graph = av.filter.Graph()
     pix_fmt = "rgba" if alpha else "rgb24"
-    source = graph.add_buffer(width=width, height=height, format=pix_fmt, time_base=_TICK)
+    source = graph.add_buffer(width=width, height=height, format=av.VideoFormat(pix_fmt), time_base=_TICK)
     split = graph.add("split")
     palette = graph.add("palettegen", f"stats_mode=single:reserve_transparent={int(alpha)}")
     use = graph.add("paletteuse", f"new=1:alpha_threshold=128:dither={_DITHER}")

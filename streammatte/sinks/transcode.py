@@ -88,10 +88,11 @@ class AudioRecoder:
 
 
 def _opens(encoder: str, rate: int, layout: str) -> bool:
-    trial = av.codec.CodecContext.create(encoder, "w")
+    codec = av.codec.Codec(encoder, "w")
+    trial = codec.create("audio")
     trial.sample_rate = rate
     trial.layout = layout
-    trial.format = av.codec.Codec(encoder, "w").audio_formats[0]
+    trial.format = (codec.audio_formats or [av.AudioFormat("s16")])[0]
     try:
         trial.open()
     except (av.error.FFmpegError, ValueError):
