@@ -1,4 +1,4 @@
-"""Takes people out of pictures, videos and live cameras.
+"""Takes people out of images, videos and live cameras.
 
 >>> import streammatte
 >>> streammatte.matte_video("in.mp4", "out.mp4", background="beach.jpg")  # doctest: +SKIP

@@ -77,7 +77,7 @@ def stream(src: str | os.PathLike[str], **options: Any) -> Iterator[Matte]:
     Yields
     ------
     Matte
-        ``alpha`` is (H, W) float32 in [0, 1]; ``frame.to_rgb()`` gives the picture.
+        ``alpha`` is (H, W) float32 in [0, 1]; ``frame.to_rgb()`` gives the image.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def matte_image(
     trimap: str | os.PathLike[str] | npt.NDArray[np.uint8] | None = None,
     **options: Any,
 ) -> Matte:
-    """The alpha matte of one picture.
+    """The alpha matte of one image.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def matte_image(
     Returns
     -------
     Matte
-        ``alpha`` is (H, W) float32 in [0, 1], ``frame.planes[0]`` the RGB picture, upright.
+        ``alpha`` is (H, W) float32 in [0, 1], ``frame.planes[0]`` the RGB image, upright.
 
     Raises
     ------
@@ -136,14 +136,14 @@ def matte_image(
     # The options only need to know that there is a trimap; an array has no name.
     named = given or (None if trimap is None else "an array")
     wanted = ImageOptions.build(None, **{**options, "trimap": named})
-    picture = image_frame(image) if isinstance(image, np.ndarray) else Path(image)
-    return _as_float(matte_still(picture, trimap if isinstance(trimap, np.ndarray) else given, wanted))
+    source = image_frame(image) if isinstance(image, np.ndarray) else Path(image)
+    return _as_float(matte_still(source, trimap if isinstance(trimap, np.ndarray) else given, wanted))
 
 
 def image_frame(image: npt.NDArray[np.uint8]) -> Frame:
     """A frame around an RGB array (H, W, 3) uint8. Raises ConfigError for anything else."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ConfigError(f"a picture is an (H, W, 3) uint8 RGB array; got shape {image.shape}, {image.dtype}")
+        raise ConfigError(f"an image is an (H, W, 3) uint8 RGB array; got shape {image.shape}, {image.dtype}")
     return Frame((np.ascontiguousarray(image),), Layout.RGB, 0, Fraction(1, 25))
 
 

@@ -61,7 +61,7 @@ def input_fit(info: StreamInfo, options: MatteOptions) -> Fit:
 
     files = resolve(options.model)
     if files.rule.trimap:
-        raise ConfigError(f"{options.model} needs a trimap with every picture; for videos take a network without one")
+        raise ConfigError(f"{options.model} needs a trimap with every image; for videos take a network without one")
     return fit_input(
         info.width,
         info.height,
@@ -155,9 +155,9 @@ def build_compositor(
 
 
 def build_outputs(
-    target: str | None, options: CompositeOptions, background: str, picture: Sink | None = None
+    target: str | None, options: CompositeOptions, background: str, composite: Sink | None = None
 ) -> Outputs:
-    """The sinks for the picture (``target``, or a sink of the caller's), the matte and the foreground."""
+    """The sinks for the image (``target``, or a sink of the caller's), the matte and the foreground."""
 
     def sink(path: str | None, role: str) -> Sink | None:
         from streammatte.sinks import open_sink
@@ -166,7 +166,7 @@ def build_outputs(
             return None
         if not isinstance(options, VideoOptions):
             return open_sink(path, overwrite=options.overwrite)
-        main = role == "picture"
+        main = role == "composite"
         # A named encoder's own scale and presets mean nothing to the encoders of the other outputs.
         tuned = main or options.codec == "auto"
         return open_sink(
@@ -182,7 +182,7 @@ def build_outputs(
 
     names = tuple(path for path in (target, options.alpha, options.foreground) if path not in (None, "-"))
     return Outputs(
-        picture if picture is not None else sink(target, "picture"),
+        composite if composite is not None else sink(target, "composite"),
         sink(options.alpha, "alpha"),
         sink(options.foreground, "foreground"),
         transparent=background == "transparent",
@@ -202,7 +202,7 @@ def build_pipeline(
 ) -> Pipeline:
     """A video pipeline from file names and options; everything that can be refused is refused here or in ``run``.
 
-    ``sink`` takes the pictures where no ``target`` is named; ``matter`` is a stage to use instead of a new one;
+    ``sink`` takes the images where no ``target`` is named; ``matter`` is a stage to use instead of a new one;
     ``limit`` ends the video after so many frames.
     """
     goal = None if target is None else str(target)

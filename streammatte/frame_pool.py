@@ -31,7 +31,7 @@ class FramePool:
 
     _ALIGN = 64
     _SIZES_KEPT = 4
-    """Sizes whose free planes are kept: a video has one or two, a folder of stills as many as pictures."""
+    """Sizes whose free planes are kept: a video has one or two, a folder of stills as many as images."""
 
     def __init__(self) -> None:
         self._free: dict[int, deque[U8]] = {}

@@ -36,7 +36,7 @@ _LUMA = {  # matrix_coefficients -> (Kr, Kb), ISO/IEC 23091-2 table 4
 
 
 class Layout(enum.Enum):
-    """How a frame's planes hold its picture; ``value`` is FFmpeg's name."""
+    """How a frame's planes hold its image; ``value`` is FFmpeg's name."""
 
     YUV420 = "yuv420p"
     YUV422 = "yuv422p"
@@ -56,7 +56,7 @@ class Layout(enum.Enum):
 
 
 def plane_shapes(layout: Layout, width: int, height: int) -> tuple[tuple[int, ...], ...]:
-    """Shapes of the planes of a ``width`` x ``height`` picture; chroma sides are rounded up, as codecs do."""
+    """Shapes of the planes of a ``width`` x ``height`` image; chroma sides are rounded up, as codecs do."""
     if layout is Layout.RGB:
         return ((height, width, 3),)
     if layout is Layout.GRAY:
@@ -83,7 +83,7 @@ class ColorSpec:
 
 @dataclass(slots=True)
 class Frame:
-    """One picture in its own planes.
+    """One image in its own planes.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Frame:
     duration : int
         In units of ``time_base``; 0 where the container does not say.
     alpha : ndarray (H, W) uint8, optional
-        Straight (not premultiplied) alpha of a picture that has one.
+        Straight (not premultiplied) alpha of an image that has one.
     captured : float, optional
         ``time.monotonic()`` at capture, for live sources.
     owner : object
@@ -121,12 +121,12 @@ class Frame:
 
     @property
     def width(self) -> int:
-        """Columns of the picture."""
+        """Columns of the image."""
         return int(self.planes[0].shape[1])
 
     @property
     def height(self) -> int:
-        """Rows of the picture."""
+        """Rows of the image."""
         return int(self.planes[0].shape[0])
 
     @property
@@ -135,7 +135,7 @@ class Frame:
         return float(self.pts * self.time_base)
 
     def to_rgb(self) -> U8:
-        """The picture as (H, W, 3) uint8 RGB; chroma is repeated, not interpolated. For callers: no stage uses it."""
+        """The image as (H, W, 3) uint8 RGB; chroma is repeated, not interpolated. For callers: no stage uses it."""
         if self.layout is Layout.RGB:
             return self.planes[0]
         if self.layout is Layout.GRAY:
@@ -152,8 +152,8 @@ class Frame:
         r = luma + 2 * (1 - kr) * red
         b = luma + 2 * (1 - kb) * blue
         g = (luma - kr * r - kb * b) / (1 - kr - kb)
-        picture: U8 = np.clip(np.stack([r, g, b], axis=2).round(), 0, 255).astype(np.uint8)
-        return picture
+        image: U8 = np.clip(np.stack([r, g, b], axis=2).round(), 0, 255).astype(np.uint8)
+        return image
 
     def like(self, planes: tuple[U8, ...], layout: Layout | None = None, alpha: U8 | None = None) -> Frame:
         """A frame of the same moment with other planes."""
@@ -190,9 +190,9 @@ class Matte:
 
 @dataclass(slots=True)
 class Composite:
-    """What the compositor makes of a matte: the picture, and the extra videos that were asked for."""
+    """What the compositor makes of a matte: the image, and the extra videos that were asked for."""
 
-    picture: Frame
+    frame: Frame
     alpha: Frame | None = None
     foreground: Frame | None = None
 

@@ -1,4 +1,4 @@
-"""At which size a network sees a picture: one rule for videos, images, cameras and the evaluation.
+"""At which size a network sees an image: one rule for videos, images, cameras and the evaluation.
 
 The aspect is kept; sides of the network's multiple are made up by padding.
 """
@@ -20,7 +20,7 @@ MAX_LONG_SIDE = 2048
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """(height, width) of the picture as the network sees it, and of the network's input around it.
+    """(height, width) of the image as the network sees it, and of the network's input around it.
 
     What lies between the two, to the right and below, is padding: the last column and row repeated.
     """
@@ -30,7 +30,7 @@ class Fit:
 
 
 class SizeRule(Protocol):
-    """What a network's own preprocessing does to a picture's sides; both are (height, width)."""
+    """What a network's own preprocessing does to an image's sides; both are (height, width)."""
 
     @property
     def fixed(self) -> tuple[int, int] | None:
@@ -51,15 +51,15 @@ def fit_input(
     multiple: int = SIDE_MULTIPLE,
     pixel_aspect: float = 1.0,
 ) -> Fit:
-    """The size at which a network sees a picture.
+    """The size at which a network sees an image.
 
     A network of one size gets that size. Any other gets the size that its own rule gives, up to ``MAX_LONG_SIDE``; with
-    ``size``, a long side of ``size``, but never more than the larger of the picture's own and the rule's.
+    ``size``, a long side of ``size``, but never more than the larger of the image's own and the rule's.
 
     Parameters
     ----------
     width, height : int
-        Of the picture, in stored pixels.
+        Of the image, in stored pixels.
     rule : SizeRule
         The network's.
     size : int, optional
@@ -79,12 +79,12 @@ def fit_input(
 def fit_to(
     width: int, height: int, long_side: float, *, multiple: int = SIDE_MULTIPLE, pixel_aspect: float = 1.0
 ) -> Fit:
-    """The size for a picture whose longer side becomes ``long_side``.
+    """The size for an image whose longer side becomes ``long_side``.
 
     Parameters
     ----------
     width, height : int
-        Of the picture, in stored pixels.
+        Of the image, in stored pixels.
     long_side : float
         Of the content.
     multiple : int

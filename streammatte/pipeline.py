@@ -170,13 +170,13 @@ class _WriterStage:
 
     def process(self, item: Composite) -> list[None]:
         self._outputs.process(item)
-        picture = item.picture
+        image = item.frame
         self.frames += 1
         if self.first is None:
-            self.first = picture.time
-        self.end = max(self.end, picture.time + float(picture.duration * picture.time_base))
-        if picture.captured is not None:
-            self._latency.add(time.monotonic() - picture.captured)
+            self.first = image.time
+        self.end = max(self.end, image.time + float(image.duration * image.time_base))
+        if image.captured is not None:
+            self._latency.add(time.monotonic() - image.captured)
         return []
 
     def drain(self) -> list[None]:
@@ -201,7 +201,7 @@ class Pipeline:
     compositor : Compositor
         Stage from mattes to composites.
     sink : Sink or Outputs
-        A sink receives the pictures; ``Outputs`` spreads pictures, mattes and foregrounds over several.
+        A sink receives the images; ``Outputs`` spreads images, mattes and foregrounds over several.
     limit : int, optional
         Frames to take at most.
     on_progress : callable, optional
@@ -224,7 +224,7 @@ class Pipeline:
     ) -> None:
         self._source = source
         self._closing = closing
-        self._outputs = sink if isinstance(sink, Outputs) else Outputs(picture=sink)
+        self._outputs = sink if isinstance(sink, Outputs) else Outputs(sink)
         self._latency = LatencyHistogram()
         self._writer = _WriterStage(self._outputs, self._latency)
         stages: list[tuple[str, Stage[Any, Any]]] = [

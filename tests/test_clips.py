@@ -64,7 +64,7 @@ def test_every_clip_goes_through_whole(shared, tmp_path, name, suffix):
     assert kept_payloads == payloads
     if payloads and not name.endswith(".avi"):
         shifts = {(b - after[0]) - (a - before[0]) for a, b in zip(times, kept_times, strict=True)}
-        assert max(abs(shift) for shift in shifts) <= Fraction(1, 500), "audio moved against the picture"
+        assert max(abs(shift) for shift in shifts) <= Fraction(1, 500), "audio moved against the image"
 
 
 @pytest.mark.slow

@@ -61,9 +61,9 @@ def test_to_rgb_inverts_the_matrix(matrix, full_range):
         np.full(shape, round(value), np.uint8)
         for shape, value in zip(plane_shapes(Layout.YUV420, 5, 3), values, strict=True)
     )
-    picture = Frame(planes, Layout.YUV420, 0, Fraction(1, 25), color).to_rgb()
-    assert picture.shape == (3, 5, 3)
-    assert np.abs(picture - rgb).max() <= 2.5
+    image = Frame(planes, Layout.YUV420, 0, Fraction(1, 25), color).to_rgb()
+    assert image.shape == (3, 5, 3)
+    assert np.abs(image - rgb).max() <= 2.5
 
 
 def test_unspecified_matrix_is_guessed_as_players_do():

@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from support.videos import make_video, picture, read_packets, read_times
+from support.videos import make_video, pattern_image, read_packets, read_times
 
 import streammatte
 
@@ -42,7 +42,7 @@ def test_rotation_is_applied(tmp_path, rotation, size):
     seen = look(through(video, tmp_path))
     assert seen["size"] == size
     assert seen["rotation"] % 360 == 0
-    upright = np.rot90(picture(0, 96, 64), {90: 1, 180: 2, 270: 3}[rotation])
+    upright = np.rot90(pattern_image(0, 96, 64), {90: 1, 180: 2, 270: 3}[rotation])
     assert np.abs(seen["rgb"].astype(int) - upright).mean() < 14
 
 
@@ -141,6 +141,6 @@ def test_background_video_keeps_its_own_rate(tmp_path):
         means = [float(frame.to_ndarray(format="gray").mean()) for frame in container.decode(video=0)]
     steps = [round(mean / 8) for mean in means]
     for start in range(0, 16, 4):
-        assert len(set(steps[start : start + 4])) == 1, "each picture behind is shown for four frames"
+        assert len(set(steps[start : start + 4])) == 1, "each image behind is shown for four frames"
     assert steps[0] < steps[4] < steps[8] < steps[12]
     assert steps[16] == steps[0], "it begins again"

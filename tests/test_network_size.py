@@ -1,4 +1,4 @@
-"""At which size a network sees a picture, and what lies around it."""
+"""At which size a network sees an image, and what lies around it."""
 
 from fractions import Fraction
 
@@ -46,7 +46,7 @@ def test_padding_makes_up_a_larger_multiple():
 
 
 @pytest.mark.parametrize("layout", [Layout.RGB, Layout.YUV420, Layout.GRAY])
-def test_the_input_is_the_picture_and_its_last_row_and_column_repeated(layout):
+def test_the_input_is_the_image_and_its_last_row_and_column_repeated(layout):
     (frame,) = make_frames(1, (200, 100), layout)
     plain, padded = np.empty((50, 100, 3), np.uint8), np.empty((64, 128, 3), np.uint8)
     planes = Preparer((50, 100)).prepare(frame, plain)
@@ -68,14 +68,14 @@ def test_the_frames_part_of_the_matte_is_found_at_any_scale(factor):
     assert whole is alpha
 
 
-def test_an_input_smaller_than_the_picture_is_refused():
+def test_an_input_smaller_than_the_image_is_refused():
     with pytest.raises(ConfigError, match="must hold"):
         Preparer((64, 96), (64, 64))
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 134), (134, 320), (200, 200)])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_videos_mattes_lie_where_its_pictures_are(tmp_path, monkeypatch, width, height, batch):
+def test_a_videos_mattes_lie_where_its_images_are(tmp_path, monkeypatch, width, height, batch):
     monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path / "home"))
     network = brightness_network(tmp_path / "brightness.xml")
 

@@ -245,9 +245,9 @@ def test_outputs_describe_each_role():
         def open(self, info):
             seen[self.role] = info
 
-    outputs = Outputs(Curious("picture"), Curious("alpha"), Curious("foreground"), transparent=True)
+    outputs = Outputs(Curious("image"), Curious("alpha"), Curious("foreground"), transparent=True)
     outputs.open(replace(INFO, layout=Layout.YUV420))
-    assert seen["picture"].has_alpha
+    assert seen["image"].has_alpha
     assert seen["alpha"].layout is Layout.GRAY
     assert seen["alpha"].color.full_range
     assert not seen["foreground"].has_alpha

@@ -1,8 +1,8 @@
-"""Compare ways from the network's small matte to the picture's size, on videos whose alpha is known.
+"""Compare ways from the network's small matte to the image's size, on videos whose alpha is known.
 
     python tools/compare_refinement.py FOLDER [--every N] [--sizes 720,1080]
 
-FOLDER has NAME/frames.mp4 and NAME/alpha.mkv. Pictures and truths are scaled to the wanted short side first. Printed
+FOLDER has NAME/frames.mp4 and NAME/alpha.mkv. Images and truths are scaled to the wanted short side first. Printed
 are MAD x 1000 in the band (7 pixels around 0.02 < alpha < 0.98), Grad / 1000, their change against bilinear, and
 the median milliseconds of a frame on one core.
 """
@@ -44,11 +44,11 @@ class Case:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the picture."""
+        """Height and width of the image."""
         return self.frame.height, self.frame.width
 
     def guide(self) -> tuple[U8, U8, U8]:
-        """The picture's components at the small matte's size."""
+        """The image's components at the small matte's size."""
         h, w = self.small.shape
         first, second, third = (cv2.resize(plane, (w, h), interpolation=cv2.INTER_AREA) for plane in self.planes)
         return first, second, third
@@ -67,19 +67,19 @@ def _scaled(frame: Frame, short: int) -> Frame:
 def cases(folder: Path, every: int, short: int) -> Iterator[Case]:
     """Every so many frames of every video."""
     for video in sorted(path for path in folder.iterdir() if (path / "alpha.mkv").is_file()):
-        pictures, truths = (open_source(video / name, tracks=False) for name in ("frames.mp4", "alpha.mkv"))
-        size = fit_to(pictures.info.width, pictures.info.height, 512)
+        images, truths = (open_source(video / name, tracks=False) for name in ("frames.mp4", "alpha.mkv"))
+        size = fit_to(images.info.width, images.info.height, 512)
         engine, preparer = open_engine(size=size.padded, throughput=False), Preparer(size.content, size.padded)
-        for number, (picture, truth) in enumerate(zip(pictures.frames(), truths.frames(), strict=True)):
+        for number, (full, truth) in enumerate(zip(images.frames(), truths.frames(), strict=True)):
             if number % every:
                 continue
-            frame = _scaled(picture, short)
+            frame = _scaled(full, short)
             image = np.empty((1, *size.padded, 3), np.uint8)
             planes = preparer.prepare(frame, image[0])
             small = preparer.crop(engine.submit(image).result()[0]).copy()
             alpha = resize_plane(np.ascontiguousarray(truth.planes[0]), (frame.height, frame.width))
             yield Case(video.name, frame, planes, small, alpha)
-        for opened in (engine, pictures, truths):
+        for opened in (engine, images, truths):
             opened.close()
 
 
@@ -164,7 +164,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--every", type=int, default=10, help="take every so many frames")
-    parser.add_argument("--sizes", default="720,1080", help="short sides of the picture")
+    parser.add_argument("--sizes", default="720,1080", help="short sides of the image")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     for short in (int(size) for size in arguments.sizes.split(",")):

@@ -1,6 +1,6 @@
 """Compare two editions of a network on a data set: each set, each video, and the images that changed most.
 
-    python tools/compare_weights.py OLD NEW --data FOLDER [--sheet changes.jpg] [--precision f32] [--limit 0.1]
+    python tools/compare_weights.py OLD NEW --data FOLDER [--sheet changes.jpg] [--precision f32] [--size 512]
 
 OLD and NEW are what ``--model`` takes: weights (``.npz``, ``.pdparams``; needs the ``export`` extra), graphs
 (``.xml``, ``.onnx``) or names. FOLDER is laid out as ``streammatte eval --data`` takes it. The sheet shows, for the
@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-FACTORS = {"mad": 1e3, "mse": 1e3, "grad": 1e-3, "band": 1e3, "dtssd": 1e2, "mean_alpha": 1e3}
+FACTORS = {"mad": 1e3, "mse": 1e3, "grad": 1.0, "band": 1e3, "dtssd": 1e2, "mean_alpha": 1e3}
 """What the table multiplies by, as ``streammatte eval`` does."""
 NEGLIGIBLE = {"mean_alpha": 1e-4}
 """Values below which a change does not count: a mean alpha of 0.0001 in an empty room is invisible."""
@@ -37,15 +37,17 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sheet", type=Path, help="contact sheet, .jpg or .png")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--size", default="512", help="long side of the network's input (512)")
     parser.add_argument("--limit", type=float, default=0.1, help="share by which a row may get worse (0.1)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="streammatte-compare-") as folder:
         home = Path(folder)
         models = [_as_model(name, home / f"model{i}") for i, name in enumerate((options.old, options.new))]
-        old, new = (_measure(model, options.data, options.precision, home) for model in models)
+        how = ["--precision", options.precision, "--size", options.size]
+        old, new = (_measure(model, options.data, how, home) for model in models)
         worse = print_table(old, new, options.limit)
         if options.sheet is not None:
-            _sheet(options.sheet, changed(old, new), models, options.data, options.precision, home)
+            _sheet(options.sheet, changed(old, new), models, options.data, how, home)
     return 1 if worse else 0
 
 
@@ -62,9 +64,9 @@ def _as_model(name: str, folder: Path) -> str:
     return str(folder / "graph.xml")
 
 
-def _measure(model: str, data: Path, precision: str, folder: Path) -> dict[str, Any]:
+def _measure(model: str, data: Path, how: list[str], folder: Path) -> dict[str, Any]:
     target = folder / "scores.json"
-    arguments = ["--data", str(data), "--model", model, "--precision", precision, "--summary", "--json", str(target)]
+    arguments = ["--data", str(data), "--model", model, *how, "--summary", "--json", str(target)]
     command = [sys.executable, "-m", "streammatte", "eval", *arguments, "--metrics", "mad,mse,grad,band,dtssd"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     scores: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
@@ -107,7 +109,7 @@ def changed(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, float]]
 
 
 def _sheet(
-    target: Path, names: list[tuple[str, float]], models: list[str], data: Path, precision: str, folder: Path
+    target: Path, names: list[tuple[str, float]], models: list[str], data: Path, how: list[str], folder: Path
 ) -> None:
     lines = []
     for name, change in names:
@@ -115,21 +117,21 @@ def _sheet(
         mattes = []
         for number, model in enumerate(models):
             matte = folder / f"{number}.png"
-            arguments = ["--model", model, "--precision", precision, "--alpha", str(matte), "--overwrite"]
+            arguments = ["--model", model, *how, "--alpha", str(matte), "--overwrite"]
             command = [sys.executable, "-m", "streammatte", "image", str(image), str(folder / "cut.png"), *arguments]
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
             mattes.append(cv2.imread(str(matte), cv2.IMREAD_COLOR))
         truth = cv2.imread(str(image.with_name(f"{image.stem}_alpha.png")), cv2.IMREAD_COLOR)
-        cells = [_cell(picture) for picture in (cv2.imread(str(image)), *mattes, truth)]
+        cells = [_cell(cell) for cell in (cv2.imread(str(image)), *mattes, truth)]
         cv2.putText(cells[0], f"{change * 1e3:+.1f}", (6, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 255, 255), 2)
         lines.append(np.hstack(cells))
     left, right = lines[: len(lines) // 2], lines[len(lines) // 2 :]
     cv2.imwrite(str(target), np.hstack([np.vstack(left), np.vstack(right)]))
 
 
-def _cell(picture: Any) -> Any:
-    scale = SIDE / max(picture.shape[:2])
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+def _cell(image: Any) -> Any:
+    scale = SIDE / max(image.shape[:2])
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     cell = np.full((SIDE, SIDE, 3), 64, np.uint8)
     cell[: small.shape[0], : small.shape[1]] = small
     return cell

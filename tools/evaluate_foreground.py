@@ -42,9 +42,9 @@ SPILL = 0.3
 
 @dataclass
 class Case:
-    """A picture, its truth, and a matte."""
+    """An image, its truth, and a matte."""
 
-    picture: U8
+    image: U8
     fore: U8
     truth: U8
     alpha: U8
@@ -53,7 +53,7 @@ class Case:
     @property
     def matte(self) -> Matte:
         """The case as the compositor takes it."""
-        frame = Frame((self.picture,), Layout.RGB, 0, Fraction(1))
+        frame = Frame((self.image,), Layout.RGB, 0, Fraction(1))
         return Matte(frame, self.alpha, self.small)
 
 
@@ -67,13 +67,13 @@ class Network:
     def __init__(self) -> None:
         self._engines: dict[tuple[int, int], object] = {}
 
-    def __call__(self, picture: U8) -> tuple[U8, F32]:
-        """The matte at the picture's size and at the network's."""
-        size = fit_to(picture.shape[1], picture.shape[0], 512)
+    def __call__(self, rgb: U8) -> tuple[U8, F32]:
+        """The matte at the image's size and at the network's."""
+        size = fit_to(rgb.shape[1], rgb.shape[0], 512)
         if size.padded not in self._engines:
             self._engines[size.padded] = open_engine(size=size.padded, throughput=False)
         image = np.empty((1, *size.padded, 3), np.uint8)
-        frame = Frame((picture,), Layout.RGB, 0, Fraction(1))
+        frame = Frame((rgb,), Layout.RGB, 0, Fraction(1))
         preparer = Preparer(size.content, size.padded)
         planes = preparer.prepare(frame, image[0])
         small = preparer.crop(self._engines[size.padded].submit(image).result()[0]).copy()  # type: ignore[attr-defined]
@@ -81,18 +81,18 @@ class Network:
 
 
 def cases(folder: Path, limit: int, network: Network | None, screen: str | None) -> Iterator[Case]:
-    """The data set's pictures, with the true matte where no network is given, in front of a screen where one is."""
+    """The data set's images, with the true matte where no network is given, in front of a screen where one is."""
     for path in sorted(folder.glob("*_alpha.png"))[:limit]:
         name = path.name.removesuffix("_alpha.png")
-        picture, fore = _rgb(folder / f"{name}.jpg"), _rgb(folder / f"{name}_fg.jpg")
+        image, fore = _rgb(folder / f"{name}.jpg"), _rgb(folder / f"{name}_fg.jpg")
         truth = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if screen is not None:
-            picture = _before_screen(fore, truth, SCREENS[screen])
+            image = _before_screen(fore, truth, SCREENS[screen])
         if network is not None:
-            alpha, small = network(picture)
+            alpha, small = network(image)
         else:
             alpha, small = truth, _shrunk(truth)
-        yield Case(picture, fore, truth, alpha, small)
+        yield Case(image, fore, truth, alpha, small)
 
 
 def _shrunk(truth: U8) -> F32:
@@ -124,14 +124,14 @@ def forte_once(planes: tuple[U8, ...], alpha: F32) -> tuple[PlaneEstimate, ...]:
 
 
 def straight(case: Case, estimator: Estimator | None) -> U8:
-    """F by an estimator; without one the picture itself."""
+    """F by an estimator; without one the image itself."""
     if estimator is None:
-        return case.picture
-    small = tuple(resize_plane(np.ascontiguousarray(plane), case.small.shape) for plane in cv2.split(case.picture))
+        return case.image
+    small = tuple(resize_plane(np.ascontiguousarray(plane), case.small.shape) for plane in cv2.split(case.image))
     estimates = estimator(small, np.ascontiguousarray(case.small))
-    out = np.empty_like(case.picture)
+    out = np.empty_like(case.image)
     for channel, estimate in enumerate(estimates):
-        plane = np.ascontiguousarray(case.picture[..., channel])
+        plane = np.ascontiguousarray(case.image[..., channel])
         found = np.empty_like(plane)
         foreground_plane(found, plane, case.alpha, plane, estimate)
         out[..., channel] = found
@@ -139,10 +139,10 @@ def straight(case: Case, estimator: Estimator | None) -> U8:
 
 
 def full_size(case: Case) -> U8:
-    """F by the multi-level method at the picture's own size."""
+    """F by the multi-level method at the image's own size."""
     from pymatting import estimate_foreground_ml
 
-    found = estimate_foreground_ml(case.picture / 255, case.alpha / 255)
+    found = estimate_foreground_ml(case.image / 255, case.alpha / 255)
     return np.clip(np.rint(found * 255), 0, 255).astype(np.uint8)
 
 
@@ -153,7 +153,7 @@ def despilled(mode: str, *, estimate: bool) -> Callable[[Case], U8]:
     def run(case: Case) -> U8:
         compositor.reset()
         foreground = compositor.process(case.matte)[0].foreground
-        return case.picture if foreground is None else foreground.planes[0]
+        return case.image if foreground is None else foreground.planes[0]
 
     return run
 
@@ -196,7 +196,7 @@ def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--limit", type=int, default=1000, help="pictures to take")
+    parser.add_argument("--limit", type=int, default=1000, help="images to take")
     arguments = parser.parse_args()
     network = Network()
     ways: dict[str, Callable[[Case], U8]] = {

@@ -1,6 +1,6 @@
-"""Make the side-by-side pictures of docs/quality.md from the sample clip, with the product's own commands.
+"""Make the side-by-side images of docs/quality.md from the sample clip, with the product's own commands.
 
-    python tools/make_quality_pictures.py [FOLDER]
+    python tools/make_quality_images.py [FOLDER]
 
 FOLDER is docs/quality unless given.
 """
@@ -76,27 +76,27 @@ def spot(folder: Path) -> tuple[int, int]:
     return min(max(middle - CROP // 2, 0), alpha.shape[1] - CROP), min(top, alpha.shape[0] - CROP)
 
 
-def sheet(pictures: list[tuple[str, U8]]) -> U8:
-    """Pictures side by side, each under its name."""
+def sheet(images: list[tuple[str, U8]]) -> U8:
+    """Images side by side, each under its name."""
     tiles = []
-    for name, picture in pictures:
-        label = np.full((28, picture.shape[1], 3), 255, np.uint8)
+    for name, image in images:
+        label = np.full((28, image.shape[1], 3), 255, np.uint8)
         cv2.putText(label, name, (6, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-        tiles += [np.vstack([label, picture]), np.full((picture.shape[0] + 28, 6, 3), 255, np.uint8)]
+        tiles += [np.vstack([label, image]), np.full((image.shape[0] + 28, 6, 3), 255, np.uint8)]
     return np.hstack(tiles[:-1])
 
 
 def screen_clip(folder: Path) -> Path:
     """The person before a green screen whose light falls on everything a little."""
     plain, alpha = folder / "screen.png", folder / "screen_alpha.png"
-    picture = snapshot(CLIP, plain, ["--bg", "#00b140", "--alpha", str(alpha)]).astype(np.float32)
+    image = snapshot(CLIP, plain, ["--bg", "#00b140", "--alpha", str(alpha)]).astype(np.float32)
     matte = cv2.imread(str(alpha), cv2.IMREAD_GRAYSCALE).astype(np.float32)[..., None] / 255
     near = np.clip(2 * (1 - cv2.blur(matte, (81, 81))), 0, 1)[..., None] * matte
-    picture += 0.3 * near * np.array([64, 177, 0], np.float32)
+    image += 0.3 * near * np.array([64, 177, 0], np.float32)
     lit = folder / "lit"
     lit.mkdir()
     for number in range(8):
-        cv2.imwrite(str(lit / f"{number:04d}.png"), np.clip(picture, 0, 255).astype(np.uint8))
+        cv2.imwrite(str(lit / f"{number:04d}.png"), np.clip(image, 0, 255).astype(np.uint8))
     return lit / "%04d.png"
 
 
@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
         folder = Path(name)
         left, top = spot(folder)
         for title, views in SHEETS.items():
-            pictures = []
+            images = []
             for label, options in views:
                 whole = snapshot(CLIP, folder / "view.png", options)
                 if title == "light":
@@ -117,15 +117,15 @@ def main(arguments: list[str]) -> int:
                     )
                 else:
                     shown = whole[top : top + CROP, left : left + CROP]
-                pictures.append((label, np.asarray(shown, np.uint8)))
-            cv2.imwrite(str(target / f"{title}.jpg"), sheet(pictures), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+                images.append((label, np.asarray(shown, np.uint8)))
+            cv2.imwrite(str(target / f"{title}.jpg"), sheet(images), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         screen = screen_clip(folder)
-        pictures = []
+        images = []
         for mode in ("off", "auto"):
             options = ["--bg", "#404040", "--despill", mode, "--rate", "4"]
             whole = snapshot(screen, folder / "view.png", options)
-            pictures.append((f"--despill {mode}", whole[top : top + CROP, left : left + CROP]))
-        cv2.imwrite(str(target / "despill.jpg"), sheet(pictures), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+            images.append((f"--despill {mode}", whole[top : top + CROP, left : left + CROP]))
+        cv2.imwrite(str(target / "despill.jpg"), sheet(images), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return 0
 
 

@@ -46,7 +46,7 @@ def beach(height: int, width: int) -> Image:
     """Sky with clouds, a sea with glitter, sand with ripples."""
     rng = np.random.default_rng(SEED)
     horizon, shore = int(height * 0.46), int(height * 0.72)
-    picture = gradient(
+    image = gradient(
         height,
         width,
         [
@@ -61,57 +61,57 @@ def beach(height: int, width: int) -> Image:
         ],
     )
     clouds = np.clip(noise(horizon, width, 6, rng) * 1.6 - 0.25, 0, 1)[:, :, None]
-    picture[:horizon] += (252 - picture[:horizon]) * clouds * 0.85
+    image[:horizon] += (252 - image[:horizon]) * clouds * 0.85
     rows = np.arange(horizon, shore, dtype=np.float32)[:, None]
     depth = (rows - horizon) / (shore - horizon)
     waves = np.sin(rows * (1.6 - depth) + 9 * noise(shore - horizon, width, 5, rng))
-    picture[horizon:shore] += (waves * 9 * (0.3 + depth))[:, :, None]
-    picture[shore:] += noise(height - shore, width, 7, rng)[:, :, None] * 14
-    picture[shore:] += rng.normal(0, 3, (height - shore, width, 1))
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    image[horizon:shore] += (waves * 9 * (0.3 + depth))[:, :, None]
+    image[shore:] += noise(height - shore, width, 7, rng)[:, :, None] * 14
+    image[shore:] += rng.normal(0, 3, (height - shore, width, 1))
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def studio(height: int, width: int) -> Image:
     """A dark wall lit from two sides, warm and blue, with a bokeh of lamps."""
     rng = np.random.default_rng(SEED + 1)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32) / height
-    picture = np.full((height, width, 3), (24, 22, 30), np.float32)
+    image = np.full((height, width, 3), (24, 22, 30), np.float32)
     for x, y, reach, colour in ((0.2, 0.3, 0.7, (150, 84, 40)), (1.6, 0.5, 0.8, (40, 70, 150))):
         glow = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / reach**2)
-        picture += glow[:, :, None] * np.asarray(colour, np.float32)
+        image += glow[:, :, None] * np.asarray(colour, np.float32)
     for _ in range(26):
         x, y, radius = rng.uniform(0, width), rng.uniform(0, height * 0.8), rng.uniform(0.015, 0.05) * height
         layer = np.zeros((height, width), np.float32)
         cv2.circle(layer, (int(x), int(y)), int(radius), 1.0, -1, cv2.LINE_AA)
         tint = np.asarray((255, 200, 130), np.float32) * rng.uniform(0.15, 0.45)
-        picture += cv2.GaussianBlur(layer, (0, 0), radius / 8)[:, :, None] * tint
-    picture += rng.normal(0, 1.2, picture.shape)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+        image += cv2.GaussianBlur(layer, (0, 0), radius / 8)[:, :, None] * tint
+    image += rng.normal(0, 1.2, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def room(height: int, width: int) -> Image:
     """The room she sits in: a wall, a window, a shelf with books, a plant."""
     rng = np.random.default_rng(SEED + 2)
-    picture = gradient(
+    image = gradient(
         height, width, [(0, (196, 188, 176)), (0.78, (178, 168, 154)), (0.781, (104, 84, 66)), (1, (78, 62, 50))]
     )
-    picture += noise(height, width, 7, rng)[:, :, None] * 5
+    image += noise(height, width, 7, rng)[:, :, None] * 5
     left, top, right, bottom = (int(v) for v in (width * 0.05, height * 0.08, width * 0.30, height * 0.62))
-    picture[top:bottom, left:right] = gradient(bottom - top, right - left, [(0, (190, 216, 240)), (1, (232, 238, 226))])
+    image[top:bottom, left:right] = gradient(bottom - top, right - left, [(0, (190, 216, 240)), (1, (232, 238, 226))])
     for x in (left, (left + right) // 2, right):
-        cv2.line(picture, (x, top), (x, bottom), (236, 232, 226), 12, cv2.LINE_AA)
+        cv2.line(image, (x, top), (x, bottom), (236, 232, 226), 12, cv2.LINE_AA)
     for y in (top, (top + bottom) // 2, bottom):
-        cv2.line(picture, (left, y), (right, y), (236, 232, 226), 12, cv2.LINE_AA)
+        cv2.line(image, (left, y), (right, y), (236, 232, 226), 12, cv2.LINE_AA)
     for shelf in (0.30, 0.55):
         base = int(height * shelf)
-        cv2.rectangle(picture, (int(width * 0.66), base), (int(width * 0.97), base + 12), (112, 82, 56), -1)
+        cv2.rectangle(image, (int(width * 0.66), base), (int(width * 0.97), base + 12), (112, 82, 56), -1)
         x = width * 0.67
         while x < width * 0.95:
             thick, tall = rng.uniform(12, 30), rng.uniform(0.11, 0.19) * height
             colour = tuple(float(c) for c in rng.uniform(40, 190, 3))
-            cv2.rectangle(picture, (int(x), int(base - tall)), (int(x + thick), base), colour, -1)
+            cv2.rectangle(image, (int(x), int(base - tall)), (int(x + thick), base), colour, -1)
             x += thick + rng.uniform(1, 4)
-    return np.clip(cv2.GaussianBlur(picture, (0, 0), 1.6) + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
+    return np.clip(cv2.GaussianBlur(image, (0, 0), 1.6) + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
 
 
 def person() -> tuple[Floats, Floats]:
@@ -121,14 +121,14 @@ def person() -> tuple[Floats, Floats]:
 
     import streammatte
 
-    picture = np.ascontiguousarray(data.astronaut())
-    rough = streammatte.matte_image(picture, precision="f32").alpha
+    image = np.ascontiguousarray(data.astronaut())
+    rough = streammatte.matte_image(image, precision="f32").alpha
     rough = np.where(largest_part(rough > 0.5), rough, 0)
     sure = cv2.erode((rough > 0.95).astype(np.uint8), np.ones((15, 15), np.uint8))
     maybe = cv2.dilate((rough > 0.05).astype(np.uint8), np.ones((17, 17), np.uint8))
     trimap = np.where(sure > 0, 1.0, np.where(maybe > 0, 0.5, 0.0))
-    alpha = estimate_alpha_cf(picture / 255.0, trimap)
-    foreground = estimate_foreground_ml(picture / 255.0, alpha)
+    alpha = estimate_alpha_cf(image / 255.0, trimap)
+    foreground = estimate_foreground_ml(image / 255.0, alpha)
     return (foreground * 255).astype(np.float32), alpha.astype(np.float32)
 
 
@@ -151,17 +151,17 @@ def placed(time: float) -> npt.NDArray[np.float64]:
 
 
 def frames() -> list[Image]:
-    """The clip's pictures."""
+    """The clip's images."""
     foreground, alpha = person()
     behind = room(HEIGHT, WIDTH).astype(np.float32)
     rng = np.random.default_rng(SEED + 3)
     premultiplied = np.dstack([foreground * alpha[:, :, None], alpha * 255])
-    pictures = []
+    images = []
     for number in range(RATE * SECONDS):
         layer = cv2.warpAffine(premultiplied, placed(number / RATE), (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC)
         mixed = layer[:, :, :3] + behind * (1 - np.clip(layer[:, :, 3:], 0, 255) / 255)
-        pictures.append(np.clip(mixed + rng.normal(0, 1.0, mixed.shape), 0, 255).astype(np.uint8))
-    return pictures
+        images.append(np.clip(mixed + rng.normal(0, 1.0, mixed.shape), 0, 255).astype(np.uint8))
+    return images
 
 
 def chord() -> npt.NDArray[np.float32]:
@@ -185,8 +185,8 @@ def write_clip(path: Path) -> None:
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1, 1
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo")
         audio.bit_rate = 96_000
-        for picture in frames():
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for image in frames():
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             container.mux(video.encode(frame.reformat(format="yuv420p", dst_colorspace=1, dst_color_range=1)))
         container.mux(video.encode(None))
         samples = chord()
@@ -203,8 +203,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where to write, usually samples/")
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in (("beach.jpg", beach(1080, 1920)), ("studio.jpg", studio(1080, 1920))):
-        cv2.imwrite(str(folder / name), picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    for name, image in (("beach.jpg", beach(1080, 1920)), ("studio.jpg", studio(1080, 1920))):
+        cv2.imwrite(str(folder / name), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     write_clip(folder / "person.mp4")
 
 

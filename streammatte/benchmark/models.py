@@ -58,7 +58,7 @@ def model_table(
     engines : sequence of str
         Those that cannot run here are left out, with a warning.
     repeats : int
-        Pictures an engine, one at a time; the median counts.
+        Images an engine, one at a time; the median counts.
     precision, device, threads
         As :func:`streammatte.engines.open_engine`.
 
@@ -154,7 +154,7 @@ def _speeds(
     engines: list[Engine] = []
     times: defaultdict[str, list[float]] = defaultdict(list)
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (1, *size, 3), np.uint8)
+    image = rng.integers(0, 256, (1, *size, 3), np.uint8)
     try:
         for name, model in models.items():
             try:
@@ -165,7 +165,7 @@ def _speeds(
             for engine in engines:
                 trimap = (_trimap(size),) if getattr(engine, "needs_trimap", False) else ()
                 start = time.perf_counter()
-                engine.submit(picture, *trimap).result()
+                engine.submit(image, *trimap).result()
                 if turn >= WARM_UP:
                     times[engine.name].append(1000.0 * (time.perf_counter() - start))
         return [(engine.name, engine.precision, statistics.median(times[engine.name])) for engine in engines]

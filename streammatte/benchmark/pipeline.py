@@ -198,8 +198,8 @@ class _Bench:
         step = max(1, round(1 / (float(self.info.rate or 25) * float(base.time_base))))
         for number in range(self._frames):
             composite = composites[number % len(composites)]
-            moved = replace(composite.picture, pts=base.pts + number * step, duration=step, index=number)
-            outputs.process(replace(composite, picture=moved))
+            moved = replace(composite.frame, pts=base.pts + number * step, duration=step, index=number)
+            outputs.process(replace(composite, frame=moved))
         outputs.drain()
         outputs.close()
         return self._frames

@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 _COMMANDS = {  # name -> (module, one line of help)
     "video": ("streammatte.cli.video", "Take the person out of a video."),
-    "image": ("streammatte.cli.image", "Take the person out of still pictures."),
+    "image": ("streammatte.cli.image", "Take the person out of still images."),
     "webcam": ("streammatte.cli.webcam", "Put a new background behind a live camera."),
     "cameras": ("streammatte.cli.cameras", "List the cameras and their formats."),
     "models": ("streammatte.cli.models", "List, fetch, export, convert and verify networks."),
@@ -49,7 +49,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="streammatte")
 def cli() -> None:
-    """Take people out of pictures, videos and live cameras.
+    """Take people out of images, videos and live cameras.
 
     \b
     streammatte video in.mp4 out.mp4 --bg beach.jpg

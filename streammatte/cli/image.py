@@ -21,7 +21,7 @@ from streammatte.stats import Summary, bytes_told
 __all__ = ["command"]
 
 
-@click.command(short_help="Take the person out of still pictures.")
+@click.command(short_help="Take the person out of still images.")
 @click.argument("files", nargs=-1, required=True, metavar="INPUT... OUTPUT")
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for the outputs of several.")
 @shared.declared_options(ImageOptions, "composite", "network", "image", "controls")
@@ -34,10 +34,10 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> int:
-    """Take the person out of still pictures.
+    """Take the person out of still images.
 
-    INPUT is a picture: JPEG, PNG, WebP, TIFF, AVIF, HEIC (with pillow-heif) and what else Pillow reads. OUTPUT is .png,
-    .jpg or .webp, in sRGB. With --out-dir, INPUTs are pictures, folders and globs, and outputs have their names.
+    INPUT is an image: JPEG, PNG, WebP, TIFF, AVIF, HEIC (with pillow-heif) and what else Pillow reads. OUTPUT is .png,
+    .jpg or .webp, in sRGB. With --out-dir, INPUTs are images, folders and globs, and outputs have their names.
 
     \b
     streammatte image portrait.jpg cutout.png
@@ -55,7 +55,7 @@ def command(
         named = "" if str(job.source) in str(error) else f"{job.source}: "
         click.echo(f"streammatte: skipped: {named}{error}", err=True)
 
-    title = files[0] if len(jobs) == 1 else f"{len(jobs)} pictures"
+    title = files[0] if len(jobs) == 1 else f"{len(jobs)} images"
     reporter = Reporter(as_json=as_json, title=title)
     with reporter as show:
         pipeline = build_stills(
@@ -65,7 +65,7 @@ def command(
             summary = pipeline.run()
     _report(summary, failed, as_json)
     if received:
-        click.echo(f"streammatte: interrupted; {summary.frames} of {len(jobs)} pictures are complete", err=True)
+        click.echo(f"streammatte: interrupted; {summary.frames} of {len(jobs)} images are complete", err=True)
         return 128 + received[0]
     return SourceError.exit_code if failed else 0
 
@@ -84,6 +84,6 @@ def _report(summary: Summary, failed: list[tuple[Job, StreammatteError]], as_jso
         skipped = [{"source": str(job.source), "error": str(error)} for job, error in failed]
         click.echo(json.dumps({**summary.as_dict(), "failed": skipped}))
         return
-    counted = "1 picture" if summary.frames == 1 else f"{summary.frames} pictures"
+    counted = "1 image" if summary.frames == 1 else f"{summary.frames} images"
     told = f"{counted}, {summary.seconds:.1f} s, {bytes_told(summary.output_bytes)}"
     click.echo(told + (f", {len(failed)} skipped" if failed else ""), err=True)

@@ -56,7 +56,7 @@ def command(
 ) -> int:
     """Take the person out of a video and put them before another background.
 
-    INPUT is a file, a folder or glob of pictures, a numbered sequence (frame_%04d.png), a URL, or - for Y4M on standard
+    INPUT is a file, a folder or glob of images, a numbered sequence (frame_%04d.png), a URL, or - for Y4M on standard
     input. OUTPUT is .mp4, .mkv, .mov, .webm, .gif, a numbered sequence, a folder/, or - for Y4M on standard output.
 
     \b

@@ -26,7 +26,7 @@ __all__ = ["command"]
 def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> int:
     """Put a new background behind a live camera and offer it as a camera to other programs.
 
-    Never shows the room: where there is no matte, the hold picture is shown. Keys in the terminal and in the preview:
+    Never shows the room: where there is no matte, the hold image is shown. Keys in the terminal and in the preview:
     b next background, e blur, s smoothing, f freeze, m mirror, h hold, q quit.
 
     \b
@@ -145,7 +145,7 @@ class _Show:
             return
         late = status.latency_ms
         self.say(
-            f"{status.frames} frames, {status.drops} drops, {status.held} hold pictures, "
+            f"{status.frames} frames, {status.drops} drops, {status.held} hold images, "
             f"latency {late['p50']:.0f} ms (p95 {late['p95']:.0f} ms)"
         )
 

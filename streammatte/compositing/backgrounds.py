@@ -1,4 +1,4 @@
-"""What stands behind the person: a picture, a video, a colour, the own background blurred, nothing."""
+"""What stands behind the person: an image, a video, a colour, the own background blurred, nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Transparent(_Still):
 
 
 class Original(_Still):
-    """The picture's own background, untouched."""
+    """The image's own background, untouched."""
 
     def planes(self, matte: Matte) -> tuple[U8, ...]:
         """The frame's own planes."""
@@ -96,7 +96,7 @@ class ColorBackground(_Still):
 
 
 class ImageBackground(_Still):
-    """A still picture, converted once a video.
+    """A still image, converted once a video.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class ImageBackground(_Still):
         self._kept: dict[Target, tuple[U8, ...]] = {}
 
     def planes(self, matte: Matte) -> tuple[U8, ...]:
-        """The picture, fitted."""
+        """The image, fitted."""
         target = Target.of(matte.frame)
         if target not in self._kept:
             self._kept = {target: convert_planes(self._frame, target, self._fit, self._aspect)}
@@ -121,7 +121,7 @@ class ImageBackground(_Still):
 
 
 class BlurBackground(_Still):
-    """The picture's own background, blurred.
+    """The image's own background, blurred.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def _open_file(
 
 
 def _read_image(path: Path) -> U8 | None:
-    """A still picture upright as RGB, what is transparent in it over black; None where it may be a video."""
+    """A still image upright as RGB, what is transparent in it over black; None where it may be a video."""
     try:
         with Image.open(path) as image:
             if getattr(image, "n_frames", 1) > 1:

@@ -1,4 +1,4 @@
-"""The picture's own background, out of focus."""
+"""The image's own background, out of focus."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _GUARD = np.ones((3, 3), np.uint8)
 def blur_background(matte: Matte, strength: float) -> tuple[U8, ...]:
     """Planes like the frame's, of its background alone: blur(I (1 - alpha)) / blur(1 - alpha).
 
-    Computed at the small matte's size, where a blurred picture holds all that it holds, and enlarged.
+    Computed at the small matte's size, where a blurred image holds all that it holds, and enlarged.
 
     Parameters
     ----------
     matte : Matte
     strength : float
-        1 to 100: the blur's radius in 1/1000 of the picture's longer side.
+        1 to 100: the blur's radius in 1/1000 of the image's longer side.
     """
     h, w = matte.small_alpha.shape
     radius = strength / 1000 * max(h, w)

@@ -35,7 +35,7 @@ class StreamCompositor:
     despill : {"off", "green", "blue", "auto"}
         Take a screen's light off the person's edges.
     match_light : bool
-        Fit the person's light to a background that is a picture or a video.
+        Fit the person's light to a background that is an image or a video.
     """
 
     def __init__(
@@ -79,18 +79,18 @@ class StreamCompositor:
                 planes = self._despill.apply(planes, alphas, item, key)
             foreground = frame.like(planes)
         if transparent and foreground is not None:
-            picture = frame.like(foreground.planes, alpha=item.alpha)
+            image = frame.like(foreground.planes, alpha=item.alpha)
         elif original:
-            picture = frame
+            image = frame
         elif graded and foreground is not None:
-            picture = self._graded(foreground, alphas, item)
+            image = self._graded(foreground, alphas, item)
         else:
-            picture = frame.like(self._planes(frame, alphas, self.background.planes(item), estimates, straight=False))
+            image = frame.like(self._planes(frame, alphas, self.background.planes(item), estimates, straight=False))
         alpha = None
         if self._want_alpha:
             alpha = frame.like((item.alpha,), Layout.GRAY)
             alpha.color = ColorSpec(full_range=True)
-        return [Composite(picture, alpha, foreground if self._want_foreground else None)]
+        return [Composite(image, alpha, foreground if self._want_foreground else None)]
 
     def drain(self) -> list[Composite]:
         """Nothing is held back."""

@@ -35,7 +35,7 @@ _SCREEN_SHARE = 0.6
 """Share of what is certainly background that must have the screen's colour for ``auto`` to see one."""
 
 _LEAST_BACKGROUND = 0.02
-"""Share of the picture that must be certain background for its colour to be judged."""
+"""Share of the image that must be certain background for its colour to be judged."""
 
 _BACKGROUND = 0.02
 """Alpha up to which a cell is certain background."""
@@ -92,7 +92,7 @@ class Despill:
         self._mean = None
 
     def key(self, matte: Matte) -> Key | None:
-        """The screen's colour in this picture; None where there is none to take off."""
+        """The screen's colour in this image; None where there is none to take off."""
         frame = matte.frame
         if frame.layout is Layout.GRAY:
             return None

@@ -72,9 +72,9 @@ def estimate_multilevel(planes: tuple[U8, ...], alpha: F32) -> tuple[PlaneEstima
     Parameters and result as of :func:`estimate_small`; ten times slower.
     """
     estimate = import_pymatting().estimate_foreground_ml
-    picture = np.stack(planes, axis=2) * (1 / 255)
+    image = np.stack(planes, axis=2) * (1 / 255)
     with _ONE_AT_A_TIME:
-        found = estimate(picture, np.asarray(alpha, np.float64), return_background=True)
+        found = estimate(image, np.asarray(alpha, np.float64), return_background=True)
     fore, back = (np.asarray(layer * 255, np.float32) for layer in found)
     return tuple(
         (np.ascontiguousarray(fore[..., plane]), np.ascontiguousarray(back[..., plane])) for plane in range(len(planes))

@@ -1,4 +1,4 @@
-"""Pictures from one colour space, layout and size to another's planes; the geometry of fitting."""
+"""Images from one colour space, layout and size to another's planes; the geometry of fitting."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Target:
 
 
 def _to_rgb(layout: Layout, color: ColorSpec, height: int) -> F64:
-    """The affine map (4, 4) from a picture's three components to R, G, B, in levels."""
+    """The affine map (4, 4) from an image's three components to R, G, B, in levels."""
     matrix: F64 = np.eye(4, dtype=np.float64)
     if layout.is_yuv:
         matrix[:3] = rgb_matrix(color, height)
@@ -103,17 +103,17 @@ def black_planes(target: Target) -> tuple[U8, ...]:
 
 
 def convert_planes(frame: Frame, target: Target, fit: str, sample_aspect: Fraction = Fraction(1)) -> tuple[U8, ...]:
-    """A picture's planes in the target's layout, colour space and size.
+    """An image's planes in the target's layout, colour space and size.
 
     Parameters
     ----------
     frame : Frame
-        The picture; not written to.
+        The image; not written to.
     target : Target
     fit : {"cover", "contain", "stretch"}
         Fill and crop, fit inside black bars, or distort.
     sample_aspect : Fraction
-        Width of the target's pixels over that of the picture's, heights being equal.
+        Width of the target's pixels over that of the image's, heights being equal.
     """
     source, place = _rectangles(frame.width, frame.height, target, fit, sample_aspect)
     same_space = frame.layout is target.layout and (
@@ -141,7 +141,7 @@ Rectangle = tuple[int, int, int, int]
 def _rectangles(
     width: int, height: int, target: Target, fit: str, sample_aspect: Fraction
 ) -> tuple[Rectangle, Rectangle]:
-    """Which part of a picture goes where in the target. Corners lie on even pixels, so that chroma follows."""
+    """Which part of an image goes where in the target. Corners lie on even pixels, so that chroma follows."""
     across, down = float(sample_aspect) * target.width / width, target.height / height
     everything = (0, 0, target.width, target.height)
     if fit == "stretch":
@@ -187,7 +187,7 @@ def _scale_planes(frame: Frame, source: Rectangle, place: Rectangle) -> tuple[U8
 
 
 def _components(frame: Frame, source: Rectangle, place: Rectangle) -> tuple[U8, ...]:
-    """Three components of the cropped picture, all at the place's full size."""
+    """Three components of the cropped image, all at the place's full size."""
     _, _, width, height = place
     scaled = [
         _resize(_crop(plane, source, _shift(frame.layout, number)), width, height)

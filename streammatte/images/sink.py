@@ -50,7 +50,7 @@ class StillOutputs(Outputs):
 
     def process(self, item: Composite) -> list[None]:
         """Write one image."""
-        frame = item.picture
+        frame = item.frame
         job = self._jobs[frame.index]
         info = StreamInfo(frame.width, frame.height, frame.layout, frame.time_base, color=frame.color)
         outputs = self._open_job(job)

@@ -1,4 +1,4 @@
-"""One plane of a picture over one plane of another, with the foreground's colour estimated where the matte is soft.
+"""One plane of an image over one plane of another, with the foreground's colour estimated where the matte is soft.
 
 I = alpha F + (1 - alpha) B; C = alpha F + (1 - alpha) B'. F is Forte and Pitie 2021, eq. 6, from estimates at the
 network's size: F = F^ + alpha (I - alpha F^ - (1 - alpha) B^).

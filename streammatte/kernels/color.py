@@ -17,7 +17,7 @@ _SHIFT = 14
 
 
 def rgb_matrix(color: ColorSpec, height: int) -> npt.NDArray[np.float64]:
-    """The affine map (3, 4) from 8-bit Y, U, V to 8-bit R, G, B of a picture with ``height`` rows.
+    """The affine map (3, 4) from 8-bit Y, U, V to 8-bit R, G, B of an image with ``height`` rows.
 
     ISO/IEC 23091-2: R = Y + 2(1-Kr) V, B = Y + 2(1-Kb) U, G from Y = Kr R + Kg G + Kb B.
     """

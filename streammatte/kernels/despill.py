@@ -1,4 +1,4 @@
-"""Takes a screen's colour off a picture's planes, where it is more of it than its hue explains.
+"""Takes a screen's colour off an image's planes, where it is more of it than its hue explains.
 
 A pixel's chroma c is split along the key's direction k and across it. Colours further than an angle w from the key's
 hue are left alone: the excess is s = c.k - |c x k| / tan w, and c - s k stays.

@@ -3,7 +3,7 @@
 He, Sun and Tang 2013, "Guided Image Filtering", eq. 19-21: in a window,
 a = (Sigma + eps)^-1 (mean(I p) - mean(I) mean(p)), b = mean(p) - a . mean(I), I the three components of a pixel.
 He and Sun 2015, "Fast Guided Filter", eq. 8: the models are solved small, averaged, enlarged, and applied to the
-full-size picture. The average is weighted by how well each window's model explains its matte, so that what the picture
+full-size image. The average is weighted by how well each window's model explains its matte, so that what the image
 shows beside an edge (blinds, tiles) does not print itself into it.
 """
 
@@ -26,7 +26,7 @@ _BLOCK = 32
 """Pixels a block: a row's blocks whose models all give 0 or all give 255 are filled, not computed."""
 
 _FLAT = 0.02
-"""Range of the matte in a window (0 to 1) below which the picture has nothing to say there."""
+"""Range of the matte in a window (0 to 1) below which the image has nothing to say there."""
 
 _MODELS = types.Array(types.float32, 3, "C", readonly=True)
 _MODELS_OUT = types.Array(types.float32, 3, "C")
@@ -205,7 +205,7 @@ def apply_models(models: F32, planes: tuple[U8, U8, U8], shift: tuple[int, int],
     ----------
     models : ndarray (h, w, 4) float32, C-contiguous
     planes : three ndarrays uint8
-        The picture's components: (H, W), and twice (H >> shift[0], W >> shift[1]) rounded up.
+        The image's components: (H, W), and twice (H >> shift[0], W >> shift[1]) rounded up.
     shift : (int, int)
         Powers of two by which the second and third plane are smaller.
     taps : tuple

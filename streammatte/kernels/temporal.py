@@ -66,7 +66,7 @@ def blend_held(alpha: F32, held: F32, cost: U8, share: F32) -> F32:
     alpha, held : ndarray (h, w) float32
         The network's matte and the last smoothed one, brought to where things are now.
     cost : ndarray (h, w) uint8
-        How badly the two pictures match around the pixel, levels.
+        How badly the two images match around the pixel, levels.
     share : ndarray (256,) float32 in [0, 1)
         The held matte's share at every cost.
     """
@@ -91,7 +91,7 @@ def blend_three(
 
 
 def mismatch(here: U8, there: U8) -> U8:
-    """How much two pictures (h, w, 3) uint8 in Y, U, V differ: dY + 4 (dU + dV), absolute, up to 255; (h, w) uint8.
+    """How much two images (h, w, 3) uint8 in Y, U, V differ: dY + 4 (dU + dV), absolute, up to 255; (h, w) uint8.
 
     Chroma counts more as it spans a smaller range: a hand and a wall of one luma must not be taken for one thing. 4 was
     better than 2, and 2 better than 1, on videos with a known matte: less lag at the same dtSSD.
@@ -107,8 +107,8 @@ def nearer(where: F32, still: F32, cost: U8, still_cost: U8) -> None:
     Parameters
     ----------
     where, still : ndarray (h, w, 2) float32
-        Places (x, y) in the other picture: along the motion, and the very same.
+        Places (x, y) in the other image: along the motion, and the very same.
     cost, still_cost : ndarray (h, w) uint8
-        How badly the pictures match there, levels.
+        How badly the images match there, levels.
     """
     _nearer(where.reshape(-1), still.reshape(-1), cost.reshape(-1), still_cost.reshape(-1))

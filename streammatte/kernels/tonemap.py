@@ -27,7 +27,7 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 WHITE_NITS = 203.0
-"""Diffuse white of an HDR video (BT.2408-7); it becomes the white of the SDR picture's display."""
+"""Diffuse white of an HDR video (BT.2408-7); it becomes the white of the SDR image's display."""
 
 HLG_PEAK_NITS = 1000.0
 """The display that HLG's system gamma of 1.2 is meant for (BT.2100-2)."""
@@ -180,7 +180,7 @@ def _apply(table, luma, blue, red, half, out_y, out_u, out_v):  # type: ignore[n
 
 
 def tone_map(planes: tuple[U16, U16, U16], table: F32, out: tuple[U8, U8, U8]) -> tuple[U8, U8, U8]:
-    """Apply a table to a 10-bit picture.
+    """Apply a table to a 10-bit image.
 
     Parameters
     ----------

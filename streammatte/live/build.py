@@ -106,8 +106,8 @@ def build_live(
             app = control_app(board, lambda: pipeline.status().as_dict())
             servers.append(LocalServer(addresses["control"], app, options.token))
         if "preview_http" in addresses:
-            pictures: Any = dict(sinks)["preview-http"]
-            servers.append(LocalServer(addresses["preview_http"], preview_app(pictures), options.token))
+            images: Any = dict(sinks)["preview-http"]
+            servers.append(LocalServer(addresses["preview_http"], preview_app(images), options.token))
     except BaseException:
         for server in servers:
             server.close()

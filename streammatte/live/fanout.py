@@ -22,9 +22,9 @@ __all__ = ["Fanout", "SinkWriter"]
 _log = logging.getLogger(__name__)
 
 SHOW_QUEUE = 2
-"""Pictures that wait for a camera or a window: more would be delay that everybody sees."""
+"""Images that wait for a camera or a window: more would be delay that everybody sees."""
 TIMED_QUEUE = 60
-"""Pictures that wait for an encoder: two seconds at 30 a second bridge a slow disk or a short break of a network."""
+"""Images that wait for an encoder: two seconds at 30 a second bridge a slow disk or a short break of a network."""
 RECENT = 150
 """Latencies that the status line looks back on: five seconds at 30 a second."""
 
@@ -37,7 +37,7 @@ class SinkWriter:
     name : str
         For messages and the status.
     sink : Sink
-        ``sink.continuous`` (default False): shows hold pictures outside the stream's time too, as a camera does; False
+        ``sink.continuous`` (default False): shows hold images outside the stream's time too, as a camera does; False
         for recordings. ``sink.main_thread`` (default False): a window, which only the main thread may drive.
     on_end : callable
         Called with the writer when it has ended, by failure or not, in the writer's thread.
@@ -61,11 +61,11 @@ class SinkWriter:
 
     @property
     def drops(self) -> int:
-        """Pictures that this sink was too slow for."""
+        """Images that this sink was too slow for."""
         return self._queue.drops
 
     def offer(self, shown: Shown) -> None:
-        """Queue a picture; never waits."""
+        """Queue an image; never waits."""
         if self.ended or not (shown.timed or self.continuous):
             return
         try:
@@ -74,7 +74,7 @@ class SinkWriter:
             return
 
     def finish(self) -> None:
-        """No more pictures come: the sink writes what is queued and closes."""
+        """No more images come: the sink writes what is queued and closes."""
         self._queue.close()
 
     def run(self) -> None:
@@ -83,7 +83,7 @@ class SinkWriter:
             pass
 
     def step(self, timeout: float | None) -> bool:
-        """Write at most one picture, waiting ``timeout`` seconds for it; False once the sink has ended."""
+        """Write at most one image, waiting ``timeout`` seconds for it; False once the sink has ended."""
         if self.ended:
             return False
         try:
@@ -155,7 +155,7 @@ class Fanout:
 
     @property
     def alive(self) -> bool:
-        """True while at least one sink takes pictures."""
+        """True while at least one sink takes images."""
         return any(not writer.ended for writer in self.writers)
 
     @property
@@ -176,7 +176,7 @@ class Fanout:
             raise
 
     def send(self, shown: Shown) -> None:
-        """Offer a picture to every sink; never waits."""
+        """Offer an image to every sink; never waits."""
         for writer in self.writers:
             writer.offer(shown)
 

@@ -1,4 +1,4 @@
-"""What the HTTP servers answer: settings as JSON, pictures for browsers."""
+"""What the HTTP servers answer: settings as JSON, images for browsers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["control_app", "preview_app"]
 
 _BOUNDARY = "frame"
 _WAIT = 1.0
-"""Seconds that a picture is waited for before its client is looked at again."""
+"""Seconds that an image is waited for before its client is looked at again."""
 _PAGE = b"""<!doctype html><meta charset="utf-8"><title>streammatte</title>
 <style>body{margin:0;background:#111;display:grid;place-items:center;height:100vh}img{max-width:100%;max-height:100vh}</style>
 <img alt="preview" src="stream.mjpg"><script>document.images[0].src="stream.mjpg"+location.search</script>
 """
 
 
-class Pictures(Protocol):
+class Images(Protocol):
     """The preview sink as the server sees it."""
 
     @property
@@ -46,8 +46,8 @@ def control_app(board: SettingsBoard, status: Callable[[], dict[str, Any]]) -> A
     return app
 
 
-def preview_app(pictures: Pictures) -> App:
-    """``/`` a page, ``/stream.mjpg`` moving pictures, ``/snapshot.jpg`` one."""
+def preview_app(images: Images) -> App:
+    """``/`` a page, ``/stream.mjpg`` moving images, ``/snapshot.jpg`` one."""
 
     def app(method: str, path: str, body: bytes) -> Reply:
         if method != "GET":
@@ -55,23 +55,23 @@ def preview_app(pictures: Pictures) -> App:
         if path == "/":
             return Reply(200, "text/html; charset=utf-8", _PAGE)
         if path == "/stream.mjpg":
-            return Reply(200, f"multipart/x-mixed-replace; boundary={_BOUNDARY}", _parts(pictures))
+            return Reply(200, f"multipart/x-mixed-replace; boundary={_BOUNDARY}", _parts(images))
         if path == "/snapshot.jpg":
-            _, picture = pictures.wait_newer(pictures.number, _WAIT)
-            return Reply(200, "image/jpeg", picture) if picture else Reply(503, "text/plain", b"no picture yet\n")
+            _, image = images.wait_newer(images.number, _WAIT)
+            return Reply(200, "image/jpeg", image) if image else Reply(503, "text/plain", b"no image yet\n")
         return Reply(404, "text/plain", b"there are /, /stream.mjpg and /snapshot.jpg\n")
 
     return app
 
 
-def _parts(pictures: Pictures) -> Iterator[bytes]:
-    number = pictures.number
-    while not pictures.closed:
-        number, picture = pictures.wait_newer(number, _WAIT)
-        if picture:
+def _parts(images: Images) -> Iterator[bytes]:
+    number = images.number
+    while not images.closed:
+        number, image = images.wait_newer(number, _WAIT)
+        if image:
             yield (
                 b"--" + _BOUNDARY.encode() + b"\r\nContent-Type: image/jpeg\r\n"
-                b"Content-Length: " + str(len(picture)).encode() + b"\r\n\r\n" + picture + b"\r\n"
+                b"Content-Length: " + str(len(image)).encode() + b"\r\n\r\n" + image + b"\r\n"
             )
 
 

@@ -61,7 +61,7 @@ class Rung:
 
 
 def blank_frame(info: StreamInfo, margin: int = 0) -> Frame:
-    """A gray frame of a stream's size: for warming up, and to stand for 'nobody' under the hold picture.
+    """A gray frame of a stream's size: for warming up, and to stand for 'nobody' under the hold image.
 
     ``margin`` columns of memory lie between its rows, as decoders leave them: kernels are compiled for either.
     """
@@ -79,7 +79,7 @@ class LiveMatter:
     rungs : sequence of Rung
         From the largest network to the smallest; more than one makes the size adaptive.
     idle_fps : float
-        Runs of the network a second while the picture is still; 0 runs it for every frame.
+        Runs of the network a second while the image is still; 0 runs it for every frame.
     clock : callable
         As ``time.monotonic``.
     """
@@ -118,7 +118,7 @@ class LiveMatter:
             rung.matter.reset()
 
     def process(self, frame: Frame, settings: LiveSettings, drops: int) -> Matte:
-        """The matte of a frame, or, where the picture stands still or is frozen, the last picture and its own matte.
+        """The matte of a frame, or, where the image stands still or is frozen, the last image and its own matte.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class LiveMatter:
         return matte
 
     def reset(self) -> None:
-        """After an error or another camera: nothing of the pictures before may be used."""
+        """After an error or another camera: nothing of the images before may be used."""
         self._last = None
         self._last_run = float("-inf")
         for rung in self._rungs:

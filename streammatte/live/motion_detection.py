@@ -1,4 +1,4 @@
-"""Whether the camera's picture has moved since a given frame."""
+"""Whether the camera's image has moved since a given frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streammatte.frames import Frame
 __all__ = ["Stillness"]
 
 STEP = 2
-"""Every second row and column is looked at: a quarter of the picture is enough."""
+"""Every second row and column is looked at: a quarter of the image is enough."""
 BLOCK = 16
 """Samples along a block's side: the mean over 256 of them is free of a camera's noise."""
 MOVED = 2.0

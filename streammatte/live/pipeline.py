@@ -41,7 +41,7 @@ END_WITHIN = 15.0
 
 
 class Helper(Protocol):
-    """Something that runs beside the picture: a microphone."""
+    """Something that runs beside the image: a microphone."""
 
     name: str
 
@@ -57,7 +57,7 @@ class LivePipeline:
     ----------
     source : Source
         Frames at their own pace, with ``captured``. Where it has ``on_lost``, it is set: a camera that is gone
-        shows the hold picture. Where it has ``interrupt``, that ends its waiting.
+        shows the hold image. Where it has ``interrupt``, that ends its waiting.
     make_matter : callable
         Gives the LiveMatter; called in the matting thread, since compiling takes a while.
     scenes : Scenes
@@ -117,7 +117,7 @@ class LivePipeline:
         Raises
         ------
         StreammatteError
-            The first error of any part; the last picture shown is then the hold picture.
+            The first error of any part; the last image shown is then the hold image.
         """
         try:
             self._fanout.open(self._source.info)

@@ -1,7 +1,7 @@
-"""The only door to the sinks: what passes is a composite with its own matte, or the hold picture. Nothing else can.
+"""The only door to the sinks: what passes is a composite with its own matte, or the hold image. Nothing else can.
 
 Fails closed: every doubt (no matte yet, a matte that cannot be one, a stage that stalls, a camera that is gone) shows
-the hold picture.
+the hold image.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["HOLD_RATE", "STALE_AFTER", "PrivacyGuard", "Shown"]
 _log = logging.getLogger(__name__)
 
 STALE_AFTER = 1.0
-"""Seconds without a new composite after which the hold picture is shown."""
+"""Seconds without a new composite after which the hold image is shown."""
 HOLD_RATE = 10.0
-"""Hold pictures a second while nothing else comes; meeting programs take a camera for dead below a few."""
+"""Hold images a second while nothing else comes; meeting programs take a camera for dead below a few."""
 MOST_COVERED = 0.985
-"""A matte that calls more of the picture a person than this is taken for a broken one: it would show the whole room."""
+"""A matte that calls more of the image a person than this is taken for a broken one: it would show the whole room."""
 MOST_GAINED = 0.4
 """Share of the frame that refinement and controls may add to a matte; ``edge`` 5 adds 0.06 at 320x180."""
 USER = "user"
@@ -37,9 +37,9 @@ USER = "user"
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture on its way to the sinks. Made by the guard alone.
+    """An image on its way to the sinks. Made by the guard alone.
 
-    ``held`` says that it is the hold picture. ``timed`` is False for hold pictures outside the stream's time (before
+    ``held`` says that it is the hold image. ``timed`` is False for hold images outside the stream's time (before
     the first frame, after the last): a recording leaves them out.
     """
 
@@ -49,14 +49,14 @@ class Shown:
 
 
 class PrivacyGuard:
-    """Decides, for every moment, between the composite and the hold picture. Thread-safe.
+    """Decides, for every moment, between the composite and the hold image. Thread-safe.
 
     Parameters
     ----------
     send : callable
         Takes what is shown; must not block.
     hold : Frame, optional
-        The hold picture at the stream's size and layout. Until there is one, nothing is shown at all.
+        The hold image at the stream's size and layout. Until there is one, nothing is shown at all.
     stale_after : float
         Seconds, see :data:`STALE_AFTER`.
     clock : callable
@@ -86,26 +86,26 @@ class PrivacyGuard:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the hold picture is shown now; empty while the camera is."""
+        """Why the hold image is shown now; empty while the camera is."""
         return tuple(self._reasons)
 
-    def set_hold(self, picture: Frame) -> None:
-        """Use another hold picture (of the same size and layout) from now on."""
+    def set_hold(self, image: Frame) -> None:
+        """Use another hold image (of the same size and layout) from now on."""
         with self._lock:
-            if picture is self._hold:
+            if image is self._hold:
                 return
-            self._hold = picture
+            self._hold = image
             if self._reasons:
                 self._show_hold(self._clock())
 
     def anchor(self, frame: Frame) -> None:
-        """Tell the stream's time: a frame was captured. Hold pictures are dated by it."""
+        """Tell the stream's time: a frame was captured. Hold images are dated by it."""
         captured = self._clock() if frame.captured is None else frame.captured
         self._first = min(self._first, captured)
         self._anchor = (frame.pts, frame.time_base, captured)
 
     def engage(self, reason: str, since: float | None = None) -> None:
-        """Show the hold picture, at once; only a composite of a frame captured after ``since`` (now) lifts it."""
+        """Show the hold image, at once; only a composite of a frame captured after ``since`` (now) lifts it."""
         with self._lock:
             known = reason in self._reasons
             now = self._clock()
@@ -119,16 +119,16 @@ class PrivacyGuard:
             self._reasons.pop(reason, None)
 
     def admit(self, matte: Matte, composite: Composite) -> bool:
-        """Show a composite, or the hold picture in its place while a reason stands; True for the composite.
+        """Show a composite, or the hold image in its place while a reason stands; True for the composite.
 
         Raises
         ------
         ModelError
-            The matte cannot be one, or the picture is the camera's own. Nothing was shown.
+            The matte cannot be one, or the image is the camera's own. Nothing was shown.
         """
         self._examine(matte, composite)
-        picture = composite.picture
-        captured = self._clock() if picture.captured is None else picture.captured
+        image = composite.frame
+        captured = self._clock() if image.captured is None else image.captured
         with self._lock:
             self._fresh = self._clock()
             self._admitted = True
@@ -136,34 +136,34 @@ class PrivacyGuard:
                 del self._reasons[reason]
             held = bool(self._reasons)
             if held and self._hold is not None:
-                picture = replace(self._hold, pts=picture.pts, time_base=picture.time_base, captured=None)
+                image = replace(self._hold, pts=image.pts, time_base=image.time_base, captured=None)
             if not held or self._hold is not None:
-                self._deliver(Shown(picture, held))
+                self._deliver(Shown(image, held))
         return not held
 
     def tick(self) -> None:
-        """Look for a stall and keep the hold picture alive; call it many times a second."""
+        """Look for a stall and keep the hold image alive; call it many times a second."""
         with self._lock:
             now = self._clock()
             if now - self._fresh > self._stale_after and not self._reasons:
                 self._reasons["stalled"] = now
-                _log.warning("no new picture for %.1f s: the hold picture is shown", now - self._fresh)
+                _log.warning("no new image for %.1f s: the hold image is shown", now - self._fresh)
                 self._show_hold(now)
             elif self._reasons and now - self._sent >= 1 / HOLD_RATE:
                 self._show_hold(now)
 
     def finish(self) -> None:
-        """The session ends: the last picture that stays in a camera is the hold picture."""
+        """The session ends: the last image that stays in a camera is the hold image."""
         with self._lock:
             self._reasons["ended"] = float("inf")
             if self._hold is not None:
                 self._deliver(Shown(self._hold, held=True, timed=False))
 
     def _show_hold(self, moment: float) -> None:
-        """The hold picture, dated as a frame that was captured at ``moment``."""
+        """The hold image, dated as a frame that was captured at ``moment``."""
         if self._hold is None:
             return
-        # The first composite is awaited before anything is dated: it would come too late behind its own hold picture.
+        # The first composite is awaited before anything is dated: it would come too late behind its own hold image.
         waiting = not self._admitted and moment - self._first < self._stale_after
         if self._anchor is None or waiting:
             self._deliver(Shown(self._hold, held=True, timed=False))
@@ -193,5 +193,5 @@ class PrivacyGuard:
             )
         if shown - seen > MOST_GAINED:
             raise ModelError(f"the matte grew from {seen:.1%} to {shown:.1%} of the frame: taken for broken, not shown")
-        if any(np.may_share_memory(shown, taken) for shown in composite.picture.planes for taken in frame.planes):
-            raise ModelError("the compositor gave the camera's own picture back: not shown")
+        if any(np.may_share_memory(shown, taken) for shown in composite.frame.planes for taken in frame.planes):
+            raise ModelError("the compositor gave the camera's own image back: not shown")

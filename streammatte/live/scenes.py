@@ -34,7 +34,7 @@ class Scenes:
     blur : Scene
         What ``blur`` shows.
     hold : Compositor, optional
-        Gives the hold picture; without it the background in use does, with nobody in front.
+        Gives the hold image; without it the background in use does, with nobody in front.
     """
 
     def __init__(self, scenes: Sequence[Scene], blur: Scene, hold: Compositor | None = None) -> None:
@@ -44,29 +44,29 @@ class Scenes:
         self._current = -1
 
     def prepare(self, info: StreamInfo) -> None:
-        """Make the hold pictures. Each compositor runs, which also compiles its kernels."""
+        """Make the hold images. Each compositor runs, which also compiles its kernels."""
         tight, loose = (
             Matte(frame, np.zeros((info.height, info.width), np.uint8), np.zeros((64, 64), np.float32))
             for frame in (blank_frame(info, margin) for margin in MARGINS)
         )
-        made = [_compose(scene.compositor, tight).picture for scene in self._scenes]
+        made = [_compose(scene.compositor, tight).frame for scene in self._scenes]
         for scene in self._scenes:
             _compose(scene.compositor, loose)
         if self._hold is not None:
-            made = [_compose(self._hold, tight).picture] * len(made)
+            made = [_compose(self._hold, tight).frame] * len(made)
         self._holds = tuple(made)
         for scene in self._scenes:
             scene.compositor.reset()
 
     def hold(self, settings: LiveSettings) -> Frame:
-        """The hold picture that belongs to the settings."""
+        """The hold image that belongs to the settings."""
         return self._holds[self._place(settings)]
 
     def compose(self, matte: Matte, settings: LiveSettings) -> Composite:
         """The composite of a matte as the settings want it."""
         place = self._place(settings)
         if place != self._current:
-            # A video behind begins anew: catching up with the time it was away would stall the picture.
+            # A video behind begins anew: catching up with the time it was away would stall the image.
             self._scenes[place].compositor.reset()
             self._current = place
         return _compose(self._scenes[place].compositor, _mirrored(matte) if settings.mirror else matte)
@@ -78,7 +78,7 @@ class Scenes:
 def _compose(compositor: Compositor, matte: Matte) -> Composite:
     composites = compositor.process(matte)
     if len(composites) != 1:
-        raise ModelError(f"the compositor gave {len(composites)} pictures for one matte")
+        raise ModelError(f"the compositor gave {len(composites)} images for one matte")
     return composites[0]
 
 

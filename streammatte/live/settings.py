@@ -26,7 +26,7 @@ KEYS = {
     "s": "next smoothing",
     "f": "freeze on or off",
     "m": "mirror on or off",
-    "h": "hold picture on or off",
+    "h": "hold image on or off",
     "q": "quit",
 }
 """Keys in the preview window and in the terminal."""
@@ -39,9 +39,9 @@ class LiveSettings:
     background: int = 0  # place in the list of --bg
     blur: bool = False  # the blurred room instead of the background
     smooth: str = "low"  # temporal smoothing
-    freeze: bool = False  # the last picture stays
+    freeze: bool = False  # the last image stays
     mirror: bool = False  # left and right changed over, the background excepted
-    hold: bool = False  # the hold picture instead of the camera
+    hold: bool = False  # the hold image instead of the camera
     quit: bool = False  # end the session
     edge: float = 0.0
     feather: float = 0.0

@@ -165,7 +165,7 @@ class LiveLine:
         self.done.set()
 
     def _refuse(self, error: Exception, frame: Frame) -> None:
-        """A frame has no picture that may be shown: hold, and give up where that does not end."""
+        """A frame has no image that may be shown: hold, and give up where that does not end."""
         self._failures += 1
         (_log.error if self._failures == 1 else _log.debug)("frame %d is not shown: %s", frame.index, error)
         _log.debug("traceback", exc_info=error)

@@ -58,7 +58,7 @@ def _chroma(frame: Frame) -> tuple[U8, U8]:
     if frame.layout.is_yuv:
         return frame.planes[1], frame.planes[2]
     if frame.layout is Layout.GRAY:
-        raise ConfigError("a chroma key needs colour, got a gray picture; use a network instead")
+        raise ConfigError("a chroma key needs colour, got a gray image; use a network instead")
     _, v, u = cv2.split(cv2.cvtColor(frame.planes[0], cv2.COLOR_RGB2YCrCb))
     return u, v
 

@@ -1,4 +1,4 @@
-"""Where the things of one picture were in another, and how surely."""
+"""Where the things of one image were in another, and how surely."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LEAST_SIDE = 64
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A picture: ``cells`` (h, w, 3) uint8 in Y, U, V at the matte's size; ``fine`` its luma where motion is found."""
+    """An image: ``cells`` (h, w, 3) uint8 in Y, U, V at the matte's size; ``fine`` its luma where motion is found."""
 
     cells: U8
     fine: U8
@@ -36,7 +36,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """For every cell of a picture where it is in another one.
+    """For every cell of an image where it is in another one.
 
     ``where`` (h, w, 2) float32 holds x and y in cells, None for the very same place; ``cost`` (h, w) uint8 how much the
     colours around differ there, levels.
@@ -47,7 +47,7 @@ class Link:
 
 
 class Linker:
-    """Matches pictures: each cell along a dense flow or where it stands, whichever matches better.
+    """Matches images: each cell along a dense flow or where it stands, whichever matches better.
 
     Most of a person stands still before a camera that pans, or moves in a room that stands still; at their border a
     dense flow is a mixture of both and the choice puts it right.
@@ -68,16 +68,16 @@ class Linker:
     def look(self, planes: tuple[U8, ...], size: tuple[int, int], *, rgb: bool = False) -> Look:
         """Planes (h', w') uint8, one or three, made ready for a matte of ``size`` (height, width)."""
         cells = [p if p.shape == size else cv2.resize(p, size[::-1], interpolation=cv2.INTER_AREA) for p in planes]
-        picture: U8 = cv2.merge(cells if len(cells) == 3 else [cells[0], *[np.full(size, 128, np.uint8)] * 2])
+        image: U8 = cv2.merge(cells if len(cells) == 3 else [cells[0], *[np.full(size, 128, np.uint8)] * 2])
         if rgb:
-            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV)
+            image = cv2.cvtColor(image, cv2.COLOR_RGB2YUV)
         fine = planes[0]
         if rgb and self._flow is not None:
             fine = cv2.cvtColor(cv2.merge(planes), cv2.COLOR_RGB2GRAY)
         if self._flow is not None and max(fine.shape) > _FLOW_SIDE:
             scale = _FLOW_SIDE / max(fine.shape)
             fine = cv2.resize(fine, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        return Look(picture, fine)
+        return Look(image, fine)
 
     def link(self, here: Look, there: Look) -> Link:
         """Where the cells of ``here`` are in ``there``."""
@@ -102,7 +102,7 @@ class Linker:
 
 
 def carry(matte: F32, link: Link) -> F32:
-    """A matte of the other picture, brought to the places of this one.
+    """A matte of the other image, brought to the places of this one.
 
     Cubic, because a held matte is carried again with every frame: bilinear interpolation would wash it out.
     """

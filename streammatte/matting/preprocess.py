@@ -68,7 +68,7 @@ class Preparer:
         self.size = (int(size[0]), int(size[1]))
         self.padded = padded or self.size
         if self.padded[0] < self.size[0] or self.padded[1] < self.size[1]:
-            raise ConfigError(f"the network's input {self.padded} must hold the picture's {self.size}")
+            raise ConfigError(f"the network's input {self.padded} must hold the image's {self.size}")
         self._content = np.empty((*self.size, 3), np.uint8) if self.padded != self.size else None
         self._matrices: dict[tuple[ColorSpec, int], npt.NDArray[np.float64]] = {}
 
@@ -105,7 +105,7 @@ class Preparer:
         """
         if not math.isfinite(float(alpha.sum())):
             raise ModelError(
-                "the network gives no numbers for this picture: its weights are damaged or untrained, or it needs "
+                "the network gives no numbers for this image: its weights are damaged or untrained, or it needs "
                 "--precision f32"
             )
         if self._content is None:

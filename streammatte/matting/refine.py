@@ -55,7 +55,7 @@ class Refiner:
         ----------
         small_alpha : ndarray (h, w) float32 in [0, 1]
         frame : Frame
-            The picture (H, W) that the matte belongs to.
+            The image (H, W) that the matte belongs to.
         small_planes : tuple of ndarray (h', w') uint8
             Its planes at the network's input size.
 
@@ -91,7 +91,7 @@ def _guided(small_alpha: F32, guide: Guide, planes: Guide, shift: tuple[int, int
 
 
 def _three(planes: tuple[U8, ...]) -> Guide:
-    """Three components; a gray picture's one counts three times."""
+    """Three components; a gray image's one counts three times."""
     first, second, third = planes if len(planes) == 3 else (planes[0],) * 3
     return first, second, third
 

@@ -21,7 +21,7 @@ U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 
 _CUT = 40.0
-"""Mean luma difference, levels, from which two pictures are different scenes."""
+"""Mean luma difference, levels, from which two images are different scenes."""
 
 _MOST_KEPT = 0.95
 """Upper end of a share, however short the time between two frames: the weight s / (1 - s) stays finite."""
@@ -58,7 +58,7 @@ _STRENGTHS = {
 
 @dataclass(slots=True)
 class _Waiting:
-    """A matte, the smoothed past carried to it, and the way on to the next picture."""
+    """A matte, the smoothed past carried to it, and the way on to the next image."""
 
     alpha: F32
     steadied: F32
@@ -70,15 +70,15 @@ class _Waiting:
 
 
 class Smoother:
-    """Recursive smoothing, per pixel, as far as the pictures match: exponential in time, along the motion.
+    """Recursive smoothing, per pixel, as far as the images match: exponential in time, along the motion.
 
-    Every pixel is drawn towards what was held before: by exp(-dt / time constant), and less the worse the picture
+    Every pixel is drawn towards what was held before: by exp(-dt / time constant), and less the worse the image
     matches the one before (exp(-(cost / tolerance)^2)). Where something moved the network's matte stands as it is.
 
     Parameters
     ----------
     mode : {"off", "low", "high", "best"}
-        ``off`` gives back the very matte. ``low`` compares the pictures where they stand, ``high`` follows the motion
+        ``off`` gives back the very matte. ``low`` compares the images where they stand, ``high`` follows the motion
         too; both answer at once. ``best`` also runs the recursion back from a few frames ahead: mattes come later.
     """
 

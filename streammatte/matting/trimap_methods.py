@@ -72,10 +72,10 @@ def classic_alpha(method: str, image_rgb: U8, trimap: U8) -> F32:
     if method not in _ESTIMATORS:
         raise ConfigError(f"a classic method is one of {', '.join(METHODS)}; got {method!r}")
     if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
-        raise ConfigError(f"the picture must be (H, W, 3) uint8; got {image_rgb.dtype} {image_rgb.shape}")
+        raise ConfigError(f"the image must be (H, W, 3) uint8; got {image_rgb.dtype} {image_rgb.shape}")
     if trimap.shape != image_rgb.shape[:2] or trimap.dtype != np.uint8:
         raise ConfigError(
-            f"the trimap must be {image_rgb.shape[:2]} uint8 like its picture; got {trimap.dtype} {trimap.shape}"
+            f"the trimap must be {image_rgb.shape[:2]} uint8 like its image; got {trimap.dtype} {trimap.shape}"
         )
     background, foreground = trimap == BACKGROUND, trimap == FOREGROUND
     if not (background | foreground).all():
@@ -114,7 +114,7 @@ def auto_trimap(alpha: npt.NDArray[Any], radius: int) -> U8:
         raise ConfigError(f"alpha must be (H, W); got {alpha.shape}")
     value = alpha.astype(np.float32) / 255.0 if alpha.dtype == np.uint8 else alpha
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    # beyond the picture's edge it goes on as at the edge: a person cut off by the frame stays known there
+    # beyond the image's edge it goes on as at the edge: a person cut off by the frame stays known there
     known = [
         cv2.erode(np.uint8(mask), disc, borderType=cv2.BORDER_REPLICATE).astype(bool)
         for mask in (value <= CERTAIN, value >= 1.0 - CERTAIN)
@@ -177,22 +177,22 @@ class ClassicMatter:
         return self._matte(matte.frame, trimap)
 
     def _matte(self, frame: Frame, trimap: U8) -> Matte:
-        picture = _rgb(frame)
-        alpha = classic_alpha(self._method, picture, trimap)
+        image = _rgb(frame)
+        alpha = classic_alpha(self._method, image, trimap)
         return Matte(
             frame=frame,
             alpha=np.rint(alpha * 255.0).astype(np.uint8),
             small_alpha=alpha,
-            small_planes=frame.planes if frame.layout is Layout.YUV444 else tuple(cv2.split(picture)),
+            small_planes=frame.planes if frame.layout is Layout.YUV444 else tuple(cv2.split(image)),
         )
 
 
 def _rgb(frame: Frame) -> U8:
     if frame.layout is Layout.RGB:
         return np.ascontiguousarray(frame.planes[0])
-    picture = np.empty((frame.height, frame.width, 3), np.uint8)
-    Preparer((frame.height, frame.width)).prepare(frame, picture)
-    return picture
+    image = np.empty((frame.height, frame.width, 3), np.uint8)
+    Preparer((frame.height, frame.width)).prepare(frame, image)
+    return image
 
 
 def _solve(method: str, image_rgb: U8, trimap: U8) -> F32:

@@ -21,7 +21,7 @@ _DEMUXER_OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport
 """RTSP over TCP: a lost UDP packet is a grey smear over half a second, and firewalls drop UDP."""
 
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})
-"""Demuxers that paint the characters of any text file as a picture."""
+"""Demuxers that paint the characters of any text file as an image."""
 
 _KEPT_TAGS = (
     "title",
@@ -91,7 +91,7 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool)
 
 
 def best_video(container: Any, name: str) -> Any:
-    """The video's main video stream: never a cover picture, the default one before others, then the largest.
+    """The video's main video stream: never a cover image, the default one before others, then the largest.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def best_video(container: Any, name: str) -> Any:
     if not known:
         found = ", ".join(sorted({s.type or "unknown" for s in container.streams if s not in videos})) or "none"
         why = f"no video stream (it has: {found})" if not videos else "no video stream of a known codec"
-        raise UnsupportedSourceError(f"{name} has {why}; give a video with a picture")
+        raise UnsupportedSourceError(f"{name} has {why}; give a video with an image")
     best = max(known, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), s.width * s.height, -s.index))
     if len(known) > 1:
         log.warning("%s has %d video streams; stream %d is used", name, len(known), best.index)

@@ -33,13 +33,13 @@ class Rescaler:
     def planes(self, frame: Frame) -> tuple[U8, ...]:
         """The frame's planes (uint8) as the target has them."""
         target = self._target
-        picture = av.VideoFrame(frame.width, frame.height, frame.layout.value)
-        for plane, values in zip(picture.planes, frame.planes, strict=False):
+        image = av.VideoFrame(frame.width, frame.height, frame.layout.value)
+        for plane, values in zip(image.planes, frame.planes, strict=False):
             rows, columns = values.shape[0], values[0].size
             view = _rows(plane)
             view[:rows, :columns] = values.reshape(rows, columns)
         done = self._reformatter.reformat(
-            picture,
+            image,
             target.width,
             target.height,
             target.layout.value,
@@ -69,10 +69,10 @@ class PixelConverter:
     def __init__(self, pix_fmt: str) -> None:
         self._pix_fmt = pix_fmt
         self._reformatter = VideoReformatter()
-        self._picture: Any = None
+        self._image: Any = None
 
     def array(self, frame: Frame) -> U8:
-        """The picture: (H, W, 3) uint8 for RGB and BGR, the planes' bytes one after the other for YUV."""
+        """The image: (H, W, 3) uint8 for RGB and BGR, the planes' bytes one after the other for YUV."""
         if self._pix_fmt == frame.layout.value == "rgb24":
             return np.ascontiguousarray(frame.planes[0])
         done = self._convert(frame)
@@ -108,15 +108,15 @@ class PixelConverter:
         )
 
     def _load(self, frame: Frame) -> Any:
-        picture = self._picture
+        image = self._image
         kind = (frame.width, frame.height, frame.layout.value)
-        if picture is None or (picture.width, picture.height, picture.format.name) != kind:
-            picture = self._picture = av.VideoFrame(*kind)
-        picture.make_writable()
-        for plane, values in zip(picture.planes, frame.planes, strict=False):
+        if image is None or (image.width, image.height, image.format.name) != kind:
+            image = self._image = av.VideoFrame(*kind)
+        image.make_writable()
+        for plane, values in zip(image.planes, frame.planes, strict=False):
             rows, columns = values.shape[0], values[0].size
             _rows(plane)[:rows, :columns] = values.reshape(rows, columns)
-        return picture
+        return image
 
 
 _GRAY_IN_YUV = ColorSpec(1, 1, 1, True)
@@ -126,7 +126,7 @@ _RGB_FORMATS = {"rgb24", "bgr24", "rgba", "argb", "bgra", "bgr0", "gbrp", "gbrap
 
 
 def tags_of(color: ColorSpec, layout: Layout, pix_fmt: str, limited_only: bool = False) -> ColorSpec:
-    """How the encoded picture is to be described.
+    """How the encoded image is to be described.
 
     YUV frames keep their own description. RGB that becomes YUV is BT.709, limited range; a matte's gray is full range.
     """
@@ -140,21 +140,21 @@ def tags_of(color: ColorSpec, layout: Layout, pix_fmt: str, limited_only: bool =
 
 
 class FrameConverter:
-    """Turns frames of one layout and size into pictures of one pixel format and size.
+    """Turns frames of one layout and size into images of one pixel format and size.
 
-    Where both are the same, rows are copied and nothing is computed. The picture that is given back is used again
+    Where both are the same, rows are copied and nothing is computed. The image that is given back is used again
     once the encoder lets go of it.
 
     Parameters
     ----------
     width, height : int
-        Of the encoded picture.
+        Of the encoded image.
     pix_fmt : str
         What the encoder takes.
     tags : ColorSpec
-        How the encoded picture is described.
+        How the encoded image is described.
     pad : bool
-        Repeat the last column and row of the picture up to ``width`` and ``height`` (at most one each), not scale.
+        Repeat the last column and row of the image up to ``width`` and ``height`` (at most one each), not scale.
     """
 
     def __init__(self, width: int, height: int, pix_fmt: str, tags: ColorSpec, pad: bool = False) -> None:
@@ -162,10 +162,10 @@ class FrameConverter:
         self._pix_fmt = pix_fmt
         self._tags = tags
         self._pad = pad
-        self._pictures: dict[tuple[int, int, str], Any] = {}
+        self._images: dict[tuple[int, int, str], Any] = {}
         self._reformatter = VideoReformatter()
 
-    def picture(self, frame: Frame) -> Any:
+    def convert(self, frame: Frame) -> Any:
         """The frame as ``av.VideoFrame`` for the encoder, times not set."""
         width, height = self._size if self._pad else (frame.width, frame.height)
         source = self._load(frame, width, height)
@@ -174,7 +174,7 @@ class FrameConverter:
         wanted = _FULL if self._tags.full_range else _LIMITED
         given = _range(frame.color, frame.layout.is_yuv)
         matrix = _matrix(frame.color if frame.layout.is_yuv else self._tags, frame.height)
-        picture = self._reformatter.reformat(
+        image = self._reformatter.reformat(
             source,
             *self._size,
             self._pix_fmt,
@@ -185,18 +185,18 @@ class FrameConverter:
             interpolation=_interpolation(source, self._size),
             threads=1,
         )
-        return self._tagged(picture)
+        return self._tagged(image)
 
-    def _tagged(self, picture: Any) -> Any:
-        """Some encoders take the description from the pictures (ProRes), others from their own context."""
-        picture.colorspace = self._tags.matrix
-        picture.color_range = _FULL if self._tags.full_range else _LIMITED
-        picture.color_primaries = self._tags.primaries
-        picture.color_trc = self._tags.transfer
-        return picture
+    def _tagged(self, image: Any) -> Any:
+        """Some encoders take the description from the images (ProRes), others from their own context."""
+        image.colorspace = self._tags.matrix
+        image.color_range = _FULL if self._tags.full_range else _LIMITED
+        image.color_primaries = self._tags.primaries
+        image.color_trc = self._tags.transfer
+        return image
 
     def _load(self, frame: Frame, width: int, height: int) -> Any:
-        """The frame's planes in a picture of FFmpeg's; gray becomes luma where the encoder takes no gray."""
+        """The frame's planes in an image of FFmpeg's; gray becomes luma where the encoder takes no gray."""
         layout, planes, alpha = frame.layout, frame.planes, frame.alpha
         wants_alpha = "a" in self._pix_fmt.replace("gray", "")
         name = layout.value
@@ -206,11 +206,11 @@ class FrameConverter:
             name = layout.value.replace("yuv", "yuva")
         elif wants_alpha:
             name = "rgba"
-        picture = self._take(width, height, name)
-        views = [_rows(plane) for plane in picture.planes]
+        image = self._take(width, height, name)
+        views = [_rows(plane) for plane in image.planes]
         if name == "rgba":
             _fill_rgba(views[0], planes, alpha, width, height)
-            return picture
+            return image
         for view, plane in zip(views, planes, strict=False):
             _fill(view, plane)
         if name == "yuv420p" and layout is Layout.GRAY:
@@ -218,27 +218,27 @@ class FrameConverter:
                 view[:] = 128
         if name.startswith("yuva"):
             _fill(views[3], alpha if alpha is not None else _OPAQUE)
-        return picture
+        return image
 
     def _take(self, width: int, height: int, name: str) -> Any:
-        picture = self._pictures.get((width, height, name))
-        if picture is None:
-            self._pictures.clear()
-            picture = self._pictures[width, height, name] = av.VideoFrame(width, height, name)
-        picture.make_writable()
-        return picture
+        image = self._images.get((width, height, name))
+        if image is None:
+            self._images.clear()
+            image = self._images[width, height, name] = av.VideoFrame(width, height, name)
+        image.make_writable()
+        return image
 
 
 _OPAQUE = np.full((1, 1), 255, np.uint8)
 
 
 def _rows(plane: Any) -> U8:
-    """A plane's memory as rows of bytes, cut to what belongs to the picture."""
+    """A plane's memory as rows of bytes, cut to what belongs to the image."""
     return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
 
 
 def _fill(view: U8, plane: U8) -> None:
-    """Copy a plane, repeating its last row and column where the picture is larger by one."""
+    """Copy a plane, repeating its last row and column where the image is larger by one."""
     rows, columns = plane.shape[:2]
     if plane.size == 1:
         view[:] = plane.reshape(())
@@ -268,6 +268,6 @@ def _range(color: ColorSpec, is_yuv: bool) -> int:
 
 
 def _interpolation(source: Any, size: tuple[int, int]) -> Any:
-    """Area averaging where the picture shrinks, bicubic where it grows; accurate rounding always."""
+    """Area averaging where the image shrinks, bicubic where it grows; accurate rounding always."""
     kind = Interpolation.AREA if source.width > size[0] else Interpolation.BICUBIC
     return kind | Interpolation.ACCURATE_RND

@@ -1,4 +1,4 @@
-"""One still picture: read, turned upright, brought to 8-bit sRGB, its alpha apart."""
+"""One still image: read, turned upright, brought to 8-bit sRGB, its alpha apart."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _ORIENTATION = 0x0112
 
 
 def read_still(path: str | Path) -> tuple[U8, U8 | None]:
-    """A still picture, upright, in sRGB.
+    """A still image, upright, in sRGB.
 
     EXIF orientation is applied whatever the format. An embedded ICC profile is converted to sRGB, relative
-    colorimetric with black-point compensation; a picture without one is taken as sRGB. Of several pictures in a file
+    colorimetric with black-point compensation; an image without one is taken as sRGB. Of several images in a file
     the first counts.
 
     Parameters
@@ -52,7 +52,7 @@ def read_still(path: str | Path) -> tuple[U8, U8 | None]:
     Returns
     -------
     rgb : ndarray (H, W, 3) uint8, sRGB, C-contiguous
-    alpha : ndarray (H, W) uint8, straight, or None where the picture is opaque
+    alpha : ndarray (H, W) uint8, straight, or None where the image is opaque
 
     Raises
     ------
@@ -70,12 +70,12 @@ def read_still(path: str | Path) -> tuple[U8, U8 | None]:
         raise UnsupportedSourceError(f"{path} is empty; give a PNG, JPEG, WebP, TIFF or BMP file")
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large pictures and of odd tags; the former are a photographer's daily bread.
+            # Pillow warns of large images and of odd tags; the former are a photographer's daily bread.
             warnings.simplefilter("ignore")
             return _decode(data, path)
     except UnidentifiedImageError as error:
         raise UnsupportedSourceError(
-            f"{path} is not a picture that can be read; give a PNG, JPEG, WebP, TIFF or BMP file{_heif_hint(path)}"
+            f"{path} is not an image that can be read; give a PNG, JPEG, WebP, TIFF or BMP file{_heif_hint(path)}"
         ) from error
     except Image.DecompressionBombError as error:
         raise UnsupportedSourceError(f"{path} is too large: {error}; scale it down first") from error
@@ -100,17 +100,17 @@ def _heif_hint(path: Path) -> str:
 def _decode(data: bytes, path: Path) -> tuple[U8, U8 | None]:
     with Image.open(io.BytesIO(data)) as image:
         if getattr(image, "is_animated", False) and image.format != "MPO":
-            log.warning("%s holds %d pictures; the first is taken", path, getattr(image, "n_frames", 2))
+            log.warning("%s holds %d images; the first is taken", path, getattr(image, "n_frames", 2))
         # Before loading: exif_transpose drops the tag, and some plugins drop the profile.
         profile = image.info.get("icc_profile")
         image.load()
-        picture: Image.Image = image
+        decoded: Image.Image = image
         if data[:4] == b"\x89PNG" and data[24:25] == b"\x10":
             return _deep_png(data, image, profile, path)
         if image.mode.startswith(("I", "F")):
-            picture = Image.fromarray(_to_8_bit(np.asarray(image), image.mode), "L")
-            picture.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
-        turned = ImageOps.exif_transpose(picture) or picture
+            decoded = Image.fromarray(_to_8_bit(np.asarray(image), image.mode), "L")
+            decoded.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+        turned = ImageOps.exif_transpose(decoded) or decoded
         alpha = _alpha_of(turned)
         return _rgb_of(turned, profile, path), alpha
 

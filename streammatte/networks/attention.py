@@ -11,7 +11,7 @@ from streammatte.networks.layers import spatial_shape
 __all__ = ["GuidedContextualAttention"]
 
 GUIDE_KERNEL = 3
-"""Side of the patches of the picture that are compared."""
+"""Side of the patches of the image that are compared."""
 ALPHA_KERNEL = 4
 """Side of the patches of alpha features that are handed on: they overlap by half, hence the division below."""
 OVERLAP = 4.0
@@ -38,7 +38,7 @@ def _patches(x: Tensor, kernel: int, stride: int) -> Tensor:
 
 
 class GuidedContextualAttention(nn.Layer):
-    """Hands alpha features from patches to the patches whose pictures look alike.
+    """Hands alpha features from patches to the patches whose images look alike.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class GuidedContextualAttention(nn.Layer):
         Parameters
         ----------
         guide, alpha : Tensor (N, C, h, w)
-            Features of the picture and of alpha; h and w even.
+            Features of the image and of alpha; h and w even.
         unknown : Tensor (N, 1, h, w)
             One where alpha is to be found, else zero.
 
@@ -73,7 +73,7 @@ class GuidedContextualAttention(nn.Layer):
     def attend(self, guide: Tensor, alpha: Tensor, unknown: Tensor) -> Tensor:
         """The attention itself, with ``guide`` (N, C', h / 2, w / 2) and ``unknown`` (N, 1, h / 2, w / 2).
 
-        With p_i the picture's patch at i, the score of i for x is ``w(i) <p_x, p_i / |p_i|>``, minus a penalty where
+        With p_i the image's patch at i, the score of i for x is ``w(i) <p_x, p_i / |p_i|>``, minus a penalty where
         i is x and unknown; alpha's patches are averaged with the softmax of the scores over i (equations 1 to 4).
         """
         share = _patches(unknown, GUIDE_KERNEL, 1).mean(axis=1, keepdim=True).flatten(2)
@@ -94,7 +94,7 @@ class GuidedContextualAttention(nn.Layer):
 
     @staticmethod
     def _weights(unknown: Tensor, share: Tensor) -> Tensor:
-        """Weight of each patch (N, h w, 1) by how much of the picture is of its kind; ``share`` is its unknown part."""
+        """Weight of each patch (N, h w, 1) by how much of the image is of its kind; ``share`` is its unknown part."""
         part = unknown.mean(axis=[2, 3]).unsqueeze(2)
         low, high = SCALE_RANGE
         of_unknown = paddle.clip(paddle.sqrt(part / (1 - part)), low, high)

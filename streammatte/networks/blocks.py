@@ -91,7 +91,7 @@ def require_trimap(trimap: Tensor | None, network: nn.Layer) -> Tensor:
     """The trimap, or ModelError where a network that cannot do without got none."""
     if trimap is None:
         raise ModelError(
-            f"{type(network).__name__} needs a trimap beside the picture and got none; "
+            f"{type(network).__name__} needs a trimap beside the image and got none; "
             "give one (N, 1, H, W) with 0, 128 and 255, or take a network without"
         )
     return trimap

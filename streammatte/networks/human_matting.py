@@ -1,7 +1,7 @@
-"""PP-HumanMatting: people in large pictures, decided at a quarter of the size and refined at the whole.
+"""PP-HumanMatting: people in large images, decided at a quarter of the size and refined at the whole.
 
 The two decoders are those of Glance and Focus (Li et al., Bridging Composite and Real, 2022), the refiner that of Lin
-et al., Real-Time High-Resolution Background Matting, 2021, run over the whole picture.
+et al., Real-Time High-Resolution Background Matting, 2021, run over the whole image.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Refiner(nn.Layer):
         self.conv4 = nn.Conv2D(12, 1, 3)
 
     def forward(self, image: Tensor, coarse: Tensor) -> Tensor:
-        """The picture and what is known at a quarter of its size -> alpha (N, 1, H, W), not clipped."""
+        """The image and what is known at a quarter of its size -> alpha (N, 1, H, W), not clipped."""
         x = F.pad(paddle.concat([enlarge(coarse, 2), shrink(image, 2)], axis=1), [3, 3, 3, 3])
         x = self.conv2(self.conv1(x))
         x = enlarge(x, 2, "nearest")
@@ -53,7 +53,7 @@ class _Refiner(nn.Layer):
 
 
 class HumanMatting(nn.Layer):
-    """Alpha of the people in a picture; sides multiples of 128."""
+    """Alpha of the people in an image; sides multiples of 128."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -93,7 +93,7 @@ class _HighResolution(nn.Layer):
         self.conv_hr = nn.Sequential(_Conv(DETAIL + 3, DETAIL, 3), _Conv(DETAIL, 1, 1, plain=True))
 
     def forward(self, image: Tensor, half: Tensor, quarter: Tensor, semantic: Tensor) -> Tensor:
-        """The picture, the backbone's maps at 2x and 4x and the semantic map at 8x -> map at 2x."""
+        """The image, the backbone's maps at 2x and 4x and the semantic map at 8x -> map at 2x."""
         half = self.tohr_enc2x(half)
         x = self.conv_enc2x(paddle.concat([shrink(image, 2), half], axis=1))
         x = self.conv_enc4x(paddle.concat([x, self.tohr_enc4x(quarter)], axis=1))
@@ -146,7 +146,7 @@ class _Blur(nn.Layer):
 
 
 class MODNet(nn.Layer):
-    """Alpha of the people in a picture; sides multiples of 32.
+    """Alpha of the people in an image; sides multiples of 32.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ class _GatedConv(nn.Layer):
 
 
 class _HighResolutionDetail(nn.Layer):
-    """The branch that sees the picture's full size, guided by the semantic one."""
+    """The branch that sees the image's full size, guided by the semantic one."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _HighResolutionDetail(nn.Layer):
 
 
 class PPMatting(nn.Layer):
-    """Alpha of the people in a picture, from classes and details fused; sides multiples of 32."""
+    """Alpha of the people in an image, from classes and details fused; sides multiples of 32."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ DECODER = (128, 96, 64, 32, 16)
 
 
 class PPMattingV2(nn.Layer):
-    """Alpha of the people in a picture; sides multiples of 32."""
+    """Alpha of the people in an image; sides multiples of 32."""
 
     def __init__(self) -> None:
         super().__init__()

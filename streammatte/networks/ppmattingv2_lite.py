@@ -33,7 +33,7 @@ class _Fuse(nn.Layer):
 
 
 class PPMattingV2Lite(nn.Layer):
-    """Alpha of the people in a picture; sides multiples of 32."""
+    """Alpha of the people in an image; sides multiples of 32."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -94,7 +94,7 @@ class _Blocks(nn.Layer):
 
 
 class DoublePyramidPool(nn.Layer):
-    """Context of the whole picture on the grid of half the coarsest level.
+    """Context of the whole image on the grid of half the coarsest level.
 
     Parameters
     ----------

@@ -51,8 +51,8 @@ def open_sink(
     Parameters
     ----------
     target : str or Path
-        A video (``.mp4 .m4v .mov .mkv .webm``), numbered pictures (``name_%04d.png``, or a folder: ``name/``), one
-        picture (``.png .jpg .webp``), ``.gif``, or ``-`` for Y4M on standard output.
+        A video (``.mp4 .m4v .mov .mkv .webm``), numbered images (``name_%04d.png``, or a folder: ``name/``), one
+        image (``.png .jpg .webp``), ``.gif``, or ``-`` for Y4M on standard output.
     codec : str
         FFmpeg's name of an encoder; ``auto`` takes what suits the container and falls back to another in software.
     crf : float, optional
@@ -121,6 +121,6 @@ def can_hold_alpha(target: str | Path, codec: str = "auto") -> bool:
 
 
 def alpha_by_default(target: str | Path, codec: str = "auto") -> bool:
-    """True where a cut-out is written with alpha unless a background is asked for: .mov, .webm, PNG pictures."""
+    """True where a cut-out is written with alpha unless a background is asked for: .mov, .webm, PNG images."""
     suffix = Path(target).suffix.lower()
     return can_hold_alpha(target, codec) and (suffix in _TRANSPARENT_VIDEOS or suffix not in {*CONTAINERS, ".gif"})

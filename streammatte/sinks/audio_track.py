@@ -1,4 +1,4 @@
-"""Audio beside a live picture, on the picture's time line."""
+"""Audio beside a live image, on the image's time line."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class AudioTrack:
         self._next = 0
 
     def write(self, until: float, captured_to_time: float) -> None:
-        """Write what was recorded before the picture.
+        """Write what was recorded before the image.
 
         Parameters
         ----------
         until : float
-            ``captured`` of the picture: later audio waits for its own picture.
+            ``captured`` of the image: later audio waits for its own image.
         captured_to_time : float
             What added to ``captured`` gives the stream's time, seconds.
         """

@@ -48,7 +48,7 @@ _AV1 = ("libsvtav1", "libaom-av1", "av1_nvenc", "av1_qsv", "av1_vaapi")
 _SOFTWARE_H264 = ("libx264", "libopenh264")
 
 _FRONT_INDEX = ("movflags", "+faststart")
-"""The index goes before the pictures, so that a browser starts to play before it has all of the video."""
+"""The index goes before the images, so that a browser starts to play before it has all of the video."""
 
 _TIMES_AS_THEY_ARE = ("avoid_negative_ts", "disabled")
 """Else the muxer moves the whole video later by the audio's lead-in (AAC begins a packet or two before zero)."""
@@ -93,13 +93,13 @@ _WEBM = Container(
 CONTAINERS: dict[str, Container] = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": _WEBM}
 """By the suffix of the file's name, in lower case."""
 
-_PICTURES_WITH_ALPHA = ("PNG sequences (name_%04d.png)", ".gif (on or off)")
+_IMAGES_WITH_ALPHA = ("PNG sequences (name_%04d.png)", ".gif (on or off)")
 
 
 def containers_with_alpha() -> list[str]:
     """What can hold an alpha channel, in words for a message: ``['.mov (prores_ks)', ...]``."""
     videos = [f"{suffix} ({box.alpha[0]})" for suffix, box in CONTAINERS.items() if box.alpha]
-    return [*videos, *_PICTURES_WITH_ALPHA]
+    return [*videos, *_IMAGES_WITH_ALPHA]
 
 
 def container_of(target: Path) -> Container | None:

@@ -37,7 +37,7 @@ _NVENC_PRESET = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7", "p7")
 _QSV_PRESET = ("veryfast",) * 3 + ("faster", "fast", "medium", "slow", "slower", "veryslow", "veryslow")
 
 _VPX_REALTIME_FROM = 5
-"""libvpx's steps from here on are its real-time mode: at 960x540 a picture takes 7 ms of a core at step 7, and 53 ms
+"""libvpx's steps from here on are its real-time mode: at 960x540 an image takes 7 ms of a core at step 7, and 53 ms
 in the other mode at any step, for a third more bits at the same PSNR (44.2 dB)."""
 
 
@@ -54,7 +54,7 @@ class Asked:
     bitrate : int, optional
         Bits a second; it replaces ``crf``.
     alpha : bool
-        The pictures carry an alpha channel.
+        The images carry an alpha channel.
     """
 
     crf: float | None = None
@@ -157,7 +157,7 @@ def _prores(_encoder: str, asked: Asked, pix_fmt: str) -> dict[str, str]:
 
 
 def _ffv1(_encoder: str, _asked: Asked, _pix_fmt: str) -> dict[str, str]:
-    """Version 3 with a checksum a slice, each picture on its own: any can be read without its neighbours."""
+    """Version 3 with a checksum a slice, each image on its own: any can be read without its neighbours."""
     return {"level": "3", "g": "1", "slicecrc": "1"}
 
 

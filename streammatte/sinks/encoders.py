@@ -20,13 +20,13 @@ __all__ = ["EncoderChoice", "choose_encoder", "encoder_options", "pixel_format"]
 _log = logging.getLogger(__name__)
 
 _EVEN_SIDES = {"h264", "hevc"}
-"""Codecs whose 4:2:0 pictures must have even sides."""
+"""Codecs whose 4:2:0 images must have even sides."""
 
 _CARRIES_ASPECT = {"h264", "hevc"}
 """Codecs that say in their own stream how wide a pixel is."""
 
 _LOSSLESS = {"ffv1"}
-"""Encoders that keep every pixel: their pictures are never scaled for the sake of a shape."""
+"""Encoders that keep every pixel: their images are never scaled for the sake of a shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class EncoderChoice:
     bit_rate : int
         Bits a second; 0 for constant quality.
     even : bool
-        True where both sides of the picture must be even.
+        True where both sides of the image must be even.
     carries_aspect : bool
-        True where the encoded pictures themselves say how wide a pixel is.
+        True where the encoded images themselves say how wide a pixel is.
     lossless : bool
         True where every pixel is kept.
     """

@@ -1,4 +1,4 @@
-"""GIF: each picture with a palette of its own, so that memory stays bounded and colours good."""
+"""GIF: each image with a palette of its own, so that memory stays bounded and colours good."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _log = logging.getLogger(__name__)
 
 _TICK = Fraction(1, 100)
 _SHORTEST = 2
-"""Ticks a picture is shown at least: browsers slow shorter ones down to ten a second."""
+"""Ticks an image is shown at least: browsers slow shorter ones down to ten a second."""
 
 _DITHER = "bayer:bayer_scale=4"
-"""An ordered pattern stands still where the picture does; error diffusion crawls and makes files twice as large."""
+"""An ordered pattern stands still where the image does; error diffusion crawls and makes files twice as large."""
 
 
 class GifSink:
-    """Writes an endless GIF of at most 50 pictures a second; alpha becomes on or off at one half.
+    """Writes an endless GIF of at most 50 images a second; alpha becomes on or off at one half.
 
     See :func:`streammatte.sinks.open_sink` for the parameters.
     """
@@ -42,7 +42,7 @@ class GifSink:
         self._output: Any = None
         self._video: Any = None
         self._graph: Any = None
-        self._door: FrameConverter | None = None
+        self._converter: FrameConverter | None = None
         self._start: Fraction | None = None
         self._last = -_SHORTEST
         self._left_out = 0
@@ -58,7 +58,9 @@ class GifSink:
         self._file.check()
         leave_out(info.tracks, str(self._file.target))
         width, height = self._output_size or (info.width, info.height)
-        self._door = FrameConverter(width, height, "rgba" if info.has_alpha else "rgb24", ColorSpec(full_range=True))
+        self._converter = FrameConverter(
+            width, height, "rgba" if info.has_alpha else "rgb24", ColorSpec(full_range=True)
+        )
         try:
             self._graph = _palette_graph(width, height, info.has_alpha)
             self._output = av.open(str(self._file.path), "w", format="gif")
@@ -74,8 +76,8 @@ class GifSink:
             raise
 
     def process(self, item: Frame) -> list[None]:
-        """Write one picture, unless it follows the last one too closely."""
-        if self._door is None:
+        """Write one image, unless it follows the last one too closely."""
+        if self._converter is None:
             raise SinkError(f"{self._file.target} is not open")
         time = item.pts * item.time_base
         self._start = time if self._start is None else self._start
@@ -84,10 +86,10 @@ class GifSink:
             self._left_out += 1
             return []
         self._last = tick
-        picture = self._door.picture(item)
-        picture.pts = tick
-        picture.time_base = _TICK
-        self._graph.push(picture)
+        image = self._converter.convert(item)
+        image.pts = tick
+        image.time_base = _TICK
+        self._graph.push(image)
         self._pull()
         return []
 
@@ -95,11 +97,11 @@ class GifSink:
         with writing(self._file.target):
             while True:
                 try:
-                    picture = self._graph.pull()
+                    image = self._graph.pull()
                 except (av.error.BlockingIOError, av.error.EOFError):
                     return
-                picture.pict_type = 0
-                self._output.mux(self._video.encode(picture))
+                image.pict_type = 0
+                self._output.mux(self._video.encode(image))
 
     def drain(self) -> list[None]:
         """Write what is held back and the trailer."""
@@ -107,7 +109,7 @@ class GifSink:
             return []
         self._drained = True
         if self._left_out:
-            _log.info("%s: %d pictures left out (GIF shows at most 50 a second)", self._file.target, self._left_out)
+            _log.info("%s: %d images left out (GIF shows at most 50 a second)", self._file.target, self._left_out)
         self._graph.push(None)
         self._pull()
         with writing(self._file.target):

@@ -43,18 +43,18 @@ _IN_FOLDER = "%06d.png"
 
 
 def is_pattern(target: str) -> bool:
-    """True where the name asks for numbered pictures: ``name_%04d.png``, ``folder/``, or a folder that is there."""
+    """True where the name asks for numbered images: ``name_%04d.png``, ``folder/``, or a folder that is there."""
     path = Path(target)
     return target.endswith(("/", "\\")) or _NUMBER.search(path.name) is not None or (not path.suffix and path.is_dir())
 
 
 class _Encoder:
-    """Frames to the bytes of a picture file."""
+    """Frames to the bytes of an image file."""
 
     def __init__(self, suffix: str, output_size: tuple[int, int] | None) -> None:
         self._suffix = suffix
         self._output_size = output_size
-        self._door: FrameConverter | None = None
+        self._converter: FrameConverter | None = None
 
     def open(self, info: StreamInfo, target: str) -> None:
         if info.has_alpha and self._suffix not in _WITH_ALPHA:
@@ -65,26 +65,26 @@ class _Encoder:
         gray = info.layout is Layout.GRAY and not info.has_alpha
         pix_fmt = "gray" if gray else "bgra" if info.has_alpha else "bgr24"
         width, height = self._output_size or (info.width, info.height)
-        self._door = FrameConverter(width, height, pix_fmt, _FULL_RGB)
+        self._converter = FrameConverter(width, height, pix_fmt, _FULL_RGB)
 
     def encode(self, frame: Frame) -> bytes:
-        if self._door is None:
+        if self._converter is None:
             raise SinkError("the sink is not open")
-        done, data = cv2.imencode(self._suffix, _pixels(self._door.picture(frame)), _ENCODING[self._suffix])
+        done, data = cv2.imencode(self._suffix, _pixels(self._converter.convert(frame)), _ENCODING[self._suffix])
         if not done:
-            raise SinkError(f"a picture of {frame.width}x{frame.height} cannot be written as {self._suffix}")
+            raise SinkError(f"an image of {frame.width}x{frame.height} cannot be written as {self._suffix}")
         return data.tobytes()
 
 
-def _pixels(picture: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    channels = {"gray": 1, "bgr24": 3, "bgra": 4}[picture.format.name]
-    plane = picture.planes[0]
+def _pixels(image: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    channels = {"gray": 1, "bgr24": 3, "bgra": 4}[image.format.name]
+    plane = image.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width * channels]
     return np.ascontiguousarray(rows.reshape(plane.height, plane.width, channels))
 
 
 class StillSink:
-    """Writes one frame as a picture; see :func:`streammatte.sinks.open_sink` for the parameters."""
+    """Writes one frame as an image; see :func:`streammatte.sinks.open_sink` for the parameters."""
 
     def __init__(self, target: Path, *, output_size: tuple[int, int] | None = None, overwrite: bool = False) -> None:
         self._file = AtomicFile(target, overwrite)
@@ -106,7 +106,7 @@ class StillSink:
         self._frames += 1
         if self._frames > 1:
             raise UnsupportedOutputError(
-                f"{self._file.target} holds one picture: write a video to a numbered name such as "
+                f"{self._file.target} holds one image: write a video to a numbered name such as "
                 f"{self._file.target.stem}_%04d{self._file.target.suffix}"
             )
         data = self._encoder.encode(item)
@@ -120,7 +120,7 @@ class StillSink:
         return []
 
     def close(self) -> None:
-        """Make the picture appear under its name."""
+        """Make the image appear under its name."""
         self._file.publish()
 
     def abort(self) -> None:
@@ -129,7 +129,7 @@ class StillSink:
 
 
 class SequenceSink:
-    """Writes numbered pictures, counted from 0; see :func:`streammatte.sinks.open_sink` for the parameters."""
+    """Writes numbered images, counted from 0; see :func:`streammatte.sinks.open_sink` for the parameters."""
 
     def __init__(self, target: str, *, output_size: tuple[int, int] | None = None, overwrite: bool = False) -> None:
         path = Path(target)
@@ -162,21 +162,21 @@ class SequenceSink:
         self._folder.create()
 
     def _refuse_present(self) -> None:
-        """Pictures of an earlier run: refused, or with ``overwrite`` told of, since longer runs leave a tail."""
+        """Images of an earlier run: refused, or with ``overwrite`` told of, since longer runs leave a tail."""
         head, tail = _NUMBER.split(self._name)[0], _NUMBER.split(self._name)[-1]
         numbered = re.compile(re.escape(head) + r"\d+" + re.escape(tail))
         folder = self._folder.folder
         present = [entry for entry in folder.iterdir() if numbered.fullmatch(entry.name)] if folder.is_dir() else []
         if present and not self._folder.overwrite:
             raise OutputExistsError(
-                f"{self._target}: {folder} holds {len(present)} pictures of that name already: "
+                f"{self._target}: {folder} holds {len(present)} images of that name already: "
                 "choose another name or pass --overwrite"
             )
         if present:
-            _log.warning("%s: of the %d pictures there, those beyond this video's end stay", self._target, len(present))
+            _log.warning("%s: of the %d images there, those beyond this video's end stay", self._target, len(present))
 
     def process(self, item: Frame) -> list[None]:
-        """Write one picture."""
+        """Write one image."""
         data = self._encoder.encode(item)
         with writing(self._target):
             (self._folder.path / (self._name % self._frames)).write_bytes(data)
@@ -189,7 +189,7 @@ class SequenceSink:
         return []
 
     def close(self) -> None:
-        """Make the pictures appear under their names; before :meth:`drain` they are given up."""
+        """Make the images appear under their names; before :meth:`drain` they are given up."""
         if self._drained:
             self._folder.publish()
         else:

@@ -1,4 +1,4 @@
-"""Encoder and muxer of a live picture, with true times and no delay of their own."""
+"""Encoder and muxer of a live image, with true times and no delay of their own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["LiveMuxer"]
 _LIMITED, _FULL = 1, 2  # AVColorRange
 _DEFAULT_RATE = Fraction(30)
 _THREADS = 2
-"""Of the encoder: slices of one picture, so that no picture waits for another."""
+"""Of the encoder: slices of one image, so that no image waits for another."""
 
 
 class LiveMuxer:
@@ -64,10 +64,10 @@ class LiveMuxer:
 
     def write(self, frame: Frame) -> None:
         """Encode one frame at its own time, and the audio up to it."""
-        picture = self._door.picture(frame)
-        picture.pts = frame.pts
-        picture.time_base = frame.time_base
-        self._output.mux(self._video.encode(picture))
+        image = self._converter.convert(frame)
+        image.pts = frame.pts
+        image.time_base = frame.time_base
+        self._output.mux(self._video.encode(image))
         if self._audio is None:
             return
         if frame.captured is not None:
@@ -98,7 +98,7 @@ class LiveMuxer:
         width, height = info.width + info.width % 2, info.height + info.height % 2
         tags = tags_of(info.color, info.layout, "yuv420p")
         pad = (width, height) != (info.width, info.height) and info.layout is not Layout.GRAY
-        self._door = FrameConverter(width, height, "yuv420p", tags, pad)
+        self._converter = FrameConverter(width, height, "yuv420p", tags, pad)
         stream = self._output.add_stream(
             "libx264",
             rate=self._rate,

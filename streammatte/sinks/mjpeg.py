@@ -1,4 +1,4 @@
-"""Pictures for a browser. The sink keeps the newest one as JPEG; a server fetches it from here."""
+"""Images for a browser. The sink keeps the newest one as JPEG; a server fetches it from here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streammatte.media.convert import PixelConverter
 __all__ = ["HttpPreviewSink"]
 
 QUALITY = 80
-"""JPEG quality: no visible loss in a preview, 60 kB a picture at 640x480."""
+"""JPEG quality: no visible loss in a preview, 60 kB an image at 640x480."""
 
 
 class HttpPreviewSink:
@@ -24,7 +24,7 @@ class HttpPreviewSink:
     def __init__(self) -> None:
         self._pixels = PixelConverter("bgr24")
         self._news = threading.Condition()
-        self._picture = b""
+        self._image = b""
         self._number = 0
         self._waiting = 0
         self._closed = False
@@ -38,15 +38,15 @@ class HttpPreviewSink:
             return []
         good, data = cv2.imencode(".jpg", self._pixels.array(item), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         if not good:
-            raise SinkError("the preview's picture could not be encoded as JPEG")
+            raise SinkError("the preview's image could not be encoded as JPEG")
         with self._news:
-            self._picture = data.tobytes()
+            self._image = data.tobytes()
             self._number += 1
             self._news.notify_all()
         return []
 
     def wait_newer(self, number: int, timeout: float) -> tuple[int, bytes]:
-        """The next picture after ``number`` as (its number, JPEG); ``(number, b"")`` where none came in time."""
+        """The next image after ``number`` as (its number, JPEG); ``(number, b"")`` where none came in time."""
         with self._news:
             self._waiting += 1
             try:
@@ -55,11 +55,11 @@ class HttpPreviewSink:
                 self._waiting -= 1
             if not newer or self._closed:
                 return number, b""
-            return self._number, self._picture
+            return self._number, self._image
 
     @property
     def number(self) -> int:
-        """Number of the newest picture."""
+        """Number of the newest image."""
         return self._number
 
     @property

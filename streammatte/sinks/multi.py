@@ -1,4 +1,4 @@
-"""Spreads composites over the sinks that were asked for: the picture, the alpha matte, the foreground."""
+"""Spreads composites over the sinks that were asked for: the image, the alpha matte, the foreground."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ class Outputs:
 
     Parameters
     ----------
-    picture, alpha, foreground : Sink, optional
-        At least one. ``picture`` gets the composites, ``alpha`` gray frames, ``foreground`` straight colours.
+    image, alpha, foreground : Sink, optional
+        At least one. ``image`` gets the composites, ``alpha`` gray frames, ``foreground`` straight colours.
     transparent : bool
-        The pictures carry alpha.
+        The images carry alpha.
     names : sequence of str
         Files that the sinks write, for the summary.
     """
 
     def __init__(
         self,
-        picture: Sink | None = None,
+        composite: Sink | None = None,
         alpha: Sink | None = None,
         foreground: Sink | None = None,
         *,
         transparent: bool = False,
         names: tuple[str, ...] = (),
     ) -> None:
-        wanted = {"picture": picture, "alpha": alpha, "foreground": foreground}
+        wanted = {"frame": composite, "alpha": alpha, "foreground": foreground}
         self._sinks = {role: sink for role, sink in wanted.items() if sink is not None}
         if not self._sinks:
             raise ValueError("Outputs needs at least one sink")

@@ -1,4 +1,4 @@
-"""Audio and subtitles: their packets pass beside the pictures, re-encoded only where the container refuses them."""
+"""Audio and subtitles: their packets pass beside the images, re-encoded only where the container refuses them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TrackWriter:
     Parameters
     ----------
     output : av.container.OutputContainer
-        Not started yet; its picture's stream is there already.
+        Not started yet; its image's stream is there already.
     feed : TrackFeed
         Streams that the container takes are copied, others re-encoded or left out, and the log says which.
     box : Container
@@ -141,7 +141,7 @@ def leave_out(feed: TrackFeed | None, target: str) -> None:
     """Say once that a kind of output holds no other streams."""
     if feed is not None and feed.streams:
         kinds = sorted({stream.type for stream in feed.streams})
-        _log.info("%s holds pictures only: %s left out", target, " and ".join(kinds))
+        _log.info("%s holds images only: %s left out", target, " and ".join(kinds))
 
 
 def _describe(stream: Any, template: Any) -> None:

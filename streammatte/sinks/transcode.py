@@ -20,7 +20,7 @@ _OPUS_RATE = 48_000
 _AAC_RATES = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000}
 
 _FOLLOW_TIMES = {"async": "1", "min_hard_comp": "0.02"}
-"""Holes of more than 20 ms in the audio become silence, so that what follows stays beside its picture."""
+"""Holes of more than 20 ms in the audio become silence, so that what follows stays beside its image."""
 
 
 class AudioRecoder:

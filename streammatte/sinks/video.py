@@ -34,7 +34,7 @@ _FALLBACK_RATE = Fraction(25)
 """Frames a second where the source knows none: it only fills headers and the last frame's duration."""
 
 _NO_ASPECT = {"matroska", "webm"}
-"""Muxers that PyAV gives no pixel aspect: there it must be in the encoded pictures themselves."""
+"""Muxers that PyAV gives no pixel aspect: there it must be in the encoded images themselves."""
 
 _APPLE_HEVC = "hvc1"
 """The name under which Apple's players take HEVC; FFmpeg's own choice, hev1, they refuse."""
@@ -49,7 +49,7 @@ _QUIET_SVT = ("SVT_LOG", "1")
 """SVT-AV1 writes to standard error by itself unless its own variable says: errors only."""
 
 _INTERLEAVE_US = "1000000"
-"""How far, in microseconds, the muxer lets pictures run ahead while it waits for audio: what it holds stays bounded
+"""How far, in microseconds, the muxer lets images run ahead while it waits for audio: what it holds stays bounded
 where audio begins late, ends early or is sparse. FFmpeg's own ten seconds are 100 MB of ProRes."""
 
 
@@ -79,7 +79,7 @@ class FileSink:
         self._output: Any = None
         self._video: Any = None
         self._tracks: TrackWriter | None = None
-        self._door: FrameConverter | None = None
+        self._converter: FrameConverter | None = None
         self._rate = _FALLBACK_RATE
         self._last_pts: int | None = None
         self._frames = 0
@@ -124,7 +124,7 @@ class FileSink:
     def _add_video(self, choice: EncoderChoice, info: StreamInfo) -> None:
         width, height, aspect, pad = self._shape(choice, info)
         tags = tags_of(info.color, info.layout, choice.pix_fmt, limited_only=choice.name == "prores_ks")
-        self._door = FrameConverter(width, height, choice.pix_fmt, tags, pad)
+        self._converter = FrameConverter(width, height, choice.pix_fmt, tags, pad)
         if info.layout in (Layout.YUV422, Layout.YUV444) and "420" in choice.pix_fmt:
             _log.info("%s: chroma becomes 4:2:0, as players expect (ffv1 and prores_ks keep it)", self.target)
         stream = self._output.add_stream(
@@ -145,7 +145,7 @@ class FileSink:
         context.color_trc = tags.transfer
         context.color_range = _FULL if tags.full_range else _LIMITED
         context.thread_count = self._threads
-        # PyAV's default is threads within a picture, which x264 pays for with larger files.
+        # PyAV's default is threads within an image, which x264 pays for with larger files.
         context.thread_type = "FRAME"
         context.flags |= av.codec.context.Flags.frame_duration
         if context.codec.canonical_name == "hevc" and self._box.muxer in ("mp4", "mov"):
@@ -153,7 +153,7 @@ class FileSink:
         self._video = stream
 
     def _shape(self, choice: EncoderChoice, info: StreamInfo) -> tuple[int, int, Fraction, bool]:
-        """Width, height and pixel aspect of the encoded picture, and whether it is padded to even sides."""
+        """Width, height and pixel aspect of the encoded image, and whether it is padded to even sides."""
         width, height = self._output_size or (info.width, info.height)
         aspect = info.sample_aspect_ratio * Fraction(info.width, width) / Fraction(info.height, height)
         aspect = aspect if self._output_size else info.sample_aspect_ratio
@@ -184,15 +184,15 @@ class FileSink:
 
     def process(self, item: Frame) -> list[None]:
         """Encode one frame and write the audio that has arrived."""
-        if self._door is None or self._output is None:
+        if self._converter is None or self._output is None:
             raise SinkError(f"{self.target} is not open")
-        picture = self._door.picture(item)
+        image = self._converter.convert(item)
         self._frames += 1
-        picture.pts = self._later(item.pts)
-        picture.time_base = item.time_base
-        picture.duration = item.duration or max(1, round(1 / (self._rate * item.time_base)))
+        image.pts = self._later(item.pts)
+        image.time_base = item.time_base
+        image.duration = item.duration or max(1, round(1 / (self._rate * item.time_base)))
         with writing(self.target):
-            self._output.mux(self._video.encode(picture))
+            self._output.mux(self._video.encode(image))
             if self._tracks:
                 self._tracks.write()
         return []
@@ -247,7 +247,7 @@ class FileSink:
 
 
 def square_pixels(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
-    """The even size with square pixels that shows a picture without losing detail: one side grows, none shrinks."""
+    """The even size with square pixels that shows an image without losing detail: one side grows, none shrinks."""
     if aspect > 1:
         width = round(width * aspect)
     else:

@@ -41,7 +41,7 @@ class VirtualCameraSink:
         except ImportError as error:
             raise DeviceError(
                 "the virtual camera needs pyvirtualcam: pip install 'streammatte[virtualcam]'; "
-                "or show the picture by --preview, --preview-http or --record"
+                "or show the image by --preview, --preview-http or --record"
             ) from error
         formats = pyvirtualcam.PixelFormat
         rate = float(info.rate or _DEFAULT_RATE)

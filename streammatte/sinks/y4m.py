@@ -40,7 +40,7 @@ class Y4MSink:
         self._output_size = output_size
         self._given = stream
         self._stream: Any = None
-        self._door: FrameConverter | None = None
+        self._converter: FrameConverter | None = None
 
     def open(self, info: StreamInfo) -> None:
         """Write the header.
@@ -60,7 +60,7 @@ class Y4MSink:
         width, height = self._output_size or (info.width, info.height)
         pix_fmt = "yuv444p" if info.layout is Layout.RGB else info.layout.value
         tags = ColorSpec(full_range=True) if pix_fmt == "gray" else tags_of(info.color, info.layout, pix_fmt)
-        self._door = FrameConverter(width, height, pix_fmt, tags)
+        self._converter = FrameConverter(width, height, pix_fmt, tags)
         # A descriptor of our own: what a closed pipe leaves behind never meets the interpreter's own stdout at its end.
         self._stream = self._given or os.fdopen(os.dup(1), "wb")
         rate = info.rate or Fraction(25)
@@ -76,11 +76,11 @@ class Y4MSink:
 
     def process(self, item: Frame) -> list[None]:
         """Write one frame."""
-        if self._door is None:
+        if self._converter is None:
             raise SinkError("the sink is not open")
-        picture = self._door.picture(item)
+        image = self._converter.convert(item)
         parts: list[Any] = [b"FRAME\n"]
-        for plane in picture.planes:
+        for plane in image.planes:
             rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
             parts.append(np.ascontiguousarray(rows[:, : plane.width]))
         self._write(parts)

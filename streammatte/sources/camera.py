@@ -26,9 +26,9 @@ _MICRO = Fraction(1, 1_000_000)
 CLOCK_SLACK = 5.0
 """Seconds by which a kernel's time of capture may lie in the past and still be taken for this machine's clock."""
 STALE = 0.25
-"""Seconds: pictures that waited longer in the driver's queue while the network was compiled are left out."""
+"""Seconds: images that waited longer in the driver's queue while the network was compiled are left out."""
 MOST_DAMAGED = 30
-"""Damaged pictures in a row (a loose USB plug) after which the camera counts as gone."""
+"""Damaged images in a row (a loose USB plug) after which the camera counts as gone."""
 
 _WISHES: dict[str, tuple[dict[str, str], ...]] = {
     "v4l2": ({"input_format": "mjpeg"}, {"input_format": "nv12"}, {}),
@@ -53,7 +53,7 @@ class CameraSource:
     Raises
     ------
     DeviceError
-        No picture comes.
+        No image comes.
     """
 
     def __init__(self, container: Any, name: str, rate: float = 30.0) -> None:
@@ -61,48 +61,55 @@ class CameraSource:
         self._name = name
         if not container.streams.video:
             container.close()
-            raise DeviceError(f"{name} gives no pictures; choose another with --camera")
+            raise DeviceError(f"{name} gives no images; choose another with --camera")
         self._video = container.streams.video[0]
-        # One picture in, one out: frame threads would add a picture of delay each.
+        # One image in, one out: frame threads would add an image of delay each.
         self._video.codec_context.thread_type = "SLICE"
-        self._pictures = self._decode()
+        self._images = self._decode()
         try:
-            self._first = next(self._pictures, None)
+            self._first = next(self._images, None)
         except BaseException:
             container.close()
             raise
         if self._first is None:
             container.close()
-            raise DeviceError(f"{name} sends no picture; another program may use it, or its plug is loose")
-        picture = self._first[0]
-        self._door = Door(picture, self._video.codec_context, name)
+            raise DeviceError(f"{name} sends no image; another program may use it, or its plug is loose")
+        image = self._first[0]
+        self._converter = Door(image, self._video.codec_context, name)
         got = self._video.average_rate or Fraction(rate).limit_denominator(1001)
         self.info = StreamInfo(
-            width=self._door.width,
-            height=self._door.height,
-            layout=self._door.layout,
+            width=self._converter.width,
+            height=self._converter.height,
+            layout=self._converter.layout,
             time_base=_MICRO,
             rate=Fraction(got),
-            color=self._door.color,
+            color=self._converter.color,
             name=name,
         )
         context = self._video.codec_context
-        self.got = f"{context.name} {picture.format.name} {self.info.width}x{self.info.height} {float(got):g} fps"
+        self.got = f"{context.name} {image.format.name} {self.info.width}x{self.info.height} {float(got):g} fps"
 
     def frames(self) -> Iterator[Frame]:
         """Frames as they are captured, until the device ends or fails. Raises DeviceError."""
         began = time.monotonic()
         index, origin, last = 0, None, -1
         held, self._first = self._first, None
-        for picture, captured in _chain(held, self._pictures):
+        for image, captured in _chain(held, self._images):
             now = time.monotonic()
             if now - captured > STALE and now - began < 1.0:
                 continue
             origin = captured if origin is None else origin
             last = max(last + 1, round((captured - origin) / _MICRO))
-            planes, _ = self._door.planes(picture)
+            planes, _ = self._converter.planes(image)
             yield Frame(
-                planes, self._door.layout, last, _MICRO, self._door.color, index, captured=captured, owner=picture
+                planes,
+                self._converter.layout,
+                last,
+                _MICRO,
+                self._converter.color,
+                index,
+                captured=captured,
+                owner=image,
             )
             index += 1
 
@@ -116,15 +123,15 @@ class CameraSource:
             for packet in self._container.demux(self._video):
                 arrived = time.monotonic()
                 try:
-                    pictures = packet.decode()
+                    images = packet.decode()
                 except av.error.InvalidDataError:
                     damaged += 1
                     if damaged >= MOST_DAMAGED:
                         raise
                     continue
                 damaged = 0
-                for picture in pictures:
-                    yield picture, _captured(picture, arrived)
+                for image in images:
+                    yield image, _captured(image, arrived)
         except (av.error.FFmpegError, OSError) as error:
             raise DeviceError(f"{self._name} failed: {reason(error)}") from error
 
@@ -135,11 +142,11 @@ def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     yield from rest
 
 
-def _captured(picture: Any, arrived: float) -> float:
-    """The kernel's time of capture where the picture carries it (v4l2: the monotonic clock), else its arrival."""
-    if picture.pts is None or picture.time_base is None:
+def _captured(image: Any, arrived: float) -> float:
+    """The kernel's time of capture where the image carries it (v4l2: the monotonic clock), else its arrival."""
+    if image.pts is None or image.time_base is None:
         return arrived
-    stamp = float(picture.pts * picture.time_base)
+    stamp = float(image.pts * image.time_base)
     return stamp if 0 <= arrived - stamp < CLOCK_SLACK else arrived
 
 

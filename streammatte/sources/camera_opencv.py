@@ -32,7 +32,7 @@ class OpenCVCamera:
     Raises
     ------
     DeviceError
-        It cannot be opened, or no picture comes.
+        It cannot be opened, or no image comes.
     """
 
     def __init__(self, camera: Camera, size: tuple[int, int] | None = None, rate: float | None = None) -> None:
@@ -43,11 +43,11 @@ class OpenCVCamera:
             self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
         if rate is not None:
             self._capture.set(cv2.CAP_PROP_FPS, rate)
-        good, picture = self._capture.read()
+        good, image = self._capture.read()
         if not good:
             self.close()
             raise DeviceError(f"OpenCV cannot read camera {camera.name}")
-        height, width = (side - side % 2 for side in picture.shape[:2])
+        height, width = (side - side % 2 for side in image.shape[:2])
         got = self._capture.get(cv2.CAP_PROP_FPS) or rate or 30.0
         self.info = StreamInfo(
             width, height, Layout.YUV420, _MICRO, Fraction(got).limit_denominator(1001), _BT601, name=camera.name
@@ -60,12 +60,12 @@ class OpenCVCamera:
         began: float | None = None
         index = 0
         while self._capture.isOpened():
-            good, picture = self._capture.read()
+            good, image = self._capture.read()
             captured = time.monotonic()
             if not good:
-                raise DeviceError(f"camera {info.name} sends no more pictures")
+                raise DeviceError(f"camera {info.name} sends no more images")
             began = captured if began is None else began
-            flat = cv2.cvtColor(picture[: info.height, : info.width], cv2.COLOR_BGR2YUV_I420).reshape(-1)
+            flat = cv2.cvtColor(image[: info.height, : info.width], cv2.COLOR_BGR2YUV_I420).reshape(-1)
             shapes = plane_shapes(info.layout, info.width, info.height)
             cuts = np.cumsum([rows * columns for rows, columns in shapes])[:-1]
             planes = tuple(part.reshape(shape) for part, shape in zip(np.split(flat, cuts), shapes, strict=True))

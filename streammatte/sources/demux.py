@@ -29,14 +29,14 @@ _STEPS_BACK = (0, 2, 10, 60)
 """Seconds before the start at which the search for a keyframe begins, one after the other."""
 
 _EARLY = Fraction(1)
-"""Seconds before the start from which audio is remembered until the first picture says by how much all moves."""
+"""Seconds before the start from which audio is remembered until the first image says by how much all moves."""
 
 _INTERLEAVE = Fraction(2)
-"""Seconds that are read on after the last wanted frame, for audio that is stored later than its picture."""
+"""Seconds that are read on after the last wanted frame, for audio that is stored later than its image."""
 
 
 class VideoReader:
-    """Decoded pictures of a video's wanted part, with their times.
+    """Decoded images of a video's wanted part, with their times.
 
     Parameters
     ----------
@@ -91,10 +91,10 @@ class VideoReader:
         self._clock = Clock(self.container.format.name, round(1 / (self.rate * self.base)))
         self.cut = Cut(Fraction(self.container.start_time or 0, _MICRO), *self._asked)
         self.ending = Ending(self.container, self.video, self._name)
-        self._pictures = self._decode()
+        self._images = self._decode()
 
     def first(self) -> tuple[Any, int]:
-        """Open the video and give the first wanted picture with its time.
+        """Open the video and give the first wanted image with its time.
 
         Searching is only trusted when it lands at or before the start; some containers land behind it. Then the search
         starts further back, and in the end the video is read from its beginning.
@@ -105,14 +105,14 @@ class VideoReader:
             for back in _STEPS_BACK:
                 if not self._search(back):
                     break
-                found, landed = self._first_picture(searched=True)
+                found, landed = self._first_image(searched=True)
                 if landed:
                     break
                 self._anew()
             if not landed:
                 self._open()
         if not landed:
-            found, _ = self._first_picture(searched=False)
+            found, _ = self._first_image(searched=False)
         if found is not None:
             return found
         if self._asked[0] and self.ending.seen:
@@ -142,10 +142,10 @@ class VideoReader:
             return False
         return True
 
-    def _first_picture(self, *, searched: bool) -> tuple[tuple[Any, int] | None, bool]:
-        """The first wanted picture with its time, and whether decoding began at or before the part's start."""
+    def _first_image(self, *, searched: bool) -> tuple[tuple[Any, int] | None, bool]:
+        """The first wanted image with its time, and whether decoding began at or before the part's start."""
         landed = not searched
-        for picture, pts in self._pictures:
+        for image, pts in self._images:
             time = pts * self.base
             landed = landed or not self.cut.late(time)
             if self.cut.before(time):
@@ -153,7 +153,7 @@ class VideoReader:
             if self.cut.after(time) or not landed:
                 break
             self._hold(time)
-            return (picture, pts), landed
+            return (image, pts), landed
         return None, landed
 
     def _hold(self, time: Fraction) -> None:
@@ -164,15 +164,15 @@ class VideoReader:
             self._carry(packet)
 
     def rest(self) -> Iterator[tuple[Any, int]]:
-        """The wanted pictures after the first, with their times.
+        """The wanted images after the first, with their times.
 
         Raises
         ------
         TruncatedSourceError
-            After the last good picture of a video that breaks off.
+            After the last good image of a video that breaks off.
         """
         frames = 1
-        for picture, pts in self._pictures:
+        for image, pts in self._images:
             time = pts * self.base
             if self.cut.before(time):
                 continue
@@ -180,11 +180,11 @@ class VideoReader:
                 self._read_on()
                 return
             frames += 1
-            yield picture, pts
+            yield image, pts
         self.ending.check(frames)
 
     def _decode(self) -> Iterator[tuple[Any, int]]:
-        """Decoded pictures with their times; packets of the other tracks go to the feed on the way.
+        """Decoded images with their times; packets of the other tracks go to the feed on the way.
 
         An incomplete packet waits for the next one: in the middle of a video it is decoded as well as can be; at the
         end it is where the video is truncated.
@@ -196,24 +196,24 @@ class VideoReader:
                 self._carry(packet)
                 continue
             if held is not None and packet.size:
-                yield from self._pictures_of(held)
+                yield from self._images_of(held)
             elif held is not None:
                 ending.broken("its last frame is incomplete")
             held = packet if packet.is_corrupt and packet.size else None
             if held is None:
-                yield from self._pictures_of(packet)
+                yield from self._images_of(packet)
 
-    def _pictures_of(self, packet: Any) -> Iterator[tuple[Any, int]]:
+    def _images_of(self, packet: Any) -> Iterator[tuple[Any, int]]:
         self._clock.packet(packet)
         try:
-            pictures = packet.decode()
+            images = packet.decode()
         except av.error.FFmpegError as error:
             self.ending.damaged(error)
             return
-        for picture in pictures:
-            pts = self._clock.time(picture)
-            self.ending.frame(pts, picture)
-            yield picture, pts
+        for image in images:
+            pts = self._clock.time(image)
+            self.ending.frame(pts, image)
+            yield image, pts
 
     def _packets(self) -> Iterator[Any]:
         packets = self.container.demux((self.video, *self._others))
@@ -271,6 +271,6 @@ class VideoReader:
         with self._lock:
             container, self.container = self.container, None
         # A generator that refers to its reader would keep the decoder's memory until the garbage collector comes by.
-        self._pictures = iter(())
+        self._images = iter(())
         if container is not None:
             container.close()

@@ -35,7 +35,7 @@ class Camera:
 
 
 def list_cameras(*, with_modes: bool = True) -> list[Camera]:
-    """The cameras, in the system's order. Loopback devices that only take pictures are left out."""
+    """The cameras, in the system's order. Loopback devices that only take images are left out."""
     if sys.platform == "linux":
         return _linux(with_modes)
     framework = FRAMEWORKS.get(sys.platform)

@@ -39,12 +39,12 @@ def open_source(
     tracks: bool = True,
     rate: Fraction | float | None = None,
 ) -> Source:
-    """Open a video, a folder of pictures, a stream.
+    """Open a video, a folder of images, a stream.
 
     Parameters
     ----------
     spec : str or path
-        A video (anything PyAV decodes), a still picture, a folder of pictures, a glob (``shots/*.png``), a numbered
+        A video (anything PyAV decodes), a still image, a folder of images, a glob (``shots/*.png``), a numbered
         sequence (``frame_%04d.png``), ``-`` for a video on standard input (raw Y4M, or whatever FFmpeg reads from a
         pipe), or a URL (http, https, rtsp, rtmp ...).
     start, duration : float, optional
@@ -56,7 +56,7 @@ def open_source(
     tracks : bool
         Whether audio and subtitles are handed on.
     rate : Fraction or float, optional
-        Pictures a second of folders, globs and sequences; 25 by default.
+        Images a second of folders, globs and sequences; 25 by default.
 
     Raises
     ------
@@ -85,9 +85,9 @@ def open_source(
             )
         text = unquote(urlsplit(text).path)
     path = Path(text).expanduser()
-    pictures = _pictures(path, text)
-    if pictures is not None:
-        return ImageSource(_part(pictures, start, duration, rate, text), rate, text)
+    images = _images(path, text)
+    if images is not None:
+        return ImageSource(_part(images, start, duration, rate, text), rate, text)
     _check_file(path, text)
     return FileSource(str(path.absolute()), name=text, start=start, duration=duration, threads=threads, tracks=tracks)
 
@@ -105,13 +105,13 @@ def _public(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//", url)
 
 
-def _pictures(path: Path, text: str) -> list[Path] | None:
-    """The pictures that a spec names, in order; None where it names something else."""
+def _images(path: Path, text: str) -> list[Path] | None:
+    """The images that a spec names, in order; None where it names something else."""
     if path.is_dir():
-        found = [child for child in path.iterdir() if _is_picture(child)]
+        found = [child for child in path.iterdir() if _is_image(child)]
         if not found:
             raise UnsupportedSourceError(
-                f"the folder {text} has no pictures; give one with PNG, JPEG, WebP, TIFF or BMP files"
+                f"the folder {text} has no images; give one with PNG, JPEG, WebP, TIFF or BMP files"
             )
         return sorted(found, key=natural_key)
     if path.exists():
@@ -119,14 +119,14 @@ def _pictures(path: Path, text: str) -> list[Path] | None:
     if _NUMBER.search(path.name):
         return _numbered(path, text)
     if _WILD.search(text):
-        found = [Path(match) for match in glob.glob(str(path)) if _is_picture(Path(match))]  # noqa: PTH207 - absolute too
+        found = [Path(match) for match in glob.glob(str(path)) if _is_image(Path(match))]  # noqa: PTH207 - absolute too
         if not found:
-            raise SourceNotFoundError(f"{text} matches no picture; check the pattern (and quote it in a shell)")
+            raise SourceNotFoundError(f"{text} matches no image; check the pattern (and quote it in a shell)")
         return sorted(found, key=natural_key)
     return None
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
 
 
@@ -154,13 +154,13 @@ def _numbered(path: Path, text: str) -> list[Path]:
 
 
 def _part(
-    pictures: list[Path], start: float | None, duration: float | None, rate: Fraction | float, text: str
+    images: list[Path], start: float | None, duration: float | None, rate: Fraction | float, text: str
 ) -> list[Path]:
     first = round((start or 0) * float(rate))
-    if first and first >= len(pictures):
-        raise SourceError(f"{text} lasts {len(pictures) / float(rate):.2f} s; start {start:g} lies beyond its end")
+    if first and first >= len(images):
+        raise SourceError(f"{text} lasts {len(images) / float(rate):.2f} s; start {start:g} lies beyond its end")
     last = None if duration is None else first + max(1, round(duration * float(rate)))
-    return pictures[first:last]
+    return images[first:last]
 
 
 def _check_file(path: Path, text: str) -> None:

@@ -36,12 +36,12 @@ def peak_of(frame: Any) -> float:
 
 
 class ToneMapper:
-    """Makes 8-bit BT.709 planes of PQ or HLG pictures.
+    """Makes 8-bit BT.709 planes of PQ or HLG images.
 
     Parameters
     ----------
     first : av.VideoFrame
-        The video's first picture; its metadata give the peak.
+        The video's first image; its metadata give the peak.
     color : ColorSpec
         The video's colours; an unspecified matrix or unspecified primaries are BT.2020's.
     layout : Layout
@@ -65,22 +65,22 @@ class ToneMapper:
         self._reformatter = VideoReformatter()
         self._pool = FramePool()
 
-    def __call__(self, picture: Any) -> tuple[U8, ...]:
-        """Planes of one picture, 8 bit, in memory of their own."""
-        if picture.format.name != self._format:
-            picture = self._to_10_bit(picture)
+    def __call__(self, image: Any) -> tuple[U8, ...]:
+        """Planes of one image, 8 bit, in memory of their own."""
+        if image.format.name != self._format:
+            image = self._to_10_bit(image)
         planes = []
-        for plane in picture.planes:
+        for plane in image.planes:
             stride = plane.line_size // 2
             planes.append(np.frombuffer(plane, np.uint16).reshape(-1, stride)[: plane.height, : plane.width])
-        out = self._pool.take(self.layout, picture.width, picture.height)
+        out = self._pool.take(self.layout, image.width, image.height)
         return tone_map((planes[0], planes[1], planes[2]), self._table, (out[0], out[1], out[2]))
 
-    def _to_10_bit(self, picture: Any) -> Any:
+    def _to_10_bit(self, image: Any) -> Any:
         if self._rgb:
             return self._reformatter.reformat(
-                picture, format=self._format, dst_colorspace=Colorspace.ITU709, dst_color_range=self._range, threads=1
+                image, format=self._format, dst_colorspace=Colorspace.ITU709, dst_color_range=self._range, threads=1
             )
         return self._reformatter.reformat(
-            picture, format=self._format, src_color_range=self._range, dst_color_range=self._range, threads=1
+            image, format=self._format, src_color_range=self._range, dst_color_range=self._range, threads=1
         )

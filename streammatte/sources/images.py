@@ -1,4 +1,4 @@
-"""Still pictures: one, a folder of them, a glob, a numbered sequence."""
+"""Still images: one, a folder of them, a glob, a numbered sequence."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
 
 
 class ImageSource:
-    """Still pictures as a video.
+    """Still images as a video.
 
     Parameters
     ----------
     paths : sequence of Path
         In order; all of one size.
     rate : Fraction or int
-        Pictures a second.
+        Images a second.
     name : str, optional
         What messages call it.
 
     Raises
     ------
     UnsupportedSourceError
-        No picture, one that cannot be read, or (from ``frames()``) one of another size.
+        No image, one that cannot be read, or (from ``frames()``) one of another size.
     """
 
     def __init__(self, paths: Sequence[Path], rate: Fraction | float = 25, name: str = "") -> None:
         if not paths:
             raise UnsupportedSourceError(
-                f"{name or 'the sequence'} has no pictures; give PNG, JPEG, WebP, TIFF or BMP files"
+                f"{name or 'the sequence'} has no images; give PNG, JPEG, WebP, TIFF or BMP files"
             )
         self._paths = list(paths)
         self.rate = Fraction(str(rate)) if isinstance(rate, float) else Fraction(rate)
@@ -66,14 +66,14 @@ class ImageSource:
         )
 
     def frames(self) -> Iterator[Frame]:
-        """One frame a picture, in RGB."""
+        """One frame an image, in RGB."""
         size = (self.info.height, self.info.width)
         for index, path in enumerate(self._paths):
             rgb, alpha = read_still(path)
             if rgb.shape[:2] != size:
                 raise UnsupportedSourceError(
-                    f"{path} is {rgb.shape[1]}x{rgb.shape[0]}, the pictures before are {size[1]}x{size[0]}; "
-                    "a video needs one size: scale it, or give the pictures one by one"
+                    f"{path} is {rgb.shape[1]}x{rgb.shape[0]}, the images before are {size[1]}x{size[0]}; "
+                    "a video needs one size: scale it, or give the images one by one"
                 )
             yield Frame((rgb,), Layout.RGB, index, self.info.time_base, SRGB, index, 1, alpha)
 

@@ -1,4 +1,4 @@
-"""Whatever --camera names: a camera, a network stream, a video or a picture at its own pace."""
+"""Whatever --camera names: a camera, a network stream, a video or an image at its own pace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["open_live_source"]
 _log = logging.getLogger(__name__)
 
 DEFAULT_RATE = 30.0
-"""Frames a second of a still picture, and what a camera is asked for."""
+"""Frames a second of a still image, and what a camera is asked for."""
 
 
 def open_live_source(
@@ -41,15 +41,15 @@ def open_live_source(
     Parameters
     ----------
     spec : str
-        Index, path or name of a camera; a URL (rtsp, rtmp, http ...); a video or a picture, read at its own pace.
+        Index, path or name of a camera; a URL (rtsp, rtmp, http ...); a video or an image, read at its own pace.
     width, height : int, optional
         Wanted size, both or none; videos and streams are scaled to it.
     rate : float, optional
-        Wanted frames a second of a camera or a picture; videos keep their own.
+        Wanted frames a second of a camera or an image; videos keep their own.
     loop : bool
         Videos begin again at their end.
     duration : float, optional
-        Seconds after which a video or a picture ends.
+        Seconds after which a video or an image ends.
     timeout : float
         Seconds that a server may take.
 

@@ -80,7 +80,7 @@ class Microphone:
                 if self._stopped.is_set():
                     break
         except (av.error.FFmpegError, OSError) as error:
-            _log.warning("the microphone failed (%s); the picture goes on without audio", reason(error))
+            _log.warning("the microphone failed (%s); the image goes on without audio", reason(error))
         finally:
             self._container.close()
 

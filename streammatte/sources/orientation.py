@@ -38,7 +38,7 @@ def display_matrix(frame: Any) -> tuple[float, float, float, float] | None:
 
 
 class Orientation:
-    """What must be done to a decoded picture to show it upright: a mirroring, then quarter turns clockwise.
+    """What must be done to a decoded image to show it upright: a mirroring, then quarter turns clockwise.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class PacedSource:
     loop : bool
         Begin again at the end; times go on.
     repeat_last : bool
-        Go on for ever with the last frame, at the source's rate: how a still picture is a camera.
+        Go on for ever with the last frame, at the source's rate: how a still image is a camera.
     duration : float, optional
         Seconds after which the source ends.
 

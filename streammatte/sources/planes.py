@@ -1,4 +1,4 @@
-"""From a decoder's picture to planes: views where the layout is ours, one conversion at the door where it is not."""
+"""From a decoder's image to planes: views where the layout is ours, one conversion at the door where it is not."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def _view(plane: Any, rows: int, columns: int) -> U8:
 
 
 class Door:
-    """Turns one video's decoded pictures into planes of one layout and size.
+    """Turns one video's decoded images into planes of one layout and size.
 
     Parameters
     ----------
     first : av.VideoFrame
-        The video's first picture; it decides.
+        The video's first image; it decides.
     context : av.VideoCodecContext
         For colour tags that the frame lacks.
     name : str
@@ -129,71 +129,69 @@ class Door:
         turned = self.orientation.swaps
         self.width, self.height = self._size[::-1] if turned else self._size
 
-    def planes(self, picture: Any) -> tuple[Planes, U8 | None]:
-        """Planes (uint8) of a decoded picture, upright, and its alpha plane where it has one."""
-        if (picture.width, picture.height) != self._size:
-            picture = self._resize(picture)
+    def planes(self, image: Any) -> tuple[Planes, U8 | None]:
+        """Planes (uint8) of a decoded image, upright, and its alpha plane where it has one."""
+        if (image.width, image.height) != self._size:
+            image = self._resize(image)
         if self._tone is not None:
-            planes, alpha = self._tone(picture), None
+            planes, alpha = self._tone(image), None
         else:
-            planes, alpha = self._convert(picture)
+            planes, alpha = self._convert(image)
         if self.orientation.upright:
             return planes, alpha
         turn = self.orientation.apply
         return tuple(turn(plane) for plane in planes), None if alpha is None else turn(alpha)
 
-    def _convert(self, picture: Any) -> tuple[Planes, U8 | None]:
-        name = picture.format.name
+    def _convert(self, image: Any) -> tuple[Planes, U8 | None]:
+        name = image.format.name
         if _OWN.get(name) is self.layout:
-            return self._views(picture), None
-        if self._gray is not None and self._is_gray(picture.format):
+            return self._views(image), None
+        if self._gray is not None and self._is_gray(image.format):
             if name != "gray":
-                picture = self._reformat(picture, "gray")
+                image = self._reformat(image, "gray")
             width, height = self._size
-            return (_view(picture.planes[0], height, width), self._gray, self._gray), None
-        if self.has_alpha and _has_alpha(picture.format):
-            return self._convert_with_alpha(picture)
-        return self._views(self._reformat(picture, self.layout.value)), None
+            return (_view(image.planes[0], height, width), self._gray, self._gray), None
+        if self.has_alpha and _has_alpha(image.format):
+            return self._convert_with_alpha(image)
+        return self._views(self._reformat(image, self.layout.value)), None
 
-    def _convert_with_alpha(self, picture: Any) -> tuple[Planes, U8 | None]:
+    def _convert_with_alpha(self, image: Any) -> tuple[Planes, U8 | None]:
         width, height = self._size
         if self.layout is Layout.RGB:
-            rgba = self._reformat(picture, "rgba")
+            rgba = self._reformat(image, "rgba")
             whole = _view(rgba.planes[0], height, width * 4).reshape(height, width, 4)
             alpha = np.ascontiguousarray(whole[..., 3])
             return (np.ascontiguousarray(whole[..., :3]),), None if alpha.min() == 255 else alpha
         wanted = "yuva" + self.layout.value[3:]
-        if picture.format.name != wanted:
-            picture = self._reformat(picture, wanted)
-        return self._views(picture), _view(picture.planes[3], height, width)
+        if image.format.name != wanted:
+            image = self._reformat(image, wanted)
+        return self._views(image), _view(image.planes[3], height, width)
 
-    def _views(self, picture: Any) -> Planes:
+    def _views(self, image: Any) -> Planes:
         width, height = self._size
         if self.layout is Layout.RGB:
-            return (_view(picture.planes[0], height, width * 3).reshape(height, width, 3),)
+            return (_view(image.planes[0], height, width * 3).reshape(height, width, 3),)
         shapes = plane_shapes(self.layout, width, height)
-        return tuple(_view(plane, *shape) for plane, shape in zip(picture.planes, shapes, strict=False))
+        return tuple(_view(plane, *shape) for plane, shape in zip(image.planes, shapes, strict=False))
 
-    def _reformat(self, picture: Any, kind: str) -> Any:
+    def _reformat(self, image: Any, kind: str) -> Any:
         """Another pixel format of the same colours: matrix and range stay, so only depth and sampling change."""
-        if _is_rgb(picture.format):
-            return self._reformatter.reformat(picture, format=kind, threads=1)
+        if _is_rgb(image.format):
+            return self._reformatter.reformat(image, format=kind, threads=1)
         levels = _FULL if self.color.full_range else _LIMITED
-        return self._reformatter.reformat(
-            picture, format=kind, src_color_range=levels, dst_color_range=levels, threads=1
-        )
+        return self._reformatter.reformat(image, format=kind, src_color_range=levels, dst_color_range=levels, threads=1)
 
-    def _resize(self, picture: Any) -> Any:
+    def _resize(self, image: Any) -> Any:
         if not self._resized:
             self._resized = True
             log.warning(
-                "%s changes its picture from %dx%d to %dx%d; the rest is scaled to the first size",
+                "%s changes its image from %dx%d to %dx%d; the rest is scaled to the first size",
                 self._name,
                 *self._size,
-                picture.width,
-                picture.height,
+                image.width,
+                image.height,
             )
-        return self._reformatter.reformat(picture, *self._size, interpolation="BICUBIC", threads=1)
+        return self._reformatter.reformat(image, *self._size, interpolation="BICUBIC", threads=1)
 
     @staticmethod
     def _is_gray(kind: Any) -> bool:

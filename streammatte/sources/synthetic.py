@@ -23,7 +23,7 @@ _CYCLE = 24
 
 _SEED = 20
 _SWAY = 0.06
-"""How far the figure moves to either side, as a part of the picture's height."""
+"""How far the figure moves to either side, as a part of the image's height."""
 
 _SOFT = 0.004
 """Half width of the figure's edge as a part of the height (3 pixels at 720 rows); hair is four times as soft."""
@@ -127,8 +127,8 @@ class SyntheticSource:
         figure = np.full_like(self._wall, _SHIRT)
         figure += (np.array(_HAIR, np.float32) - figure) * hair
         figure += (np.array(_SKIN, np.float32) - figure) * skin
-        picture = self._wall + (figure * shade - self._wall) * whole
-        return _to_yuv420(np.clip(picture, 0, 255))
+        image = self._wall + (figure * shade - self._wall) * whole
+        return _to_yuv420(np.clip(image, 0, 255))
 
 
 def _cover(inside: F32, soft: float) -> F32:

@@ -111,7 +111,7 @@ class Cut:
         """Move a packet of another stream by the same time, to the nearest unit; False if it lies outside the part.
 
         A packet that would begin before 0 is left out: at most one packet of silence (about 20 ms) at the start, and
-        the rest stays exactly where it was against the picture, to half a unit of the stream's time base.
+        the rest stays exactly where it was against the image, to half a unit of the stream's time base.
         """
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None or packet.time_base is None:

@@ -103,17 +103,17 @@ class Ending:
             end = (stamp + (packet.duration or 0)) * packet.time_base
             self._reached = max(self._reached, Fraction(end))
 
-    def frame(self, pts: int, picture: Any) -> None:
+    def frame(self, pts: int, image: Any) -> None:
         """Note a decoded frame."""
         if self.seen and pts * self._base > self._last + self._slack:
             log.info(
                 "%s has no frame between %s and %s", self._name, clock_text(self._last), clock_text(pts * self._base)
             )
-        length = picture.duration * self._base if picture.duration else self._frame_length
+        length = image.duration * self._base if image.duration else self._frame_length
         self._last = pts * self._base + length
         self.seen += 1
         self._since_frame = 0
-        self._corrupt += bool(picture.is_corrupt)
+        self._corrupt += bool(image.is_corrupt)
 
     def damaged(self, error: Exception) -> None:
         """Note a packet that the decoder refused."""

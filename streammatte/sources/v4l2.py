@@ -22,9 +22,9 @@ _VIDEO_CAPTURE = 1
 _DISCRETE = 1
 _DEVICE_CAPS = 0x8000_0000
 CAP_CAPTURE = 0x0000_0001
-"""The node gives pictures."""
+"""The node gives images."""
 CAP_OUTPUT = 0x0000_0002
-"""The node takes pictures: a loopback that a virtual camera writes to."""
+"""The node takes images: a loopback that a virtual camera writes to."""
 _MOST = 64
 """More formats, sizes or rates than this no camera has; a broken driver may never say 'no more'."""
 

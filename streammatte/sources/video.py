@@ -61,20 +61,20 @@ class FileSource:
             address, self._name, start=start, duration=duration, timeout=timeout, threads=threads, tracks=tracks
         )
         try:
-            picture, pts = self._reader.first()
-            self._first: tuple[Any, int] | None = (picture, pts)
-            self._door = Door(picture, self._reader.video.codec_context, self._name)
+            image, pts = self._reader.first()
+            self._first: tuple[Any, int] | None = (image, pts)
+            self._converter = Door(image, self._reader.video.codec_context, self._name)
             self._base = self._reader.base
             self._shift = round((self._reader.cut.shift or 0) / self._base)
-            self.info = self._describe(picture)
+            self.info = self._describe(image)
         except BaseException:
             self.close()
             raise
 
-    def _describe(self, picture: Any) -> StreamInfo:
-        door, reader, video = self._door, self._reader, self._reader.video
+    def _describe(self, image: Any) -> StreamInfo:
+        door, reader, video = self._converter, self._reader, self._reader.video
         ratio = Fraction(video.sample_aspect_ratio or 1)
-        interlaced = bool(picture.interlaced_frame)
+        interlaced = bool(image.interlaced_frame)
         if interlaced:
             log.warning("%s is interlaced; it is taken as whole frames (comb edges stay where things move)", self._name)
         whole = reader.cut.begin is None and reader.cut.end is None
@@ -99,26 +99,26 @@ class FileSource:
         """The frames in order of presentation, once; TruncatedSourceError after the last good one of a broken video."""
         if self._first is None:
             raise SourceError(f"{self._name} has been read already; open it again")
-        picture, pts = self._first
+        image, pts = self._first
         self._first = None
-        yield self._frame(picture, pts, 0)
-        del picture
-        for index, (picture, pts) in enumerate(self._reader.rest(), 1):
-            yield self._frame(picture, pts, index)
+        yield self._frame(image, pts, 0)
+        del image
+        for index, (image, pts) in enumerate(self._reader.rest(), 1):
+            yield self._frame(image, pts, index)
 
-    def _frame(self, picture: Any, pts: int, index: int) -> Frame:
-        planes, alpha = self._door.planes(picture)
+    def _frame(self, image: Any, pts: int, index: int) -> Frame:
+        planes, alpha = self._converter.planes(image)
         return Frame(
             planes,
-            self._door.layout,
+            self._converter.layout,
             pts - self._shift,
             self._base,
-            self._door.color,
+            self._converter.color,
             index,
-            picture.duration or 0,
+            image.duration or 0,
             alpha,
             None,
-            picture,
+            image,
         )
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from support.videos import picture
+from support.videos import pattern_image
 
 from streammatte.cli.image import command
 from streammatte.errors import (
@@ -62,7 +62,7 @@ def test_a_size_is_never_rounded_to_nothing(count, told):
 
 @pytest.fixture
 def still(tmp_path):
-    Image.fromarray(picture(0, 96, 64)).save(tmp_path / "in.png")
+    Image.fromarray(pattern_image(0, 96, 64)).save(tmp_path / "in.png")
     return tmp_path / "in.png"
 
 
@@ -71,7 +71,7 @@ def photos(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     for number, size in enumerate([(96, 64), (64, 96), (80, 80)]):
-        Image.fromarray(picture(number, *size)).save(folder / f"p{number}.jpg", quality=95)
+        Image.fromarray(pattern_image(number, *size)).save(folder / f"p{number}.jpg", quality=95)
     (folder / "notes.txt").write_text("x")
     return folder
 
@@ -87,7 +87,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-# One picture
+# One image
 
 
 def test_a_portrait_is_cut_out(portrait, tmp_path):
@@ -128,7 +128,7 @@ def test_orientation_is_applied_to_all_outputs(portrait, tmp_path):
     assert alpha[100:140, 200:240].mean() > 250
 
 
-def test_alpha_of_the_picture_stays(portrait, tmp_path):
+def test_alpha_of_the_image_stays(portrait, tmp_path):
     rgba = np.dstack([np.asarray(Image.open(portrait)), np.full((512, 512), 255, np.uint8)])
     rgba[:120, :, 3] = 0
     Image.fromarray(rgba).save(tmp_path / "in.png")
@@ -139,8 +139,8 @@ def test_alpha_of_the_picture_stays(portrait, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (1200, 9)])
-def test_odd_little_pictures(tmp_path, size):
-    Image.fromarray(picture(0, 40, 40)).resize(size).save(tmp_path / "in.png")
+def test_odd_little_images(tmp_path, size):
+    Image.fromarray(pattern_image(0, 40, 40)).resize(size).save(tmp_path / "in.png")
     for target in ("out.png", "out.jpg"):
         run(tmp_path / "in.png", tmp_path / target)
         assert Image.open(tmp_path / target).size == size
@@ -212,7 +212,7 @@ def test_outputs_are_never_inputs(still, photos, tmp_path):
     (("in.png", "o.png", "--model", "missing"), ModelNotFoundError, "missing"),
     (("in.png", "o.png", "--model", "knn"), ConfigError, "needs a trimap"),
     (("in.png", "o.png", "--trimap", "missing.png"), SourceNotFoundError, "no trimap"),
-    (("photos/notes.txt", "o.png"), UnsupportedSourceError, "not a picture"),
+    (("photos/notes.txt", "o.png"), UnsupportedSourceError, "not an image"),
     (("photos", "--out-dir", "o", "--trimap", "in.png"), ConfigError, "one trimap for 3"),
     (("empty", "--out-dir", "o"), UnsupportedSourceError, "holds no image"),
     (("e*/*.png", "--out-dir", "o"), SourceNotFoundError, None),
@@ -241,13 +241,13 @@ def test_a_folder_with_mattes(photos, tmp_path):
         np.testing.assert_array_equal(np.asarray(cut)[..., 3], np.asarray(mattes))
 
 
-def test_opaque_pictures_keep_their_kind(photos, still, tmp_path):
-    Image.fromarray(picture(0, 40, 30)).save(photos / "q.tiff")
+def test_opaque_images_keep_their_kind(photos, still, tmp_path):
+    Image.fromarray(pattern_image(0, 40, 30)).save(photos / "q.tiff")
     assert run(str(photos / "*"), still, "--out-dir", tmp_path / "o", "--bg", "navy") == 0
     assert names(tmp_path / "o") == ["in.png", "p0.jpg", "p1.jpg", "p2.jpg", "q.png"]
 
 
-def test_a_broken_picture_is_skipped_and_told(photos, tmp_path):
+def test_a_broken_image_is_skipped_and_told(photos, tmp_path):
     (photos / "p1.jpg").write_bytes((photos / "p1.jpg").read_bytes()[:700])
     (photos / "p3.png").touch()
     done = process(photos, "--out-dir", tmp_path / "o", "--json")
@@ -261,7 +261,7 @@ def test_a_broken_picture_is_skipped_and_told(photos, tmp_path):
     assert [entry["source"] for entry in summary["failed"]] == [str(photos / "p1.jpg"), str(photos / "p3.png")]
 
 
-def test_only_broken_pictures(tmp_path):
+def test_only_broken_images(tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.png").write_text("x")
     done = process(tmp_path / "bad", "--out-dir", tmp_path / "o")
@@ -304,7 +304,7 @@ def test_a_trimap_that_says_too_little_is_passed_over(photos, tmp_path, capsys):
     assert names(tmp_path / "o") == ["p0.png", "p2.png"]
 
 
-def test_existing_outputs_stop_a_folder_before_its_first_picture(photos, tmp_path):
+def test_existing_outputs_stop_a_folder_before_its_first_image(photos, tmp_path):
     out = tmp_path / "o"
     out.mkdir()
     (out / "p2.png").write_bytes(b"mine")
@@ -315,9 +315,9 @@ def test_existing_outputs_stop_a_folder_before_its_first_picture(photos, tmp_pat
     assert names(out) == ["p0.png", "p1.png", "p2.png"]
 
 
-def test_two_pictures_of_one_name(photos, tmp_path):
+def test_two_images_of_one_name(photos, tmp_path):
     (tmp_path / "other").mkdir()
-    Image.fromarray(picture(0, 40, 30)).save(tmp_path / "other" / "p0.png")
+    Image.fromarray(pattern_image(0, 40, 30)).save(tmp_path / "other" / "p0.png")
     with pytest.raises(ConfigError, match="would become"):
         run(photos, tmp_path / "other", "--out-dir", tmp_path / "o")
     assert not (tmp_path / "o").exists()
@@ -340,7 +340,7 @@ def test_a_file_where_the_folder_should_be(photos, tmp_path):
 
 
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_leaves_complete_pictures_only(tmp_path, number, code):
+def test_an_interrupt_leaves_complete_images_only(tmp_path, number, code):
     photos, out = tmp_path / "photos", tmp_path / "o"
     photos.mkdir()
     noise = np.random.default_rng(0).integers(0, 255, (700, 900, 3), np.uint8)
@@ -361,7 +361,7 @@ def test_an_interrupt_leaves_complete_pictures_only(tmp_path, number, code):
     assert 0 < len(found) < 60
     for name in found:
         assert Image.open(out / name).convert("RGBA").size == (900, 700)
-    assert f"interrupted; {len(found)} of 60 pictures are complete" in told
+    assert f"interrupted; {len(found)} of 60 images are complete" in told
     assert "Traceback" not in told
 
 
@@ -371,7 +371,7 @@ def test_an_interrupt_leaves_complete_pictures_only(tmp_path, number, code):
 def test_the_process_says_one_line(still, tmp_path):
     done = process(still, tmp_path / "out.png")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.startswith("1 picture, ")
+    assert done.stderr.startswith("1 image, ")
     done = process(still, tmp_path / "out.png")
     assert done.returncode == 4
     assert done.stderr.count("\n") == 1

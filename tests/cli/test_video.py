@@ -84,7 +84,7 @@ def test_y4m_through_two_processes(video, tmp_path):
     assert len(times(tmp_path / "out.mkv")) == 20
 
 
-def test_alpha_and_foreground_beside_the_picture(video, tmp_path):
+def test_alpha_and_foreground_beside_the_image(video, tmp_path):
     done = run(
         "video", video, tmp_path / "out.mp4", "--alpha", tmp_path / "a.mkv", "--foreground", tmp_path / "f.mp4", *FAST
     )
@@ -111,7 +111,7 @@ def test_several_inputs_go_on_after_a_bad_one(video, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["in.mp4"]
 
 
-def test_snapshot_writes_one_picture(video, tmp_path):
+def test_snapshot_writes_one_image(video, tmp_path):
     done = run("video", video, tmp_path / "out.mp4", "--snapshot", "0.4", *FAST)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]

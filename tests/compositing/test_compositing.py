@@ -85,10 +85,10 @@ def test_blending_yuv_equals_blending_rgb():
     frame = noise_frame(80, 60, Layout.YUV444, color=ColorSpec(1))
     behind = noise_frame(80, 60, Layout.YUV444, seed=1, color=ColorSpec(1))
     alpha = soft_alpha(80, 60)
-    picture = run(matte_of(frame, alpha), ColorOf(behind), foreground=False).picture
+    image = run(matte_of(frame, alpha), ColorOf(behind), foreground=False).frame
     a = alpha[..., None] / 255
     exact = a * to_rgb(frame) + (1 - a) * to_rgb(behind)
-    assert np.abs(to_rgb(picture) - exact).max() <= 0.51 * (1.17 + 2.13)  # half a level through the matrix
+    assert np.abs(to_rgb(image) - exact).max() <= 0.51 * (1.17 + 2.13)  # half a level through the matrix
 
 
 class ColorOf:
@@ -106,13 +106,13 @@ class ColorOf:
 
 @pytest.mark.parametrize("layout", list(Layout))
 @pytest.mark.parametrize("size", [(96, 64), (97, 65)])
-def test_background_where_alpha_is_0_and_picture_where_it_is_255(layout, size):
+def test_background_where_alpha_is_0_and_image_where_it_is_255(layout, size):
     frame = noise_frame(*size, layout)
     alpha = soft_alpha(*size)
     background = parse_background("#3060a0")
     matte = matte_of(frame, alpha)
     behind = background.planes(matte)
-    results = [run(matte_of(f, alpha), background).picture for f in (frame, padded(frame))]
+    results = [run(matte_of(f, alpha), background).frame for f in (frame, padded(frame))]
     assert results[0].layout is layout
     for number, a in enumerate(alpha_for_planes(alpha, layout)):
         out = results[0].planes[number]
@@ -125,9 +125,9 @@ def test_background_where_alpha_is_0_and_picture_where_it_is_255(layout, size):
 def test_time_and_description_are_the_frame_s():
     frame = noise_frame(32, 32, Layout.YUV420, color=ColorSpec(1, 1, 1, True), pts=77)
     result = run(matte_of(frame, soft_alpha(32, 32)), "white", want_alpha=True, want_foreground=True)
-    for other in (result.picture, result.alpha, result.foreground):
+    for other in (result.frame, result.alpha, result.foreground):
         assert (other.pts, other.time_base, other.index) == (77, frame.time_base, frame.index)
-    assert result.picture.color == result.foreground.color == frame.color
+    assert result.frame.color == result.foreground.color == frame.color
     assert result.alpha.layout is Layout.GRAY
     assert result.alpha.color.full_range
 
@@ -135,7 +135,7 @@ def test_time_and_description_are_the_frame_s():
 def test_results_are_not_written_again_by_the_next_frame():
     compositor = StreamCompositor(parse_background("white"))
     alpha = soft_alpha(64, 48)
-    first = compositor.process(matte_of(noise_frame(64, 48, Layout.YUV420), alpha))[0].picture
+    first = compositor.process(matte_of(noise_frame(64, 48, Layout.YUV420), alpha))[0].frame
     before = [plane.copy() for plane in first.planes]
     for seed in range(1, 4):
         compositor.process(matte_of(noise_frame(64, 48, Layout.YUV420, seed), alpha))
@@ -143,10 +143,10 @@ def test_results_are_not_written_again_by_the_next_frame():
         np.testing.assert_array_equal(plane, kept)
 
 
-def test_none_passes_the_picture_through():
+def test_none_passes_the_image_through():
     frame = noise_frame(32, 32, Layout.YUV420)
     result = run(matte_of(frame, soft_alpha(32, 32)), "none", want_alpha=True)
-    assert result.picture is frame
+    assert result.frame is frame
     assert result.foreground is None
 
 
@@ -155,14 +155,14 @@ def test_transparent_carries_straight_colour(layout):
     person, room = (200, 60, 40), (20, 200, 60)
     alpha = soft_alpha(96, 96)
     front, back = (color_frame(c, 96, 96, layout) for c in (person, room))
-    frame = run(matte_of(front, alpha), ColorOf(back), foreground=False).picture
+    frame = run(matte_of(front, alpha), ColorOf(back), foreground=False).frame
     result = run(matte_of(frame, alpha), "transparent", want_foreground=True)
-    assert result.picture.alpha is alpha
+    assert result.frame.alpha is alpha
     for number, a in enumerate(alpha_for_planes(alpha, layout)):
-        out, truth = result.picture.planes[number].astype(int), front.planes[number].astype(int)
+        out, truth = result.frame.planes[number].astype(int), front.planes[number].astype(int)
         black = color_planes((0, 0, 0), Target.of(frame))[number]
-        np.testing.assert_array_equal(result.picture.planes[number][a == 0], black[a == 0])
-        np.testing.assert_array_equal(result.foreground.planes[number], result.picture.planes[number])
+        np.testing.assert_array_equal(result.frame.planes[number][a == 0], black[a == 0])
+        np.testing.assert_array_equal(result.foreground.planes[number], result.frame.planes[number])
         # Straight: as strong as the person also where alpha is small, with none of the room's colour.
         assert np.abs(out - truth)[a > 40].max() <= 40
         assert np.abs(out - truth)[a > 40].mean() <= 5
@@ -172,10 +172,10 @@ def test_no_fringe_of_the_old_background():
     """A red person before a green room, over white: with estimation the edge is a mix of red and white alone."""
     alpha = soft_alpha(160, 120)
     front, back = color_frame((190, 40, 50), 160, 120), color_frame((30, 180, 60), 160, 120)
-    frame = run(matte_of(front, alpha), ColorOf(back), foreground=False).picture
-    truth = to_rgb(run(matte_of(front, alpha), "white", foreground=False).picture)
+    frame = run(matte_of(front, alpha), ColorOf(back), foreground=False).frame
+    truth = to_rgb(run(matte_of(front, alpha), "white", foreground=False).frame)
     errors = [
-        np.abs(to_rgb(run(matte_of(frame, alpha), "white", foreground=f).picture) - truth).mean() for f in (False, True)
+        np.abs(to_rgb(run(matte_of(frame, alpha), "white", foreground=f).frame) - truth).mean() for f in (False, True)
     ]
     assert errors[1] < 0.3 * errors[0]
 
@@ -194,7 +194,7 @@ def test_estimate_beside_pymatting_s(shared):
         level = pymatting.estimate_foreground_ml(rgb / 255.0, alpha / 255.0) * 255
         band = (alpha > 5) & (alpha < 250)
         weight = (alpha[band] / 255.0)[:, None]
-        for errors, estimate in ((ours, result.picture.planes[0]), (theirs, level), (plain, rgb)):
+        for errors, estimate in ((ours, result.frame.planes[0]), (theirs, level), (plain, rgb)):
             errors.append(((weight * (estimate.astype(float)[band] - true[band])) ** 2).mean())
     assert np.mean(ours) < 1.3 * np.mean(theirs)
     assert np.mean(ours) < 0.7 * np.mean(plain)
@@ -227,15 +227,15 @@ def test_blur_does_not_smear_the_person():
     """A bright person before a dark room: right beside the person the blurred room is as dark as far away."""
     alpha = soft_alpha(320, 180)
     front, back = color_frame((250, 250, 250), 320, 180), color_frame((30, 40, 50), 320, 180)
-    frame = run(matte_of(front, alpha), ColorOf(back), foreground=False).picture
+    frame = run(matte_of(front, alpha), ColorOf(back), foreground=False).frame
     for strength in ("blur:5", "blur", "blur:100"):
         matte = matte_of(frame, alpha)
         planes = parse_background(strength).planes(matte)
         outside = alpha == 0
         assert np.abs(planes[0][outside].astype(int) - back.planes[0][0, 0]).max() <= 5
-        picture = run(matte, strength).picture
+        image = run(matte, strength).frame
         near = outside & (cv2.dilate(alpha, np.ones((9, 9))) > 0)
-        assert np.abs(picture.planes[0][near].astype(int) - back.planes[0][0, 0]).max() <= 5
+        assert np.abs(image.planes[0][near].astype(int) - back.planes[0][0, 0]).max() <= 5
 
 
 def test_blur_blurs_more_with_strength_and_keeps_the_mean():
@@ -272,7 +272,7 @@ def test_colours_survive_the_way_through_yuv(name, rgb, layout, color):
     assert np.abs(found[0, 0] - np.array(rgb)).max() <= 2
 
 
-def picture_of_quarters(width, height):
+def image_of_quarters(width, height):
     """Red, green, blue and white quarters."""
     rgb = np.empty((height, width, 3), np.uint8)
     rgb[: height // 2, : width // 2], rgb[: height // 2, width // 2 :] = (255, 0, 0), (0, 255, 0)
@@ -283,7 +283,7 @@ def picture_of_quarters(width, height):
 @pytest.mark.parametrize("sample_aspect", [Fraction(1), Fraction(4, 3), Fraction(1, 2)])
 @pytest.mark.parametrize(("width", "height"), [(200, 100), (100, 200), (101, 67)])
 def test_fitting_keeps_circles_round(sample_aspect, width, height):
-    """A circle in the picture is a circle where the video is shown: as wide, in display units, as it is high."""
+    """A circle in the image is a circle where the video is shown: as wide, in display units, as it is high."""
     rgb = np.zeros((240, 320, 3), np.uint8)
     cv2.circle(rgb, (160, 120), 24, (255, 255, 255), -1)
     frame = noise_frame(width, height, Layout.RGB)
@@ -311,14 +311,14 @@ def test_contain_has_black_bars_and_cover_has_none(layout):
 
 def test_cover_keeps_the_middle():
     frame = noise_frame(100, 100, Layout.RGB)
-    (out,) = ImageBackground(picture_of_quarters(400, 100)).planes(matte_of(frame, soft_alpha(100, 100)))
+    (out,) = ImageBackground(image_of_quarters(400, 100)).planes(matte_of(frame, soft_alpha(100, 100)))
     np.testing.assert_array_equal(out[20, 20], [255, 0, 0])
     np.testing.assert_array_equal(out[80, 80], [255, 255, 255])
     assert abs(int((out[20, :, 0] > 127).sum()) - 50) <= 2
 
 
 def test_image_file_with_orientation_and_alpha(tmp_path):
-    upright = picture_of_quarters(64, 48)
+    upright = image_of_quarters(64, 48)
     turned = Image.fromarray(np.rot90(upright).copy())  # counter-clockwise; tag 6 turns it back
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -369,11 +369,11 @@ def test_errors_are_one_line(spec, part):
 
 def test_broken_files_are_refused(tmp_path):
     path = tmp_path / "broken.jpg"
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     with pytest.raises(BackgroundError, match=r"broken.jpg"):
         parse_background(str(path))
     cut = tmp_path / "cut.png"
-    Image.fromarray(picture_of_quarters(64, 64)).save(cut)
+    Image.fromarray(image_of_quarters(64, 64)).save(cut)
     cut.write_bytes(cut.read_bytes()[:90])
     with pytest.raises(BackgroundError, match=r"cut.png"):
         parse_background(str(cut))
@@ -490,14 +490,14 @@ def test_chroma_key_finds_the_figure():
     for layout in [*YUV, Layout.RGB]:
         alpha = soft_alpha(96, 64)
         front, back = color_frame((210, 150, 120), 96, 64, layout), color_frame((0, 177, 64), 96, 64, layout)
-        frame = run(matte_of(front, alpha), ColorOf(back), foreground=False).picture
+        frame = run(matte_of(front, alpha), ColorOf(back), foreground=False).frame
         (matte,) = ChromaKey().process(frame)
         assert matte.alpha.shape == (64, 96)
         assert (matte.alpha[alpha == 255] == 255).mean() > 0.98
         assert (matte.alpha[cv2.dilate(alpha, np.ones((5, 5))) == 0] == 0).all()
         assert np.abs(matte.alpha.astype(int) - alpha).mean() < 8
         (result,) = StreamCompositor(parse_background("white")).process(matte)
-        assert result.picture.layout is layout
+        assert result.frame.layout is layout
 
 
 def test_chroma_key_refuses_what_it_cannot_do():

@@ -25,8 +25,8 @@ def disc(radius=60, soft=9):
     return cv2.GaussianBlur(alpha, (soft, soft), 0)
 
 
-def picture(person, screen, spill=0.0):
-    """(picture, true F): a disc of one colour before a screen, whose light falls on its rim."""
+def image(person, screen, spill=0.0):
+    """(image, true F): a disc of one colour before a screen, whose light falls on its rim."""
     alpha = disc()[..., None]
     fore = np.broadcast_to(np.array(person, np.float32), (*SIZE, 3))
     near = edge_weights(disc()[::2, ::2])
@@ -63,7 +63,7 @@ def band():
 @pytest.mark.parametrize("layout", [Layout.RGB, Layout.YUV420, Layout.YUV422, Layout.YUV444])
 @pytest.mark.parametrize(("mode", "screen"), [("green", GREEN), ("blue", BLUE), ("auto", GREEN), ("auto", BLUE)])
 def test_the_colour_in_the_band_comes_closer_to_the_truth(layout, mode, screen):
-    rgb, fore = picture(CLOTH, screen, spill=0.3)
+    rgb, fore = image(CLOTH, screen, spill=0.3)
     matte = matte_of(rgb, layout)
     errors = {used: np.square(foreground(matte, despill=used)[band()] - fore[band()]).mean() for used in ("off", mode)}
     assert errors[mode] < 0.6 * errors["off"]
@@ -79,7 +79,7 @@ def test_colours_without_the_screen_in_them_are_left_alone(person):
 
 
 def test_a_green_shirt_keeps_its_colour_inside():
-    rgb, _ = picture(SHIRT, GREEN)
+    rgb, _ = image(SHIRT, GREEN)
     found = foreground(matte_of(rgb), despill="green")
     centre = (slice(80, 100), slice(150, 170))
     assert np.abs(found[centre] - np.array(SHIRT)).max() <= 2
@@ -87,14 +87,14 @@ def test_a_green_shirt_keeps_its_colour_inside():
 
 @pytest.mark.parametrize("screen", [GRAY, (90, 110, 80), (150, 90, 60), (200, 200, 200)])
 def test_auto_stays_off_before_an_ordinary_wall(screen):
-    rgb, _ = picture(SHIRT, screen)
+    rgb, _ = image(SHIRT, screen)
     matte = matte_of(rgb)
     assert Despill("auto").key(matte) is None
     assert np.array_equal(foreground(matte, despill="auto"), foreground(matte))
 
 
 def test_nothing_changes_where_alpha_is_zero_or_no_plane_has_colour():
-    rgb, _ = picture(SKIN, GREEN, spill=0.3)
+    rgb, _ = image(SKIN, GREEN, spill=0.3)
     matte = matte_of(rgb, Layout.YUV420)
     planes = tuple(plane.copy() for plane in matte.frame.planes)
     nothing = tuple(np.zeros(plane.shape, np.uint8) for plane in planes)
@@ -108,20 +108,20 @@ def test_nothing_changes_where_alpha_is_zero_or_no_plane_has_colour():
 
 def test_the_key_is_the_screens_own_colour_and_steady():
     despill = Despill("auto")
-    first = despill.key(matte_of(picture(SKIN, (30, 160, 60))[0], pts=0))
-    _, u, v = screen_color("green", matte_of(picture(SKIN, GREEN)[0]).frame)
+    first = despill.key(matte_of(image(SKIN, (30, 160, 60))[0], pts=0))
+    _, u, v = screen_color("green", matte_of(image(SKIN, GREEN)[0]).frame)
     assert first is not None and first.direction[0] * u + first.direction[1] * v > 0
-    second = despill.key(matte_of(picture(SKIN, (60, 190, 20))[0], pts=1))
+    second = despill.key(matte_of(image(SKIN, (60, 190, 20))[0], pts=1))
     despill.reset()
-    fresh = despill.key(matte_of(picture(SKIN, (60, 190, 20))[0], pts=2))
+    fresh = despill.key(matte_of(image(SKIN, (60, 190, 20))[0], pts=2))
     moved, jump = (np.hypot(*np.subtract(key.direction, first.direction)) for key in (second, fresh))
     assert 0 < moved < 0.15 * jump
 
 
 def test_limited_range_falls_no_darker_than_black():
-    rgb, _ = picture((0, 40, 0), GREEN, spill=0.5)
+    rgb, _ = image((0, 40, 0), GREEN, spill=0.5)
     matte = matte_of(rgb, Layout.YUV420, color=ColorSpec(matrix=6))
-    inside = StreamCompositor(Transparent(), despill="green").process(matte)[0].picture.planes[0]
+    inside = StreamCompositor(Transparent(), despill="green").process(matte)[0].frame.planes[0]
     assert inside[matte.alpha > 0].min() >= min(16, int(matte.frame.planes[0].min()))
 
 
@@ -131,7 +131,7 @@ def test_wrong_mode_is_refused():
 
 
 def test_multilevel_finds_known_colours():
-    rgb, fore = picture(SKIN, GRAY)
+    rgb, fore = image(SKIN, GRAY)
     matte = matte_of(rgb)
     small = tuple(
         np.ascontiguousarray(cv2.resize(rgb[..., c], (160, 90), interpolation=cv2.INTER_AREA)) for c in range(3)
@@ -153,7 +153,7 @@ def test_multilevel_finds_known_colours():
 
 def lit(back, matte, compositor=None, on=True):
     compositor = compositor or StreamCompositor(back, match_light=on)
-    return compositor.process(matte)[0].picture.to_rgb().astype(float)[80:100, 150:170].mean(axis=(0, 1))
+    return compositor.process(matte)[0].frame.to_rgb().astype(float)[80:100, 150:170].mean(axis=(0, 1))
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def scene(tmp_path):
 
 @pytest.mark.parametrize("layout", [Layout.RGB, Layout.YUV420])
 def test_light_follows_the_scene_gently(scene, layout):
-    matte = matte_of(picture(SKIN, GRAY)[0], layout)
+    matte = matte_of(image(SKIN, GRAY)[0], layout)
     own = lit(scene(GRAY), matte, on=False)
     assert np.abs(lit(scene(GRAY), matte) - own).max() <= 2
     bright, dark = lit(scene((235, 232, 230)), matte), lit(scene((25, 25, 25)), matte)
@@ -181,7 +181,7 @@ def test_light_follows_the_scene_gently(scene, layout):
 
 def test_light_does_not_jump(scene):
     match = LightMatch()
-    matte = [matte_of(picture(SKIN, GRAY)[0], pts=pts) for pts in range(3)]
+    matte = [matte_of(image(SKIN, GRAY)[0], pts=pts) for pts in range(3)]
     dark, bright = (scene(color).planes(matte[0]) for color in ((40, 40, 40), (230, 230, 230)))
     first = match.fit(matte[0], dark)
     second = match.fit(matte[1], bright)
@@ -191,7 +191,7 @@ def test_light_does_not_jump(scene):
 
 
 def test_light_leaves_colours_and_transparency_alone():
-    matte = matte_of(picture(SKIN, GRAY)[0])
+    matte = matte_of(image(SKIN, GRAY)[0])
     for back in ("#ffffff", "transparent", "blur"):
-        pictures = [StreamCompositor(parse_background(back), match_light=on).process(matte)[0].picture for on in (0, 1)]
-        assert np.array_equal(pictures[0].planes[0], pictures[1].planes[0])
+        images = [StreamCompositor(parse_background(back), match_light=on).process(matte)[0].frame for on in (0, 1)]
+        assert np.array_equal(images[0].planes[0], images[1].planes[0])

@@ -57,8 +57,8 @@ def engine():
         one.close()
 
 
-def pictures(golden, count, size=SMALL):
-    """Different pictures: the golden one, shifted."""
+def shifted(golden, count, size=SMALL):
+    """Different images: the golden one, shifted."""
     image = cv2.resize(golden[0], size[::-1])
     return np.stack([np.roll(image, 16 * i, axis=1) for i in range(count)])
 
@@ -100,7 +100,7 @@ def test_every_size_has_its_half_size_alpha(engine, golden, size, precision):
 
 
 def test_batch_of_two_is_two_of_one(engine, golden):
-    images = pictures(golden, 2)
+    images = shifted(golden, 2)
     both = engine(batch=2).submit(images).result()
     one = engine()
     for i in range(2):
@@ -108,7 +108,7 @@ def test_batch_of_two_is_two_of_one(engine, golden):
 
 
 def test_fewer_than_batch(engine, golden):
-    images = pictures(golden, 3)
+    images = shifted(golden, 3)
     one = engine(batch=3)
     whole = one.submit(images).result()
     for count in (1, 2):
@@ -118,7 +118,7 @@ def test_fewer_than_batch(engine, golden):
 
 
 def test_many_in_flight_keep_their_order(engine, golden):
-    images = pictures(golden, 12)
+    images = shifted(golden, 12)
     one = engine(threads=2)
     assert one.in_flight >= 2
     alone = [one.submit(image[None]).result() for image in images]
@@ -130,7 +130,7 @@ def test_many_in_flight_keep_their_order(engine, golden):
 
 
 def test_results_stay_as_they_were(engine, golden):
-    images = pictures(golden, 2)
+    images = shifted(golden, 2)
     one = engine(threads=1)
     first = one.submit(images[:1]).result()
     kept = first.copy()
@@ -141,7 +141,7 @@ def test_results_stay_as_they_were(engine, golden):
 
 def test_result_may_be_awaited_in_another_thread(engine, golden):
     one = engine()
-    pending = one.submit(pictures(golden, 1))
+    pending = one.submit(shifted(golden, 1))
     got = []
     threads = [threading.Thread(target=lambda: got.append(pending.result())) for _ in range(3)]
     for thread in threads:
@@ -154,7 +154,7 @@ def test_result_may_be_awaited_in_another_thread(engine, golden):
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_change_nothing_but_the_number_of_streams(engine, golden, threads):
-    images = pictures(golden, 1)
+    images = shifted(golden, 1)
     many = engine(threads=threads)
     live = engine(threads=threads, throughput=False)
     assert live.in_flight == 1
@@ -164,7 +164,7 @@ def test_threads_change_nothing_but_the_number_of_streams(engine, golden, thread
 
 def test_two_engines_side_by_side(engine, golden):
     tall, wide = engine(size=(256, 192)), engine(size=(192, 256), precision="int8")
-    a, b = tall.submit(pictures(golden, 1, (256, 192))), wide.submit(pictures(golden, 1, (192, 256)))
+    a, b = tall.submit(shifted(golden, 1, (256, 192))), wide.submit(shifted(golden, 1, (192, 256)))
     assert a.result().shape == (1, 128, 96)
     assert b.result().shape == (1, 96, 128)
 
@@ -180,7 +180,7 @@ def test_two_engines_side_by_side(engine, golden):
         (np.zeros((1, 192, 512, 3), np.uint8)[:, :, ::2], "C-contiguous"),
     ],
 )
-def test_wrong_pictures_are_refused(engine, given, message):
+def test_wrong_images_are_refused(engine, given, message):
     with pytest.raises(ConfigError, match=message):
         engine(batch=2).submit(given)
 
@@ -223,18 +223,18 @@ def test_model_by_path_has_no_int8_version(engine, golden):
     path = str(ASSETS / "ppmattingv2-lite.f16.xml")
     with pytest.raises(ConfigError, match="no int8 version"):
         open_engine(path, size=SMALL, precision="int8")
-    images = pictures(golden, 1)
+    images = shifted(golden, 1)
     np.testing.assert_array_equal(engine(model=path).submit(images).result(), engine().submit(images).result())
 
 
 def test_closed_engine(engine, golden):
     one = engine()
-    pending = one.submit(pictures(golden, 1))
+    pending = one.submit(shifted(golden, 1))
     one.close()
     one.close()
     assert pending.result().shape == (1, 96, 128)
     with pytest.raises(ConfigError, match="closed"):
-        one.submit(pictures(golden, 1))
+        one.submit(shifted(golden, 1))
 
 
 def _compiled(folder):
@@ -244,7 +244,7 @@ def _compiled(folder):
 @pytest.mark.parametrize("damage", ["empty", "cut", "garbage"])
 def test_damaged_cache_does_not_stop_the_start(engine, golden, tmp_path, monkeypatch, damage):
     monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path))
-    images = pictures(golden, 1)
+    images = shifted(golden, 1)
     wanted = engine(precision="int8").submit(images).result()
     (blob,) = _compiled(tmp_path)
     data = blob.read_bytes()
@@ -271,14 +271,14 @@ def test_a_file_of_the_same_name_with_another_content_is_compiled_again(engine, 
             shutil.copyfile((ASSETS / f"ppmattingv2-lite.{kind}.xml").with_suffix(suffix), graph.with_suffix(suffix))
             times = times or (graph.stat().st_atime_ns, graph.stat().st_mtime_ns)
             os.utime(graph.with_suffix(suffix), ns=times)
-        images = pictures(golden, 1)
+        images = shifted(golden, 1)
         wanted = engine(precision={"f16": "f32"}.get(kind, kind)).submit(images).result()
         np.testing.assert_array_equal(engine(model=str(graph)).submit(images).result(), wanted)
 
 
 def test_weights_alone_make_another_network(engine, golden, tmp_path, monkeypatch):
     monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path))
-    images = pictures(golden, 1)
+    images = shifted(golden, 1)
     alphas = []
     for level in (0.5, 0.25):
         brightness_network(tmp_path / "net.xml", level)
@@ -303,7 +303,7 @@ def test_cache_that_cannot_be_written(engine, golden, tmp_path, monkeypatch):
     home = tmp_path / "file"
     home.write_text("no folder")
     monkeypatch.setenv("STREAMMATTE_HOME", str(home))
-    assert engine().submit(pictures(golden, 1)).result().shape == (1, 96, 128)
+    assert engine().submit(shifted(golden, 1)).result().shape == (1, 96, 128)
 
 
 FILES = ModelFiles("net", {"float": Path("net.f16.xml"), "int8": Path("net.int8.xml")})

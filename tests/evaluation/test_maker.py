@@ -5,7 +5,7 @@ from contextlib import closing
 import cv2
 import numpy as np
 import pytest
-from support.videos import make_video, picture
+from support.videos import make_video, pattern_image
 
 import streammatte
 from streammatte.errors import ConfigError
@@ -22,7 +22,9 @@ def levels(alpha):
 @pytest.mark.parametrize("options", [{}, {"size": 192, "refine": "off"}])
 def test_images_and_videos_are_matted_as_by_the_commands(tmp_path, options):
     still, video = tmp_path / "a.png", make_video(tmp_path / "a.mp4", frames=5, width=128, height=96)
-    transparent = np.dstack([picture(0, 128, 96)[..., ::-1], np.tile(np.arange(128, dtype=np.uint8) * 2, (96, 1))])
+    transparent = np.dstack(
+        [pattern_image(0, 128, 96)[..., ::-1], np.tile(np.arange(128, dtype=np.uint8) * 2, (96, 1))]
+    )
     cv2.imwrite(str(still), transparent)
     with closing(NetworkMatteMaker(VideoOptions(model=MODEL, **options))) as maker:
         assert maker.ran() == {}

@@ -346,11 +346,11 @@ def test_an_exported_onnx_keeps_its_rule_and_normalisation():
     net = ruled(Path("net26"))
     assert command("export", net, "--to", "onnx", "-o", "net.onnx") == 0
     assert resolve("net.onnx").rule == RULE
-    picture = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), np.uint8)
     alphas = []
     for model in (net, "net.onnx"):
         engine = open_engine(str(model), engine="openvino", device="cpu", precision="f32", size=(128, 128))
-        alphas.append(engine.submit(picture).result())
+        alphas.append(engine.submit(image).result())
         engine.close()
     assert np.abs(alphas[0] - alphas[1]).max() < 1e-5
 
@@ -409,8 +409,8 @@ def test_one_conversion_serves_every_size(source, weights, tmp_path):
     model = str(NEW) if source == "program" else f"{LITE}={weights}"
     for size in (SIZE, (128, 64)):
         engine = open_engine(model, engine="openvino", device="cpu", precision="f32", size=size)
-        picture = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
-        assert np.isfinite(engine.submit(picture).result()).all()
+        image = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
+        assert np.isfinite(engine.submit(image).result()).all()
         engine.close()
     assert len(conversions(tmp_path)) == 1
 

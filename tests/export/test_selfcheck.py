@@ -46,7 +46,7 @@ def rule(*steps, **more):
 
 
 def network(path, shape, scale=1.0, pooled=None):
-    """Alpha is the mean of the picture, times ``scale``; ``pooled`` makes sides of other multiples fail."""
+    """Alpha is the mean of the image, times ``scale``; ``pooled`` makes sides of other multiples fail."""
     image = ops.parameter(shape, np.float32, name="image")
     image.output(0).get_tensor().set_names({"image"})
     mean = ops.reduce_mean(image, np.array([1]), keep_dims=True)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from support.tiny_networks import brightness_network, trimap_network
-from support.videos import picture
+from support.videos import pattern_image
 
 import streammatte
 from streammatte.errors import ConfigError, ModelNotFoundError, UnsupportedSourceError
@@ -122,7 +122,7 @@ def test_the_log_says_what_was_chosen_once(store, caplog):
     caplog.set_level(logging.INFO, "streammatte.images")
     matter = StillMatter(ImageOptions())
     for _ in range(2):
-        matter.process(frame_of(picture(0, 64, 48)))
+        matter.process(frame_of(pattern_image(0, 64, 48)))
     logged = [record.message for record in caplog.records if record.message.startswith("model ")]
     assert logged == [f"model {EMBEDDED[0]}: no other network is here"]
 

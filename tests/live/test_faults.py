@@ -81,7 +81,7 @@ def test_camera_gone_and_back(at, seconds, rate):
     assert times[-1] - times[0] > seconds
 
 
-def test_model_raising_once_shows_the_hold_picture_for_that_frame():
+def test_model_raising_once_shows_the_hold_image_for_that_frame():
     def fault(frame, matte):
         if frame.index == 50:
             raise RuntimeError("out of memory")
@@ -183,12 +183,12 @@ def test_compositor_that_gives_the_camera_back_is_held():
     def leaky(matte):
         made = honest(matte)
         if 10 <= matte.frame.index < 20 and matte.alpha.any():
-            made[0].picture = matte.frame
+            made[0].frame = matte.frame
         return made
 
     scene.compositor.process = leaky
     session.run()
-    assert kinds(told("compositor gives the camera's picture back", eye.seen)) == [
+    assert kinds(told("compositor gives the camera's image back", eye.seen)) == [
         "hold",
         "matted",
         "hold",
@@ -197,7 +197,7 @@ def test_compositor_that_gives_the_camera_back_is_held():
     ]
 
 
-def test_source_error_is_raised_and_the_last_picture_is_the_hold():
+def test_source_error_is_raised_and_the_last_image_is_the_hold():
     eye, camera = EyeSink(), RoomCamera(fails_at=10)
     with pytest.raises(DeviceError, match="pulled out"):
         pipeline(camera, [("eye", eye)]).run()
@@ -205,7 +205,7 @@ def test_source_error_is_raised_and_the_last_picture_is_the_hold():
     assert camera.closed
 
 
-def test_hold_picture_of_the_user(tmp_path):
+def test_hold_image_of_the_user(tmp_path):
     eye = EyeSink()
     session = pipeline(RoomCamera(frames=60), [("eye", eye)])
 

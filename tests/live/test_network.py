@@ -42,12 +42,12 @@ def test_recorded_pixels_outside_the_matte_are_the_background(samples, tmp_path)
     assert status.frames > 10
     looked_at = held = 0
     with av.open(str(target)) as video:
-        for picture in video.decode(video=0):
-            off = np.abs(picture.to_ndarray(format="rgb24").astype(int) - RGB).max(axis=-1)
-            alpha = alphas.get(round(picture.time * 1000))
+        for image in video.decode(video=0):
+            off = np.abs(image.to_ndarray(format="rgb24").astype(int) - RGB).max(axis=-1)
+            alpha = alphas.get(round(image.time * 1000))
             if alpha is None:
                 held += 1
-                assert off.max() <= NEAR, "a frame without a matte is not the hold picture"
+                assert off.max() <= NEAR, "a frame without a matte is not the hold image"
                 continue
             reach = cv2.dilate((alpha > 0).astype(np.uint8), np.ones((2 * EDGE + 1,) * 2, np.uint8))
             assert off[reach == 0].max() <= NEAR

@@ -25,7 +25,7 @@ RGB = np.array((0x30, 0x60, 0xA0), int)
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory):
-    """Ten seconds of a grey-red picture without any blue: a frame of it is unlike the background everywhere."""
+    """Ten seconds of a grey-red image without any blue: a frame of it is unlike the background everywhere."""
     path = tmp_path_factory.mktemp("room") / "room.mp4"
     return make_video(path, width=SIZE[0], height=SIZE[1], frames=300, rate=30)
 
@@ -69,17 +69,17 @@ def events(folder):
     return (folder / "events").read_text().split("\n")[:-1]
 
 
-def backgrounds_share(picture):
+def backgrounds_share(image):
     """Share of the pixels that are the background's; the video has nobody in it, so that the room would be 0."""
-    return float((np.abs(picture.astype(int) - RGB).max(axis=-1) < 12).mean())
+    return float((np.abs(image.astype(int) - RGB).max(axis=-1) < 12).mean())
 
 
 def judge(folder, name):
     seen = frames(folder)
-    shares = [backgrounds_share(picture) for picture in seen]
+    shares = [backgrounds_share(image) for image in seen]
     print(f"\n{name}: {len(seen)} frames, least background {min(shares):.0%}, last {shares[-1]:.0%}; {events(folder)}")
     assert min(shares) > 0.5
-    assert shares[-1] > 0.99, "the last picture is not the hold picture"
+    assert shares[-1] > 0.99, "the last image is not the hold image"
     assert events(folder)[-1] == "close"
 
 

@@ -114,7 +114,7 @@ def test_virtual_camera_that_is_not_there_tells_the_way(monkeypatch):
 
 def test_a_session_into_a_virtual_camera(backend):
     pipeline(RoomCamera(frames=15), [("virtual-camera", VirtualCameraSink())]).run()
-    seen = [picture.reshape(HEIGHT, WIDTH, 3) for picture in backend.made[0].sent]
+    seen = [image.reshape(HEIGHT, WIDTH, 3) for image in backend.made[0].sent]
     assert [kind for kind, _ in runs(seen)] == ["hold", "matted", "hold"]
     assert backend.made[0].closed
 
@@ -138,7 +138,7 @@ def test_recording_keeps_true_times(tmp_path, name):
     sink.drain()
     sink.close()
     with av.open(str(target)) as video:
-        times = [picture.time for picture in video.decode(video=0)]
+        times = [image.time for image in video.decode(video=0)]
     assert times == pytest.approx([moment / 1e6 for moment in moments], abs=0.0006)
 
 
@@ -253,8 +253,8 @@ def test_stream_by_rtmp(tmp_path):
 
     def serve():
         with contextlib.suppress(av.error.FFmpegError), av.open(url, options={"listen": "1"}, timeout=60) as video:
-            for picture in video.decode(video=0):
-                got.append(picture.time)
+            for image in video.decode(video=0):
+                got.append(image.time)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -344,9 +344,9 @@ def test_preview_in_a_browser(server):
 
     threading.Thread(target=feed, daemon=True).start()
     assert b"stream.mjpg" in ask(running, "GET", "/")[1]
-    status, picture = ask(running, "GET", "/snapshot.jpg")
+    status, image = ask(running, "GET", "/snapshot.jpg")
     assert status == 200
-    assert cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape == (HEIGHT, WIDTH, 3)
+    assert cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR).shape == (HEIGHT, WIDTH, 3)
     connection = http.client.HTTPConnection(*running.address, timeout=10)
     connection.request("GET", "/stream.mjpg")
     answer = connection.getresponse()
@@ -410,9 +410,9 @@ def test_record_and_camera_at_once_with_true_times(tmp_path):
     target: Path = tmp_path / "out.mkv"
     status = pipeline(RoomCamera(frames=30), [("record", RecordSink(target))]).run()
     with av.open(str(target)) as video:
-        pictures = [picture.to_ndarray(format="rgb24") for picture in video.decode(video=0)]
+        images = [image.to_ndarray(format="rgb24") for image in video.decode(video=0)]
         video.seek(0)
-        times = [picture.time for picture in video.decode(video=0)]
-    assert len(pictures) == status.frames
+        times = [image.time for image in video.decode(video=0)]
+    assert len(images) == status.frames
     assert all(a < b for a, b in pairwise(times))
     assert times[-1] == pytest.approx(29 / 30, abs=0.2)

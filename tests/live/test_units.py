@@ -52,14 +52,14 @@ def gate():
         frame = camera_frame(captured=clock.now if captured is None else captured)
         guard.anchor(frame)
         alpha = np.where(PERSON, 255, 0).astype(np.uint8)
-        picture = frame.like(tuple(plane.copy() for plane in frame.planes))
+        image = frame.like(tuple(plane.copy() for plane in frame.planes))
         clock.now += 0.01
-        return guard.admit(Matte(frame, alpha, (alpha / 255).astype(np.float32)), Composite(picture))
+        return guard.admit(Matte(frame, alpha, (alpha / 255).astype(np.float32)), Composite(image))
 
     return guard, clock, shown, admit
 
 
-def test_guard_shows_nothing_before_it_has_a_hold_picture():
+def test_guard_shows_nothing_before_it_has_a_hold_image():
     shown = []
     guard = PrivacyGuard(shown.append)
     guard.tick()
@@ -227,8 +227,8 @@ def test_stillness_sees_movement_but_not_noise():
     rng = np.random.default_rng(1)
     base = rng.integers(60, 200, (240, 320)).astype(np.int16)
 
-    def noisy(picture):
-        luma = np.clip(picture + rng.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
+    def noisy(image):
+        luma = np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
         return replace(camera_frame(), planes=(luma, np.zeros((120, 160), np.uint8), np.zeros((120, 160), np.uint8)))
 
     still = Stillness()
@@ -240,7 +240,7 @@ def test_stillness_sees_movement_but_not_noise():
     assert still.moved(noisy(blink))
 
 
-def test_still_picture_is_not_matted_again_but_shown_at_full_rate():
+def test_still_image_is_not_matted_again_but_shown_at_full_rate():
     runs_of_network = []
     eye = EyeSink()
 
@@ -259,7 +259,7 @@ def test_still_picture_is_not_matted_again_but_shown_at_full_rate():
     assert status.frames + status.drops == 60
     assert len(runs_of_network) < 30
     assert status.reused > 30
-    assert {kind_of(picture) for picture in eye.seen} == {"hold", "matted"}
+    assert {kind_of(image) for image in eye.seen} == {"hold", "matted"}
 
 
 def test_smoothing_is_switched_and_starts_anew():
@@ -305,7 +305,7 @@ def test_change_takes_effect_within_two_frames_and_drops_none(patch, changed):
     session = pipeline(RoomCamera(frames=45, rate=20), [("eye", eye)], backgrounds=(BACKGROUND, "#20a040"))
     eye.board = session.board
     status = session.run()
-    after = [i for i, picture in enumerate(eye.seen) if changed(picture, None) and i >= 15]
+    after = [i for i, image in enumerate(eye.seen) if changed(image, None) and i >= 15]
     place = next(i for i, item in enumerate(eye.frames) if item.index == eye.index_then and item.captured is not None)
     assert after
     assert after[0] - place <= 2
@@ -317,29 +317,29 @@ def test_mirror_turns_the_camera_and_not_the_background():
     session = pipeline(RoomCamera(frames=20), [("eye", eye)])
     session.board.apply({"mirror": True})
     session.run()
-    shown = next(picture for picture, item in zip(eye.seen, eye.frames, strict=True) if item.captured is not None)
+    shown = next(image for image, item in zip(eye.seen, eye.frames, strict=True) if item.captured is not None)
     frame = next(item for item in eye.frames if item.captured is not None)
     inside = np.s_[24:40, 40:56]
     luma = room(frame.index)[0][:, ::-1][inside]
     assert np.corrcoef(shown[inside][..., 1].ravel(), luma.ravel())[0, 1] > 0.9
 
 
-def test_freeze_keeps_the_picture_and_its_own_matte():
+def test_freeze_keeps_the_image_and_its_own_matte():
     eye = Presser(10, {"freeze": True})
     session = pipeline(RoomCamera(frames=30), [("eye", eye)])
     eye.board = session.board
     session.run()
-    matted = [picture for picture in eye.seen if kind_of(picture) == "matted"]
-    assert all(np.array_equal(picture, matted[-1]) for picture in matted[-8:])
+    matted = [image for image in eye.seen if kind_of(image) == "matted"]
+    assert all(np.array_equal(image, matted[-1]) for image in matted[-8:])
     assert not np.array_equal(matted[0], matted[-1])
 
 
-def test_hold_picture_of_ones_own():
+def test_hold_image_of_ones_own():
     eye = EyeSink()
     session = pipeline(RoomCamera(frames=10), [("eye", eye)], hold="#d0d020")
     session.board.apply({"hold": True})
     session.run()
-    assert all(np.abs(picture.astype(int) - (0xD0, 0xD0, 0x20)).max() < 8 for picture in eye.seen)
+    assert all(np.abs(image.astype(int) - (0xD0, 0xD0, 0x20)).max() < 8 for image in eye.seen)
 
 
 def test_blur_holds_with_a_card_and_not_with_the_room():
@@ -347,7 +347,7 @@ def test_blur_holds_with_a_card_and_not_with_the_room():
     session = pipeline(RoomCamera(frames=10), [("eye", eye)], backgrounds=("blur",))
     session.board.apply({"hold": True})
     session.run()
-    assert all(np.ptp(picture.reshape(-1, 3).astype(int), axis=0).max() <= 2 for picture in eye.seen)
+    assert all(np.ptp(image.reshape(-1, 3).astype(int), axis=0).max() <= 2 for image in eye.seen)
 
 
 def test_status_is_json():

@@ -260,8 +260,8 @@ def test_a_live_session_takes_controls_while_it_runs():
     key = ChromaKey()
     controls = MatteControls(ControlSettings(keep_box=(0, 0, 9, 9)))
     matter = LiveMatter([Rung(512, key, None, controls)])
-    picture = np.full((90, 160, 3), 200, np.uint8)
-    matter.process(Frame((picture,), Layout.RGB, 0, Fraction(1, 30)), board.current, 0)
+    image = np.full((90, 160, 3), 200, np.uint8)
+    matter.process(Frame((image,), Layout.RGB, 0, Fraction(1, 30)), board.current, 0)
     assert controls.settings == ControlSettings(edge=-2.0, largest_person=True, keep_box=(0, 0, 9, 9))
 
 
@@ -282,7 +282,7 @@ def test_the_command_applies_a_combination(tmp_path, samples):
     assert not alpha[:, :300].any() and not alpha[:, 900:].any() and alpha[:, 300:900].mean() > 20
 
 
-def test_the_command_refuses_a_box_beside_the_picture(tmp_path, samples):
+def test_the_command_refuses_a_box_beside_the_image(tmp_path, samples):
     done = run("video", samples / "person.mp4", tmp_path / "o.mp4", "--keep-box", "5000,0,10,10")
     assert done.returncode == 2 and "outside the 1280x720 image" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -26,7 +26,7 @@ def make_frame(width, height, layout, seed=0, color=PLAIN):
 
 
 def disc(width, height):
-    """A picture of a dark disc before a bright ground, and its exact alpha."""
+    """An image of a dark disc before a bright ground, and its exact alpha."""
     scale = 8
     big = np.zeros((height * scale, width * scale), np.uint8)
     cv2.circle(big, (width * scale // 2, height * scale // 2), height * scale // 3, 255, -1)
@@ -54,7 +54,7 @@ def test_refinement_is_much_closer_than_bilinear(mode):
 
 
 @pytest.mark.parametrize("mode", ["fast", "best"])
-def test_refinement_lowers_the_error_on_real_pictures(shared, mode):
+def test_refinement_lowers_the_error_on_real_images(shared, mode):
     totals = np.zeros(2)
     for path in sorted((shared / "eval" / "stills").glob("*_alpha.png"))[::12]:
         alpha = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
@@ -111,8 +111,8 @@ def test_unknown_mode_is_refused():
 
 @pytest.mark.parametrize("layout", [Layout.YUV420, Layout.YUV422, Layout.YUV444])
 @pytest.mark.parametrize("size", [(512, 288), (640, 360), (1280, 720), (301, 203)])
-def test_prepared_rgb_is_the_picture_s(layout, size):
-    """Against RGB made at full size in float64 and averaged: smooth pictures differ by interpolation alone."""
+def test_prepared_rgb_is_the_image_s(layout, size):
+    """Against RGB made at full size in float64 and averaged: smooth images differ by interpolation alone."""
     frame = make_frame(*size, layout, color=ColorSpec(1))
     frame.planes = tuple(cv2.GaussianBlur(plane, (0, 0), 9) for plane in frame.planes)
     target = (96, 160)

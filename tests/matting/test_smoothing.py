@@ -51,7 +51,7 @@ def test_off_gives_the_very_array():
 
 
 @pytest.mark.parametrize(("mode", "least"), [("low", 0.75), ("high", 0.75)])
-def test_flicker_of_a_still_picture_falls(mode, least):
+def test_flicker_of_a_still_image_falls(mode, least):
     base, mattes = flickering(40)
     smoother = Smoother(mode)
     out = [step(smoother, alpha, room(), i / 30) for i, alpha in enumerate(mattes)]
@@ -102,8 +102,8 @@ def test_a_moving_hand_leaves_no_ghost(mode, contrast, speed):
 
 
 @pytest.mark.parametrize("mode", ["low", "high"])
-def test_what_fades_in_a_still_picture_arrives(mode):
-    """No ghost where the picture does not move at all and the network changes its mind."""
+def test_what_fades_in_a_still_image_arrives(mode):
+    """No ghost where the image does not move at all and the network changes its mind."""
     smoother = Smoother(mode)
     step(smoother, person(), room(), 0.0)
     for i in range(1, 19):
@@ -163,7 +163,7 @@ def test_luma_of_the_input_s_size_and_tiny_mattes_are_taken():
 
 
 def test_best_repairs_a_spike_of_a_single_frame():
-    """Half the person vanishes for one frame while the picture stands still."""
+    """Half the person vanishes for one frame while the image stands still."""
     whole = person()
     half = whole.copy()
     half[:, 64:] = 0

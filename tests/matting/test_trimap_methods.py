@@ -18,25 +18,25 @@ WIDE, HIGH = 96, 72
 
 
 def soft_disc():
-    """A disc with a soft edge over a smooth background: picture, alpha, trimap."""
+    """A disc with a soft edge over a smooth background: image, alpha, trimap."""
     y, x = np.mgrid[:HIGH, :WIDE]
     distance = np.hypot(x - WIDE / 2, y - HIGH / 2)
     alpha = np.clip((26 - distance) / 6 + 0.5, 0, 1)
     front = np.stack([200 + 20 * np.sin(x / 30), 60 + 0 * x, 50 + y / 4], axis=2)
     back = np.stack([30 + x / 3, 90 + y / 4, 170 + 0 * x], axis=2)
-    picture = np.uint8(np.rint(alpha[..., None] * front + (1 - alpha[..., None]) * back))
+    image = np.uint8(np.rint(alpha[..., None] * front + (1 - alpha[..., None]) * back))
     trimap = np.uint8(np.where(distance < 20, 255, np.where(distance > 33, 0, 128)))
-    return picture, alpha.astype(np.float32), trimap
+    return image, alpha.astype(np.float32), trimap
 
 
 BOUNDS = {"closed-form": 0.005, "knn": 0.06, "learning-based": 0.005, "fast": 0.01, "random-walk": 0.08}
-"""Mean error inside the unknown band, measured on this picture and rounded up."""
+"""Mean error inside the unknown band, measured on this image and rounded up."""
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_alpha_of_a_composite_comes_back(method):
-    picture, truth, trimap = soft_disc()
-    alpha = classic_alpha(method, picture, trimap)
+    image, truth, trimap = soft_disc()
+    alpha = classic_alpha(method, image, trimap)
     band = trimap == 128
     assert alpha.dtype == np.float32
     assert alpha.min() >= 0
@@ -67,9 +67,9 @@ def test_a_first_import_says_what_it_waits_for():
 
 
 def test_a_trimap_that_knows_all_is_the_alpha():
-    picture, truth, _ = soft_disc()
+    image, truth, _ = soft_disc()
     trimap = np.uint8(255 * (truth > 0.5))
-    assert np.array_equal(classic_alpha("knn", picture, trimap), (trimap / 255).astype(np.float32))
+    assert np.array_equal(classic_alpha("knn", image, trimap), (trimap / 255).astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -78,16 +78,16 @@ def test_a_trimap_that_knows_all_is_the_alpha():
         ("magic", lambda p, t: (p, t), "one of closed-form"),
         ("knn", lambda p, t: (p[..., 0], t), "H, W, 3"),
         ("knn", lambda p, t: (p.astype(np.float32), t), "uint8"),
-        ("knn", lambda p, t: (p, t[1:]), "like its picture"),
-        ("knn", lambda p, t: (p, t / 255.0), "like its picture"),
+        ("knn", lambda p, t: (p, t[1:]), "like its image"),
+        ("knn", lambda p, t: (p, t / 255.0), "like its image"),
         ("knn", lambda p, t: (p, np.maximum(t, 128)), "no background"),
         ("knn", lambda p, t: (p, np.minimum(t, 128)), "no foreground"),
     ],
 )
 def test_what_cannot_be_solved_is_told(method, change, told):
-    picture, _, trimap = soft_disc()
+    image, _, trimap = soft_disc()
     with pytest.raises(ConfigError, match=told):
-        classic_alpha(method, *change(picture, trimap))
+        classic_alpha(method, *change(image, trimap))
 
 
 @pytest.mark.parametrize("kind", ["float", "uint8"])
@@ -119,8 +119,8 @@ def test_faulty_requests_for_a_trimap_are_told():
         auto_trimap(np.zeros((4, 4, 1), np.uint8), 1)
 
 
-def frame(picture, index=0):
-    return Frame((picture,), Layout.RGB, index, Fraction(1, 25), index=index)
+def frame(image, index=0):
+    return Frame((image,), Layout.RGB, index, Fraction(1, 25), index=index)
 
 
 class Rough:
@@ -148,24 +148,24 @@ class Rough:
 
 
 def test_a_matter_with_a_trimap():
-    picture, truth, trimap = soft_disc()
+    image, truth, trimap = soft_disc()
     matter = ClassicMatter("closed-form", trimap=trimap)
     assert isinstance(matter, Stage)
-    (matte,) = matter.process(frame(picture))
+    (matte,) = matter.process(frame(image))
     assert matte.alpha.dtype == np.uint8
     assert np.abs(matte.alpha / 255 - truth).mean() < 0.02
     assert np.abs(matte.small_alpha * 255 - matte.alpha).max() <= 0.5 + 1e-3
     assert matter.drain() == []
     matter.reset()
-    with pytest.raises(ConfigError, match="like its picture"):
-        matter.process(frame(picture[:-2]))
+    with pytest.raises(ConfigError, match="like its image"):
+        matter.process(frame(image[:-2]))
 
 
 def test_a_matter_refines_what_another_gives_in_order():
-    picture, truth, _ = soft_disc()
+    image, truth, _ = soft_disc()
     inner = Rough(np.uint8(255 * (truth > 0.5)))
     matter = ClassicMatter("closed-form", inner=inner, radius=8)
-    frames = [frame(picture, i) for i in range(3)]
+    frames = [frame(image, i) for i in range(3)]
     mattes = [matte for item in frames for matte in matter.process(item)] + matter.drain()
     assert [matte.frame.index for matte in mattes] == [0, 1, 2]
     rough = np.abs(inner.mask / 255 - truth).mean()
@@ -175,16 +175,16 @@ def test_a_matter_refines_what_another_gives_in_order():
 
 
 def test_a_room_with_nobody_stays_as_it_is():
-    picture, _, _ = soft_disc()
+    image, _, _ = soft_disc()
     matter = ClassicMatter("knn", inner=Rough(np.zeros((HIGH, WIDE), np.uint8)), radius=5)
-    matter.process(frame(picture))
+    matter.process(frame(image))
     (matte,) = matter.drain()
     assert not matte.alpha.any()
 
 
 def test_yuv_frames_are_turned_to_rgb_first():
-    picture, truth, trimap = soft_disc()
-    yuv = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
+    image, truth, trimap = soft_disc()
+    yuv = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
     planes = (
         yuv[:HIGH],
         yuv[HIGH : HIGH + HIGH // 4].reshape(HIGH // 2, WIDE // 2),

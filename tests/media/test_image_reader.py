@@ -7,16 +7,16 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, features
-from support.videos import picture
+from support.videos import pattern_image
 
 from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
 from streammatte.sources import read_still
 
-UPRIGHT = picture(0, 48, 32)
+UPRIGHT = pattern_image(0, 48, 32)
 
 
 def turned_for(orientation):
-    """The picture as a camera stores it that was held so; EXIF 2.32, tag 0x0112."""
+    """The image as a camera stores it that was held so; EXIF 2.32, tag 0x0112."""
     undo = {
         1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: np.rot90(p, 2), 4: lambda p: p[::-1],
         5: lambda p: p.transpose(1, 0, 2), 6: lambda p: np.rot90(p, 1),
@@ -78,7 +78,7 @@ def test_a_heic_that_breaks_off_is_refused(tmp_path):
         read_still(path)
 
 
-def test_orientation_of_16_bit_pictures(tmp_path):
+def test_orientation_of_16_bit_images(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     gray = turned_for(6)[..., 0].astype(np.uint16) * 257
@@ -215,12 +215,12 @@ def test_webp_and_avif(tmp_path):
         assert np.abs(rgb.astype(int) - UPRIGHT).mean() < 8, kind
 
 
-def test_an_animation_gives_its_first_picture(tmp_path, caplog):
+def test_an_animation_gives_its_first_image(tmp_path, caplog):
     first, second = Image.fromarray(UPRIGHT), Image.fromarray(255 - UPRIGHT)
     first.save(tmp_path / "a.webp", save_all=True, append_images=[second], lossless=True)
     rgb, _ = read_still(tmp_path / "a.webp")
     np.testing.assert_array_equal(rgb, UPRIGHT)
-    assert "holds 2 pictures; the first is taken" in caplog.text
+    assert "holds 2 images; the first is taken" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tiff"])
@@ -241,12 +241,12 @@ def test_truncated_16_bit_png_is_refused(tmp_path):
         read_still(tmp_path / "a.png")
 
 
-def test_what_is_no_picture(tmp_path):
+def test_what_is_no_image(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(UnsupportedSourceError, match="is empty"):
         read_still(tmp_path / "a.jpg")
     (tmp_path / "b.png").write_text("a letter")
-    with pytest.raises(UnsupportedSourceError, match="not a picture"):
+    with pytest.raises(UnsupportedSourceError, match="not an image"):
         read_still(tmp_path / "b.png")
     with pytest.raises(SourceNotFoundError, match="there is no"):
         read_still(tmp_path / "c.png")

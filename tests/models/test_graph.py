@@ -20,7 +20,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path / "home"))
 
 
-def picture(name="src", shape=(1, 3, -1, -1), kind=np.float32):
+def image(name="src", shape=(1, 3, -1, -1), kind=np.float32):
     port = ops.parameter(list(shape), kind, name=name)
     port.output(0).get_tensor().set_names({name})
     return port
@@ -41,38 +41,38 @@ def saved(folder, outputs, inputs):
     return str(path)
 
 
-def two_pictures():
-    first, second = picture("src"), picture("bgr")
+def two_images():
+    first, second = image("src"), image("bgr")
     return [ops.add(mean(first), mean(second))], [first, second]
 
 
-def gray_picture():
-    given = picture(shape=(1, 1, -1, -1))
+def gray_image():
+    given = image(shape=(1, 1, -1, -1))
     return [mean(given)], [given]
 
 
 def three_channels():
-    given = picture()
+    given = image()
     return [ops.multiply(given, np.float32(0.5))], [given]
 
 
 def one_number():
-    given = picture()
+    given = image()
     return [ops.reduce_mean(given, np.array([1, 2, 3]), keep_dims=False)], [given]
 
 
 def whole_numbers():
-    given = picture()
+    given = image()
     return [ops.convert(mean(given), "u8")], [given]
 
 
 def channels_last():
-    given = picture(shape=(1, -1, -1, 3))
+    given = image(shape=(1, -1, -1, 3))
     return [mean(given, 3, keep=False)], [given]
 
 
 def another_shape():
-    given = picture()
+    given = image()
     sides, axes = ops.constant(np.array([7, 9])), ops.constant(np.array([2, 3]))
     return [ops.interpolate(mean(given), sides, "linear_onnx", "sizes", axes=axes)], [given]
 
@@ -80,8 +80,8 @@ def another_shape():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (two_pictures, "src .* bgr .* takes one image"),
-        (gray_picture, "takes one image"),
+        (two_images, "src .* bgr .* takes one image"),
+        (gray_image, "takes one image"),
         (three_channels, "no alpha"),
         (one_number, "no alpha"),
         (whole_numbers, "no alpha .* of floats"),
@@ -98,7 +98,7 @@ def test_what_is_no_matting_network_is_refused(tmp_path, make, message):
 
 @pytest.mark.parametrize("name", ["pha", "anything"])
 def test_alpha_is_found_among_several_outputs(tmp_path, name):
-    given = picture()
+    given = image()
     foreground = named(ops.multiply(given, np.float32(0.5)), "fgr")
     state = named(ops.multiply(mean(given), np.float32(0)), "state")
     outputs = [foreground, named(mean(given), name), *([state] if name == "anything" else [])]
@@ -113,7 +113,7 @@ def test_alpha_is_found_among_several_outputs(tmp_path, name):
 
 def fixed_network(folder, height, width):
     """Alpha is brightness, at one size only: a map of that size is added."""
-    given = picture(shape=(1, 3, height, width))
+    given = image(shape=(1, 3, height, width))
     level = ops.add(ops.multiply(mean(given), np.float32(0.5)), np.float32(0.5))
     return saved(folder, [ops.add(level, np.zeros((1, 1, height, width), np.float32))], [given])
 
@@ -155,7 +155,7 @@ def test_a_graph_says_that_it_needs_a_trimap(tmp_path):
 
 
 def test_what_is_no_number_is_not_taken_for_nobody(tmp_path):
-    given = picture()
+    given = image()
     model = saved(tmp_path, [ops.divide(ops.multiply(mean(given), np.float32(0)), np.float32(0))], [given])
     video = make_video(tmp_path / "in.mp4", frames=2)
     for run in (

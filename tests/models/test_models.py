@@ -115,7 +115,7 @@ def test_every_shipped_card_is_good(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("steps", "picture", "wanted"),
+    ("steps", "image", "wanted"),
     [
         ([("limit_short", (None, 512)), ("multiple", (32,))], (1080, 1920), (512, 896)),
         ([("limit_short", (None, 512)), ("multiple", (32,))], (300, 400), (288, 384)),
@@ -128,9 +128,9 @@ def test_every_shipped_card_is_good(monkeypatch):
         ([("multiple", (32,))], (31, 65), (32, 64)),
     ],
 )
-def test_sides_become_the_networks(steps, picture, wanted):
+def test_sides_become_the_networks(steps, image, wanted):
     rule = InputRule(steps=tuple(SizeStep(kind, values) for kind, values in steps))
-    assert rule.size_for(*picture) == wanted
+    assert rule.size_for(*image) == wanted
 
 
 DEPLOY = """

@@ -20,7 +20,7 @@ def reflected(array, size, stride):
 
 
 def attention(guide, alpha, unknown):
-    """One picture: guide (C', h, w), alpha (C, 2h, 2w), unknown (h, w) -> (C, 2h, 2w)."""
+    """One image: guide (C', h, w), alpha (C, 2h, 2w), unknown (h, w) -> (C, 2h, 2w)."""
     _, height, width = guide.shape
     places = [(y, x) for y in range(height) for x in range(width)]
     image_patches = reflected(guide, 3, 1)

@@ -40,7 +40,7 @@ def network(weights):
     return network
 
 
-def picture(golden, height, width):
+def resized(golden, height, width):
     import cv2
 
     return cv2.resize(golden[0], (width, height))
@@ -105,7 +105,7 @@ def test_export_agrees_with_paddle_at_every_shape(network, golden, tmp_path):
         model = core.read_model(tmp_path / "net.xml")
         model.reshape([1, *size, 3])
         compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        image = picture(golden, *size)
+        image = resized(golden, *size)
         alpha = compiled(image[None])[0][0]
         assert alpha.shape == (size[0] // 2, size[1] // 2)
         assert np.abs(alpha - half(network, image)).max() < 1e-3, size
@@ -116,7 +116,7 @@ def test_its_weights_give_the_same_small_matte_on_both_engines(weights, golden, 
     # one that is enlarged before the edges are refined has others
     pytest.importorskip("paddle2onnx")
     monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path))
-    image = picture(golden, 96, 128)[None]
+    image = resized(golden, 96, 128)[None]
     alphas = []
     for name in ("openvino", "paddle"):
         engine = open_engine(

@@ -14,7 +14,7 @@ NAMES = ["ppmattingv2-stdc1-human_512", "modnet-mobilenetv2", "modnet-hrnet_w18"
 
 
 class OneInput(paddle.nn.Layer):
-    """paddle.flops hands over one tensor: picture and trimap together."""
+    """paddle.flops hands over one tensor: image and trimap together."""
 
     def __init__(self, network):
         super().__init__()

@@ -60,7 +60,7 @@ def test_a_batch_of_two_is_two_of_one(named):
     each = np.concatenate([zn.run(network, [array[i : i + 1] for array in inputs]) for i in range(2)])
     difference = np.abs(both - each)
     assert both.shape == (2, 1, height, width)
-    assert np.abs(each[0] - each[1]).max() > 1e-3, "the two pictures say the same"
+    assert np.abs(each[0] - each[1]).max() > 1e-3, "the two images say the same"
     assert (difference > 1e-4).mean() <= (1e-3 if name.startswith("ppmatting-") else 0)
     assert both.min() >= 0
     assert both.max() <= 1

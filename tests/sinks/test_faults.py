@@ -341,7 +341,7 @@ def test_two_sinks_side_by_side(tmp_path):
 
 
 def test_memory_stays_flat(tmp_path):
-    """Ten times the frames, the same memory: the pictures for the encoder are used again."""
+    """Ten times the frames, the same memory: the images for the encoder are used again."""
     frames = make_frames(30, (640, 360))
     sink = open_sink(tmp_path / "video.mp4", preset="ultrafast")
     sink.open(info_of(frames))

@@ -1,4 +1,4 @@
-"""Numbered pictures, stills, GIF and Y4M, read back."""
+"""Numbered images, stills, GIF and Y4M, read back."""
 
 import io
 import itertools
@@ -36,7 +36,7 @@ def rgb_of(frame):
 @pytest.mark.parametrize(
     "color", [BT709, ColorSpec(6, 6, 6, False), ColorSpec(1, 1, 1, True), ColorSpec(9, 9, 14, False)], ids=str
 )
-def test_colours_of_pictures(tmp_path, color):
+def test_colours_of_images(tmp_path, color):
     frames = make_frames(2, layout=Layout.YUV444, color=color)
     write(open_sink(tmp_path / "a_%03d.png"), frames)
     for index, frame in enumerate(frames):
@@ -46,7 +46,7 @@ def test_colours_of_pictures(tmp_path, color):
 
 
 @pytest.mark.parametrize(("suffix", "slack"), [("png", 0), ("jpg", 3), ("webp", 0)])
-def test_rgb_pictures(tmp_path, suffix, slack):
+def test_rgb_images(tmp_path, suffix, slack):
     frames = make_frames(3, (95, 63), Layout.RGB)
     write(open_sink(tmp_path / f"a_%d.{suffix}"), frames)
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"a_{i}.{suffix}" for i in range(3)]
@@ -54,7 +54,7 @@ def test_rgb_pictures(tmp_path, suffix, slack):
     assert np.abs(got - frames[2].planes[0]).mean() <= slack
 
 
-def test_gray_and_alpha_pictures_are_exact(tmp_path):
+def test_gray_and_alpha_images_are_exact(tmp_path):
     matte = make_frames(1, (95, 63), Layout.GRAY)
     write(open_sink(tmp_path / "matte.png"), matte)
     got = cv2.imread(str(tmp_path / "matte.png"), cv2.IMREAD_UNCHANGED)
@@ -69,7 +69,7 @@ def test_gray_and_alpha_pictures_are_exact(tmp_path):
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_a_folder_of_pictures(tmp_path, there):
+def test_a_folder_of_images(tmp_path, there):
     folder = tmp_path / "frames"
     if there:
         folder.mkdir()
@@ -93,10 +93,10 @@ def test_a_folder_is_as_it_was_after_abort(tmp_path):
 def test_a_longer_earlier_run_is_told_of(tmp_path, caplog):
     write(open_sink(tmp_path / "a_%d.png"), make_frames(5))
     write(open_sink(tmp_path / "a_%d.png", overwrite=True), make_frames(2))
-    assert "5 pictures there" in caplog.text
+    assert "5 images there" in caplog.text
 
 
-def test_pictures_of_a_size(tmp_path):
+def test_images_of_a_size(tmp_path):
     write(open_sink(tmp_path / "a_%d.png", output_size=(31, 17)), make_frames(1))
     assert cv2.imread(str(tmp_path / "a_0.png")).shape == (17, 31, 3)
 
@@ -118,7 +118,7 @@ def test_strange_patterns_are_refused(tmp_path, name):
         open_sink(tmp_path / name)
 
 
-def test_codec_of_pictures_is_refused(tmp_path):
+def test_codec_of_images_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="--codec"):
         open_sink(tmp_path / "a_%d.png", codec="libx264")
 
@@ -144,8 +144,8 @@ def test_gif_shows_the_colours(tmp_path, layout):
     got = gif_frames(tmp_path / "a.gif")
     assert [time for time, _ in got] == [Fraction(i, 10) for i in range(6)]
     if layout is Layout.RGB:
-        for (_, picture), frame in zip(got, frames, strict=True):
-            smooth = cv2.blur(picture[..., :3].astype(np.float32), (5, 5))
+        for (_, image), frame in zip(got, frames, strict=True):
+            smooth = cv2.blur(image[..., :3].astype(np.float32), (5, 5))
             assert np.abs(smooth - frame.planes[0]).mean() < 4
     capture = cv2.VideoCapture(str(tmp_path / "a.gif"))
     assert capture.read()[0]
@@ -169,11 +169,11 @@ def test_gif_leaves_out_what_browsers_would_slow_down(tmp_path, caplog):
 def test_gif_alpha_is_on_or_off(tmp_path):
     frames = make_frames(4, layout=Layout.RGB, alpha=True, times=[9000 * i for i in range(4)])
     write(open_sink(tmp_path / "a.gif"), frames)
-    for (_, picture), frame in zip(gif_frames(tmp_path / "a.gif"), frames, strict=True):
-        np.testing.assert_array_equal(picture[..., 3] > 0, frame.alpha >= 128)
+    for (_, image), frame in zip(gif_frames(tmp_path / "a.gif"), frames, strict=True):
+        np.testing.assert_array_equal(image[..., 3] > 0, frame.alpha >= 128)
 
 
-def test_one_gif_picture(tmp_path):
+def test_one_gif_image(tmp_path):
     write(open_sink(tmp_path / "a.gif"), make_frames(1))
     assert len(gif_frames(tmp_path / "a.gif")) == 1
 
@@ -189,12 +189,12 @@ def test_y4m_reads_back(layout, size):
         video = container.streams.video[0]
         assert video.average_rate == Fraction(30000, 1001)
         assert video.sample_aspect_ratio == Fraction(4, 3)
-        pictures = list(container.decode(video))
-    assert len(pictures) == 3
-    assert pictures[0].color_range in (0, 2 if layout is Layout.GRAY else 1)
+        images = list(container.decode(video))
+    assert len(images) == 3
+    assert images[0].color_range in (0, 2 if layout is Layout.GRAY else 1)
     if layout is not Layout.RGB:
-        assert pictures[0].format.name == layout.value
-        for index, plane in enumerate(pictures[1].planes):
+        assert images[0].format.name == layout.value
+        for index, plane in enumerate(images[1].planes):
             got = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
             np.testing.assert_array_equal(got, frames[1].planes[index])
 

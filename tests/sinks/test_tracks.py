@@ -1,4 +1,4 @@
-"""Audio and subtitles beside the pictures: copied where they can be, re-encoded where they must."""
+"""Audio and subtitles beside the images: copied where they can be, re-encoded where they must."""
 
 import hashlib
 import logging
@@ -244,15 +244,15 @@ def test_garbage_that_must_be_encoded_anew_does_not_stop_the_video(tmp_path, cap
 
 
 @pytest.mark.parametrize("late", [5.0, -5.0])
-def test_audio_that_arrives_late_or_early_ends_beside_its_picture(tmp_path, late):
+def test_audio_that_arrives_late_or_early_ends_beside_its_image(tmp_path, late):
     given = make_audio(tmp_path / "audio.mp4", "aac", seconds=2)
     write_with(open_sink(tmp_path / "video.mp4"), [given], late=late)
     assert len(packets_of(tmp_path / "video.mp4")) == len(packets_of(given))
     assert abs(beep_time(tmp_path / "video.mp4") - beep_time(given)) < 0.001
 
 
-def test_pictures_do_not_pile_up_while_audio_is_missing(tmp_path):
-    """Without a bound on interleaving the muxer would hold every picture until the first audio."""
+def test_images_do_not_pile_up_while_audio_is_missing(tmp_path):
+    """Without a bound on interleaving the muxer would hold every image until the first audio."""
     given = make_audio(tmp_path / "audio.mp4", "aac", seconds=1)
     with av.open(str(given)) as video:
         feed = TrackFeed(tuple(video.streams))

@@ -43,15 +43,13 @@ def test_every_container_and_codec_reads_back(tmp_path, suffix, codec, kind):
     frames = make_frames()
     target = tmp_path / f"video.{suffix}"
     write(open_sink(target, codec=codec), frames)
-    pictures = decode(target)
-    assert len(pictures) == len(frames)
+    images = decode(target)
+    assert len(images) == len(frames)
     with av.open(str(target)) as video:
         assert video.streams.video[0].codec_context.codec.canonical_name == kind
-    for picture, frame in zip(pictures, frames, strict=True):
+    for image, frame in zip(images, frames, strict=True):
         got = (
-            picture.reformat(format="yuv420p", dst_colorspace=1, dst_color_range=1)
-            if kind in ("qtrle", "png")
-            else picture
+            image.reformat(format="yuv420p", dst_colorspace=1, dst_color_range=1) if kind in ("qtrle", "png") else image
         )
         assert np.abs(plane(got, 0) - frame.planes[0]).mean() < 5
     if kind != "av1":  # OpenCV's wheel has no decoder for it
@@ -93,7 +91,7 @@ def test_matroska_times_survive_to_its_millisecond(tmp_path, suffix):
         assert abs(got - Fraction(pts, 90000)) <= Fraction(1, 2000)
 
 
-def test_last_picture_keeps_its_duration(tmp_path):
+def test_last_image_keeps_its_duration(tmp_path):
     frames = make_frames(6)
     frames[-1].duration = 45000
     write(open_sink(tmp_path / "video.mp4"), frames)
@@ -124,15 +122,15 @@ def test_colour_tags_are_kept(tmp_path, suffix, color):
     target = tmp_path / f"video.{suffix}"
     write(open_sink(target), make_frames(4, color=color))
     with av.open(str(target)) as video:
-        picture = next(video.decode(video=0))
+        image = next(video.decode(video=0))
         context = video.streams.video[0].codec_context
         assert (context.colorspace, context.color_primaries, context.color_trc) == (
             color.matrix,
             color.primaries,
             color.transfer,
         )
-        assert picture.color_range == (2 if color.full_range else 1)
-    assert np.abs(plane(picture, 0) - make_frames(1)[0].planes[0]).mean() < 3
+        assert image.color_range == (2 if color.full_range else 1)
+    assert np.abs(plane(image, 0) - make_frames(1)[0].planes[0]).mean() < 3
 
 
 def test_unspecified_colours_stay_unspecified(tmp_path):
@@ -155,8 +153,8 @@ def test_pixel_aspect_is_kept(tmp_path, suffix, codec):
 def test_lossless_matte_keeps_its_size_whatever_the_pixels_shape(tmp_path, caplog):
     frames = make_frames(2, layout=Layout.GRAY)
     write(open_sink(tmp_path / "matte.mkv"), frames, sample_aspect_ratio=Fraction(4, 3))
-    picture = decode(tmp_path / "matte.mkv")[0]
-    assert (picture.width, picture.height) == (96, 64)
+    image = decode(tmp_path / "matte.mkv")[0]
+    assert (image.width, image.height) == (96, 64)
     assert "4/3" in caplog.text
 
 
@@ -174,25 +172,25 @@ def test_layouts_and_odd_sizes(tmp_path, suffix, layout, size):
     target = tmp_path / f"video.{suffix}"
     frames = make_frames(4, size, layout)
     write(open_sink(target), frames)
-    pictures = decode(target)
-    assert len(pictures) == 4
-    picture = pictures[2]
+    images = decode(target)
+    assert len(images) == 4
+    image = images[2]
     even = suffix in ("mp4", "mov") or (suffix == "mkv" and layout is not Layout.GRAY)
     grown = size[0] % 2 if even else 0
-    assert (picture.width, picture.height) == (size[0] + grown, size[1] + grown)
+    assert (image.width, image.height) == (size[0] + grown, size[1] + grown)
     if layout is Layout.RGB:
-        got = picture.to_ndarray(format="rgb24")[: size[1], : size[0]].astype(float)
+        got = image.to_ndarray(format="rgb24")[: size[1], : size[0]].astype(float)
         error = got - frames[2].planes[0]
         assert np.abs(error).mean() < 4
         assert np.abs(error.mean(axis=(0, 1))).max() < 2
-        assert (picture.colorspace, picture.color_range) == (1, 1)
+        assert (image.colorspace, image.color_range) == (1, 1)
         return
-    assert np.abs(plane(picture, 0)[: size[1], : size[0]] - frames[2].planes[0]).mean() < 2
+    assert np.abs(plane(image, 0)[: size[1], : size[0]] - frames[2].planes[0]).mean() < 2
     if layout is Layout.GRAY:
-        assert picture.color_range == 2
+        assert image.color_range == 2
     if layout is Layout.YUV420:
         for channel in (1, 2):
-            assert np.abs(plane(picture, channel) - frames[2].planes[channel]).mean() < 2
+            assert np.abs(plane(image, channel) - frames[2].planes[channel]).mean() < 2
 
 
 def test_padding_repeats_the_edge(tmp_path):
@@ -206,9 +204,9 @@ def test_padding_repeats_the_edge(tmp_path):
 def test_matte_video_in_matroska_is_lossless_gray(tmp_path):
     frames = make_frames(5, (95, 63), Layout.GRAY)
     write(open_sink(tmp_path / "matte.mkv"), frames)
-    for picture, frame in zip(decode(tmp_path / "matte.mkv"), frames, strict=True):
-        assert picture.format.name == "gray"
-        np.testing.assert_array_equal(plane(picture, 0), frame.planes[0])
+    for image, frame in zip(decode(tmp_path / "matte.mkv"), frames, strict=True):
+        assert image.format.name == "gray"
+        np.testing.assert_array_equal(plane(image, 0), frame.planes[0])
 
 
 def test_matte_video_in_mp4_is_full_range_with_neutral_chroma(tmp_path):
@@ -216,11 +214,11 @@ def test_matte_video_in_mp4_is_full_range_with_neutral_chroma(tmp_path):
     for frame in frames:
         frame.planes[0][:, :40], frame.planes[0][:, 40:] = 0, 255
     write(open_sink(tmp_path / "matte.mp4", crf=4), frames)
-    picture = decode(tmp_path / "matte.mp4")[3]
-    assert picture.format.name in ("yuv420p", "yuvj420p")
-    assert picture.color_range == 2
-    assert np.abs(plane(picture, 0) - frames[3].planes[0]).mean() < 1
-    assert np.abs(plane(picture, 1) - 128).max() <= 1
+    image = decode(tmp_path / "matte.mp4")[3]
+    assert image.format.name in ("yuv420p", "yuvj420p")
+    assert image.color_range == 2
+    assert np.abs(plane(image, 0) - frames[3].planes[0]).mean() < 1
+    assert np.abs(plane(image, 1) - 128).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -237,23 +235,23 @@ def test_alpha_reads_back_straight(tmp_path, suffix, codec, decoder, pix_fmt, sl
     target = tmp_path / f"video.{suffix}"
     frames = make_frames(5, size, alpha=True)
     write(open_sink(target, codec=codec), frames)
-    pictures = decode(target, decoder)
-    assert len(pictures) == len(frames)
-    for picture, frame in zip(pictures, frames, strict=True):
-        assert picture.format.name.startswith(pix_fmt)
-        assert np.abs(plane(picture, 3) - frame.alpha).max() <= slack
-        # Straight, not premultiplied: the colour is whole where the picture is see-through.
+    images = decode(target, decoder)
+    assert len(images) == len(frames)
+    for image, frame in zip(images, frames, strict=True):
+        assert image.format.name.startswith(pix_fmt)
+        assert np.abs(plane(image, 3) - frame.alpha).max() <= slack
+        # Straight, not premultiplied: the colour is whole where the image is see-through.
         hidden = frame.alpha == 0
-        assert np.abs(plane(picture, 0) - frame.planes[0])[hidden].mean() < 3
+        assert np.abs(plane(image, 0) - frame.planes[0])[hidden].mean() < 3
 
 
 def test_prores_keeps_the_colours_of_alpha_videos(tmp_path):
     frames = make_frames(4, alpha=True, color=ColorSpec(6, 6, 6, False))
     write(open_sink(tmp_path / "video.mov"), frames)
-    picture = decode(tmp_path / "video.mov")[1]
-    assert (picture.colorspace, picture.color_primaries, picture.color_trc) == (6, 6, 6)
+    image = decode(tmp_path / "video.mov")[1]
+    assert (image.colorspace, image.color_primaries, image.color_trc) == (6, 6, 6)
     for channel in (1, 2):
-        small = cv2.resize(plane(picture, channel), (48, 32), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(plane(image, channel), (48, 32), interpolation=cv2.INTER_AREA)
         assert np.abs(small - frames[1].planes[channel]).mean() < 1.5
 
 
@@ -269,8 +267,8 @@ def test_full_range_becomes_limited_in_prores(tmp_path):
 def test_rgb_with_alpha(tmp_path, suffix):
     frames = make_frames(3, layout=Layout.RGB, alpha=True)
     write(open_sink(tmp_path / f"video.{suffix}"), frames)
-    picture = decode(tmp_path / f"video.{suffix}")[1]
-    got = picture.to_ndarray(format="rgba").astype(float)
+    image = decode(tmp_path / f"video.{suffix}")[1]
+    got = image.to_ndarray(format="rgba").astype(float)
     assert np.abs(got[..., 3] - frames[1].alpha).max() <= 2
     assert np.abs(got[..., :3] - frames[1].planes[0]).mean() < 2
 
@@ -298,15 +296,15 @@ def test_which_targets_hold_alpha():
 
 def test_output_size(tmp_path):
     write(open_sink(tmp_path / "video.mp4", output_size=(48, 32)), make_frames(4))
-    picture = decode(tmp_path / "video.mp4")[0]
-    assert (picture.width, picture.height) == (48, 32)
+    image = decode(tmp_path / "video.mp4")[0]
+    assert (image.width, image.height) == (48, 32)
     with av.open(str(tmp_path / "video.mp4")) as video:
         assert video.streams.video[0].sample_aspect_ratio in (None, 0, 1)
     small = cv2.resize(make_frames(1)[0].planes[0], (48, 32), interpolation=cv2.INTER_AREA)
-    assert np.abs(plane(picture, 0) - small).mean() < 4
+    assert np.abs(plane(image, 0) - small).mean() < 4
 
 
-def test_output_size_of_another_shape_keeps_the_picture_s_shape(tmp_path):
+def test_output_size_of_another_shape_keeps_the_image_s_shape(tmp_path):
     write(open_sink(tmp_path / "video.mp4", output_size=(96, 32)), make_frames(2))
     with av.open(str(tmp_path / "video.mp4")) as video:
         assert video.streams.video[0].sample_aspect_ratio == Fraction(1, 2)
@@ -374,11 +372,11 @@ def test_threads_do_not_change_what_is_shown(tmp_path):
 
 
 def test_a_long_video_leaves_the_planes_alone(tmp_path):
-    """Encoders keep pictures for look-ahead: a reused picture must not change under them."""
+    """Encoders keep images for look-ahead: a reused image must not change under them."""
     frames = make_frames(60)
     write(open_sink(tmp_path / "video.mp4", crf=8), frames)
-    for picture, frame in zip(decode(tmp_path / "video.mp4"), frames, strict=True):
-        assert np.abs(plane(picture, 0) - frame.planes[0]).mean() < 1.5
+    for image, frame in zip(decode(tmp_path / "video.mp4"), frames, strict=True):
+        assert np.abs(plane(image, 0) - frame.planes[0]).mean() < 1.5
 
 
 def test_strided_planes(tmp_path):

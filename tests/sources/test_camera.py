@@ -42,8 +42,8 @@ def test_camera_gives_frames_with_the_moment_of_capture():
     assert all(abs(time.monotonic() - frame.captured) < 30 for frame in frames)
 
 
-def test_camera_without_pictures_is_refused():
-    with pytest.raises(DeviceError, match="gives no pictures"):
+def test_camera_without_images_is_refused():
+    with pytest.raises(DeviceError, match="gives no images"):
         CameraSource(av.open("sine=frequency=440", format="lavfi"), "test camera")
 
 
@@ -130,7 +130,7 @@ def test_loop_goes_on_in_time(tmp_path):
     assert [frame.index for frame in frames] == list(range(10))
 
 
-def test_still_picture_is_a_camera_that_never_ends(tmp_path):
+def test_still_image_is_a_camera_that_never_ends(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / "still.png")
@@ -196,16 +196,16 @@ def test_camera_that_comes_back_otherwise_keeps_size_and_time():
 
 
 class _Mjpeg(http.server.BaseHTTPRequestHandler):
-    """A network camera that breaks off after some pictures, and again and again."""
+    """A network camera that breaks off after some images, and again and again."""
 
     def do_GET(self):
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=b")
         self.end_headers()
         for _ in range(30):
-            picture = self.server.picture
-            self.wfile.write(b"--b\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture))
-            self.wfile.write(picture + b"\r\n")
+            image = self.server.image
+            self.wfile.write(b"--b\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(image))
+            self.wfile.write(image + b"\r\n")
             time.sleep(0.005)
 
     def log_message(self, *_):
@@ -216,8 +216,8 @@ def test_network_camera_is_connected_again():
     import cv2
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Mjpeg)
-    picture = np.tile(np.arange(96, dtype=np.uint8), (64, 1))
-    server.picture = cv2.imencode(".jpg", cv2.merge([picture] * 3))[1].tobytes()
+    image = np.tile(np.arange(96, dtype=np.uint8), (64, 1))
+    server.image = cv2.imencode(".jpg", cv2.merge([image] * 3))[1].tobytes()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         source = open_live_source(f"http://127.0.0.1:{server.server_port}/cam.mjpg", timeout=5)

@@ -52,7 +52,7 @@ def test_what_is_no_video(tmp_path):
         ("text.mp4", "not a video"),
         ("notes.txt", "text file"),
         ("noise.mkv", "not a video"),
-        ("folder", "no pictures"),
+        ("folder", "no images"),
     ):
         with pytest.raises(UnsupportedSourceError, match=word) as error:
             open_source(tmp_path / name)

@@ -10,7 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from support.videos import make_video, picture, read_packets, read_times
+from support.videos import make_video, pattern_image, read_packets, read_times
 
 from streammatte.errors import UnsupportedSourceError
 from streammatte.frames import Layout, plane_shapes
@@ -40,7 +40,7 @@ def close_to(seen, wanted, most=6.0):
 @pytest.mark.parametrize("codec,name", [("libx264", "a.mp4"), ("libx264", "a.mkv"), ("libx264", "a.mov"),
                                         ("libvpx-vp9", "a.webm"), ("mpeg4", "a.avi"), ("gif", "a.gif"),
                                         ("ffv1", "a.mkv"), ("libx265", "a.mp4"), ("mjpeg", "a.mov")])  # fmt: skip
-def test_every_container_gives_its_pictures(tmp_path, codec, name):
+def test_every_container_gives_its_images(tmp_path, codec, name):
     formats = {"gif": "rgb8", "mjpeg": "yuvj420p"}
     path = make_video(tmp_path / name, frames=8, codec=codec, pix_fmt=formats.get(codec, "yuv420p"),
                      full_range=codec == "mjpeg")  # fmt: skip
@@ -51,7 +51,7 @@ def test_every_container_gives_its_pictures(tmp_path, codec, name):
     assert [frame.index for frame in frames] == list(range(8))
     assert all(frame.planes[0].shape[:2] == (64, 96) for frame in frames)
     for index in (0, 7):
-        assert close_to(to_rgb(frames[index]), picture(index, 96, 64), 24 if codec == "gif" else 8)
+        assert close_to(to_rgb(frames[index]), pattern_image(index, 96, 64), 24 if codec == "gif" else 8)
     source.close()
     source.close()
 
@@ -86,7 +86,7 @@ def test_other_formats_become_the_nearest_layout(tmp_path, pix_fmt, codec, layou
         path = tmp_path / "a.mov"
         from PIL import Image
 
-        Image.fromarray(picture(0, 96, 64)).quantize(64).save(tmp_path / "p.png")
+        Image.fromarray(pattern_image(0, 96, 64)).quantize(64).save(tmp_path / "p.png")
         with av.open(str(tmp_path / "p.png")) as still, av.open(str(path), "w") as out:
             stream = out.add_stream_from_template(still.streams.video[0])
             for packet in still.demux(video=0):
@@ -102,7 +102,7 @@ def test_other_formats_become_the_nearest_layout(tmp_path, pix_fmt, codec, layou
     frame = next(source.frames())
     assert frame.layout is source.info.layout is layout
     assert frame.alpha is None or frame.alpha.min() == 255
-    wanted = picture(0, 96, 64)
+    wanted = pattern_image(0, 96, 64)
     if pix_fmt.startswith("gray"):
         wanted = cv2.cvtColor(cv2.cvtColor(wanted, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         assert np.ptp(frame.planes[1]) == 0 and frame.planes[1][0, 0] == 128
@@ -112,7 +112,7 @@ def test_other_formats_become_the_nearest_layout(tmp_path, pix_fmt, codec, layou
 def test_alpha_of_the_video_is_kept(tmp_path):
     def image(index, width, height):
         alpha = np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
-        return np.dstack([picture(index, width, height), alpha])
+        return np.dstack([pattern_image(index, width, height), alpha])
 
     for name, codec, pix_fmt in (("a.mkv", "ffv1", "yuva420p"), ("b.mov", "qtrle", "argb")):
         source = open_source(make_video(tmp_path / name, frames=2, codec=codec, pix_fmt=pix_fmt, image=image))
@@ -141,7 +141,7 @@ def test_the_display_matrix_is_applied(tmp_path, kind, pix_fmt):
     )
     source = open_source(path)
     frame = next(source.frames())
-    upright = wanted(picture(0, 98, 66))
+    upright = wanted(pattern_image(0, 98, 66))
     assert (source.info.height, source.info.width) == upright.shape[:2]
     lying = upright.shape[0] == 98
     assert source.info.sample_aspect_ratio == (Fraction(3, 4) if lying else Fraction(4, 3))
@@ -177,8 +177,10 @@ def test_a_size_that_changes_is_scaled_to_the_first(tmp_path, caplog):
     frames = list(open_source(tmp_path / "c.ts").frames())
     assert {(frame.width, frame.height) for frame in frames} == {(96, 64)}
     assert len(frames) == 10
-    assert caplog.text.count("changes its picture") == 1
-    assert close_to(to_rgb(frames[-1]), cv2.resize(picture(4, 192, 128), (96, 64), interpolation=cv2.INTER_AREA), 9)
+    assert caplog.text.count("changes its image") == 1
+    assert close_to(
+        to_rgb(frames[-1]), cv2.resize(pattern_image(4, 192, 128), (96, 64), interpolation=cv2.INTER_AREA), 9
+    )
 
 
 def test_tracks_carry_every_packet(tmp_path):

@@ -1,4 +1,4 @@
-"""Presentation times, parts of a video, and how audio stays with the picture."""
+"""Presentation times, parts of a video, and how audio stays with the image."""
 
 import itertools
 from fractions import Fraction
@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from support.videos import make_video, picture, read_packets, read_times
+from support.videos import make_video, pattern_image, read_packets, read_times
 
 from streammatte.errors import ConfigError, SourceError
 from streammatte.sources import open_source
@@ -109,7 +109,7 @@ def test_impossible_parts_are_refused(tmp_path, wrong):
         open_source(make_video(tmp_path / "a.mp4", frames=2), **wrong)
 
 
-def test_audio_longer_than_the_picture_is_no_fault(tmp_path):
+def test_audio_longer_than_the_image_is_no_fault(tmp_path):
     for name, codec in (("a.mp4", "aac"), ("a.mkv", "libopus")):
         path = make_video(tmp_path / name, frames=20, audio=codec, audio_seconds=4)
         assert sum(1 for _ in open_source(path).frames()) == 20
@@ -120,7 +120,7 @@ def test_audio_longer_than_the_picture_is_no_fault(tmp_path):
 def test_a_long_last_frame_is_no_fault(tmp_path):
     path = make_video(tmp_path / "a.mp4", pts=[0, 3600, 7200, 400_000])
     assert sum(1 for _ in open_source(path).frames()) == 4
-    assert picture(0, 8, 8).shape == (8, 8, 3)
+    assert pattern_image(0, 8, 8).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize("name,made", [
@@ -142,7 +142,7 @@ def test_every_container_starts_at_the_asked_frame(tmp_path, name, made):
         np.testing.assert_array_equal(part[0].planes[0], whole[index].planes[0])
 
 
-def test_a_start_before_a_late_picture(tmp_path):
+def test_a_start_before_a_late_image(tmp_path):
     path = make_video(
         tmp_path / "a.mkv", pts=[90_000 + 3600 * n for n in range(20)], audio="libopus", audio_seconds=1.7
     )
@@ -158,7 +158,7 @@ def test_a_source_is_read_once(tmp_path):
         next(source.frames())
 
 
-def test_audio_that_is_stored_before_the_picture_is_kept(tmp_path):
+def test_audio_that_is_stored_before_the_image_is_kept(tmp_path):
     path = make_video(tmp_path / "a.mkv", frames=30, audio="libopus")
     with (
         av.open(str(path)) as video,

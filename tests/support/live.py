@@ -117,27 +117,27 @@ class EyeSink:
 
 
 class TimedEye(EyeSink):
-    """The same as a recording: hold pictures outside the stream's time do not reach it."""
+    """The same as a recording: hold images outside the stream's time do not reach it."""
 
     continuous = False
 
 
-def kind_of(picture: np.ndarray) -> str:
+def kind_of(image: np.ndarray) -> str:
     """``matted``, ``hold`` or ``UNMATTED``: every pixel outside the person is compared with the background."""
-    off = np.abs(picture.astype(int) - RGB).max(axis=-1)
+    off = np.abs(image.astype(int) - RGB).max(axis=-1)
     if (off[OUTSIDE] > NEAR).any():
         return "UNMATTED"
     return "hold" if (off[INSIDE] <= NEAR).all() else "matted"
 
 
-def runs(pictures) -> list[tuple[str, int]]:
+def runs(images) -> list[tuple[str, int]]:
     """What a sink saw, in runs: [("hold", 3), ("matted", 100), ...]."""
-    return [(kind, len(list(group))) for kind, group in groupby(kind_of(picture) for picture in pictures)]
+    return [(kind, len(list(group))) for kind, group in groupby(kind_of(image) for image in images)]
 
 
-def told(name: str, pictures) -> list[tuple[str, int]]:
+def told(name: str, images) -> list[tuple[str, int]]:
     """The runs, printed for the fault table (pytest -s)."""
-    found = runs(pictures)
+    found = runs(images)
     print(f"\n{name}: " + ", ".join(f"{count} {kind}" for kind, count in found))
     return found
 

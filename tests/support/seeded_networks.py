@@ -1,4 +1,4 @@
-"""What the tests of the published networks share: golden cases, deterministic weights, pictures."""
+"""What the tests of the published networks share: golden cases, deterministic weights, images."""
 
 import functools
 import gzip
@@ -67,10 +67,10 @@ def seeded(name):
 
 def golden_case(name, case):
     """Inputs and expected alpha of a golden case."""
-    with np.load(GOLDEN / "pictures.npz") as pictures:
-        inputs = [(pictures[f"image_{case}"] / 1000).astype(np.float32)]
+    with np.load(GOLDEN / "images.npz") as images:
+        inputs = [(images[f"image_{case}"] / 1000).astype(np.float32)]
         if name in TRIMAP:
-            inputs.append(pictures[f"trimap_{case}"].astype(np.float32))
+            inputs.append(images[f"trimap_{case}"].astype(np.float32))
     with np.load(GOLDEN / f"{name.replace('_1024', '_512')}.npz") as cases:
         return inputs, cases[case]
 
@@ -82,7 +82,7 @@ def size_for(name, height, width):
 
 
 def inputs_of(name, height, width, count=1):
-    """Noise on patches, each picture another, with a trimap where the network needs one."""
+    """Noise on patches, each image another, with a trimap where the network needs one."""
     rng = np.random.default_rng(height * width)
     image = rng.uniform(-1, 1, (count, 3, height // 8, width // 8)).repeat(8, 2).repeat(8, 3)
     image = np.clip(image + rng.normal(0, 0.1, image.shape), -1, 1).astype(np.float32)

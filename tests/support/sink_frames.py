@@ -59,30 +59,30 @@ def write(sink, frames, **changes):
 
 
 def times_of(path):
-    """Presentation times of a video's pictures in seconds, exact, sorted, from the packets."""
+    """Presentation times of a video's images in seconds, exact, sorted, from the packets."""
     with av.open(str(path)) as video:
         stream = video.streams.video[0]
         return sorted(packet.pts * packet.time_base for packet in video.demux(stream) if packet.size)
 
 
 def decode(path, decoder=None):
-    """A video's pictures as ``av.VideoFrame``; ``decoder`` names one that is not FFmpeg's choice."""
+    """A video's images as ``av.VideoFrame``; ``decoder`` names one that is not FFmpeg's choice."""
     with av.open(str(path)) as video:
         stream = video.streams.video[0]
         if decoder is None:
             return list(video.decode(stream))
         context = av.codec.CodecContext.create(decoder, "r")
-        pictures = []
+        images = []
         for packet in video.demux(stream):
             if packet.size:
-                pictures += context.decode(packet)
-        return pictures + context.decode(None)
+                images += context.decode(packet)
+        return images + context.decode(None)
 
 
-def plane(picture, index):
-    """One plane of a picture as numbers, at 8-bit scale."""
-    depth = picture.format.components[index].bits
+def plane(image, index):
+    """One plane of an image as numbers, at 8-bit scale."""
+    depth = image.format.components[index].bits
     kind = np.uint8 if depth == 8 else np.uint16
-    part = picture.planes[index]
+    part = image.planes[index]
     rows = np.frombuffer(part, kind).reshape(part.height, part.line_size // kind().itemsize)[:, : part.width]
     return rows.astype(float) / 2 ** (depth - 8)

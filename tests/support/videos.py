@@ -1,7 +1,7 @@
 """Small videos of every kind for tests, made with PyAV.
 
-``make_video(path, ...)`` writes one and returns its path. Frame ``n`` is ``picture(n, width, height)``, so that a test
-can compare what comes out.
+``make_video(path, ...)`` writes one and returns its path. Frame ``n`` is ``pattern_image(n, width, height)``, so that a
+test can compare what comes out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
 
 
-def picture(index: int, width: int, height: int) -> np.ndarray:
+def pattern_image(index: int, width: int, height: int) -> np.ndarray:
     """RGB (H, W, 3) uint8: a gradient, a bright square that walks to the right, another colour in three corners."""
     y, x = np.mgrid[:height, :width]
     image = np.stack([x * 200 // width + 20, y * 200 // height + 20, np.full_like(x, 90)], -1).astype(np.uint8)
@@ -101,7 +101,7 @@ def make_video(
     subtitles: str | None = None,
     cover: bool = False,
     metadata: dict[str, str] | None = None,
-    image=picture,
+    image=pattern_image,
     time_base: Fraction = TIME_BASE,
     gop: int | None = None,
 ) -> Path:
@@ -137,11 +137,11 @@ def make_video(
         words = out.add_stream(subtitles) if subtitles else None
         if words is not None:
             words.codec_context.subtitle_header = ASS_HEADER
-        picture_stream = None
+        image_stream = None
         if cover:
-            picture_stream = out.add_stream("mjpeg", rate=1)
-            picture_stream.width, picture_stream.height, picture_stream.pix_fmt = 200, 200, "yuvj420p"
-            picture_stream.disposition = av.stream.Disposition.attached_pic
+            image_stream = out.add_stream("mjpeg", rate=1)
+            image_stream.width, image_stream.height, image_stream.pix_fmt = 200, 200, "yuvj420p"
+            image_stream.disposition = av.stream.Disposition.attached_pic
         times = pts if pts is not None else [round(n / rate / context.time_base) for n in range(frames)]
         for index, at in enumerate(times):
             frame = _frame(image(index, width, height), pix_fmt, full_range=full_range, matrix=matrix)
@@ -155,10 +155,10 @@ def make_video(
             _write_audio(out, audio_stream, seconds, start=audio_start)
         if words is not None:
             _write_subtitles(out, words)
-        if picture_stream is not None:
-            still = _frame(picture(0, 200, 200), "yuvj420p", full_range=True, matrix=5)
-            out.mux(picture_stream.encode(still))
-            out.mux(picture_stream.encode(None))
+        if image_stream is not None:
+            still = _frame(pattern_image(0, 200, 200), "yuvj420p", full_range=True, matrix=5)
+            out.mux(image_stream.encode(still))
+            out.mux(image_stream.encode(None))
     return path
 
 

@@ -50,7 +50,7 @@ def _shortcut(given: int, wanted: int) -> nn.Layer:
 
 
 def _guide() -> nn.Layer:
-    """Features of the picture alone, at 8x."""
+    """Features of the image alone, at 8x."""
     layers: list[nn.Layer] = []
     for given, wanted in zip((3, *GUIDE), GUIDE, strict=False):
         conv = SpectralConv(given, wanted, 3, stride=2, padding=0)
@@ -59,7 +59,7 @@ def _guide() -> nn.Layer:
 
 
 class ResNetGCA(nn.Layer):
-    """Encoder of picture and trimap."""
+    """Encoder of image and trimap."""
 
     def __init__(self, in_channels: int = 4) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class ResNetGCA(nn.Layer):
         Parameters
         ----------
         x : Tensor (N, in, H, W)
-            Picture and trimap.
+            Image and trimap.
         unknown : Tensor (N, 1, H / 8, W / 8)
             As :class:`GuidedContextualAttention` takes it.
 
