@@ -14,7 +14,7 @@ import av.format
 from streammatte.errors import SourceError, UnsupportedSourceError
 from streammatte.media.container import best_video, carried_streams, open_container, reason
 from streammatte.runtime import set_threads
-from streammatte.sources.timestamps import Clock, Cut
+from streammatte.sources.timestamps import Clock, Cut, Timeline
 from streammatte.sources.truncation import Ending
 from streammatte.tracks import TrackFeed
 
@@ -83,14 +83,17 @@ class VideoReader:
         self.feed = TrackFeed(self._others) if self._tracks else None
         self.base = Fraction(self.video.time_base)
         self.rate = Fraction(self.video.average_rate or self.video.guessed_rate or _DEFAULT_RATE)
+        self._origin = _origin(self.container, self.video)
         self._anew()
 
     def _anew(self) -> None:
         """Forget what was read, before reading from another place."""
         self._early: list[Any] = []
         self._clock = Clock(self.container.format.name, round(1 / (self.rate * self.base)))
-        self.cut = Cut(Fraction(self.container.start_time or 0, _MICRO), *self._asked)
-        self.ending = Ending(self.container, self.video, self._name)
+        jumps = bool(av.format.Flags(self.container.format.flags) & av.format.Flags.ts_discont)
+        self._timeline = Timeline(self._origin, jumps, self._name)
+        self.cut = Cut(*self._asked)
+        self.ending = Ending(self.container, self.video, self._origin, self._name)
         self._images = self._decode()
 
     def first(self) -> tuple[Any, int]:
@@ -133,10 +136,10 @@ class VideoReader:
     def _search(self, back: int) -> bool:
         """Go to the keyframe before the start, or ``back`` seconds before that; False where that cannot be."""
         at = (self.cut.begin or 0) - back
-        if back and at < self.cut.origin:
+        if back and at < 0:
             return False
         try:
-            self.container.seek(int(at / self.base), stream=self.video, backward=True)
+            self.container.seek(int((at + self._origin) / self.base), stream=self.video, backward=True)
         except av.error.FFmpegError as error:
             log.info("%s cannot be searched (%s); it is read from its beginning", self._name, reason(error))
             return False
@@ -192,7 +195,7 @@ class VideoReader:
         video, ending = self.video, self.ending
         held: Any = None
         for packet in self._packets():
-            if packet.stream_index != video.index:
+            if packet.stream.index != video.index:
                 self._carry(packet)
                 continue
             if held is not None and packet.size:
@@ -228,6 +231,7 @@ class VideoReader:
             except av.error.FFmpegError as error:
                 self.ending.broken(reason(error))
                 break
+            self._timeline.place(packet)
             self.ending.packet(packet)
             yield packet
         yield from self._flush()
@@ -259,10 +263,10 @@ class VideoReader:
             if packet.size == 0 or stamp is None or not late:
                 return
             time = stamp * packet.time_base
-            if packet.stream_index != self.video.index:
+            if packet.stream.index != self.video.index:
                 self._carry(packet)
                 if time >= self.cut.end:
-                    late.discard(packet.stream_index)
+                    late.discard(packet.stream.index)
             elif time > self.cut.end + _INTERLEAVE:
                 return
 
@@ -274,3 +278,9 @@ class VideoReader:
         self._images = iter(())
         if container is not None:
             container.close()
+
+
+def _origin(container: Any, video: Any) -> Fraction:
+    """The time of the container's start, seconds; audio before it (the encoder's priming) stays before 0."""
+    start = Fraction(container.start_time or 0, _MICRO)
+    return start if start > 0 else min(Fraction(0), Fraction(video.start_time or 0) * video.time_base)

@@ -8,9 +8,9 @@ from typing import Any
 
 from streammatte.errors import TruncatedSourceError
 from streammatte.media.container import reason
-from streammatte.sources.timestamps import Cut
+from streammatte.sources.timestamps import Cut, clock_text
 
-__all__ = ["Ending", "clock_text"]
+__all__ = ["Ending"]
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +24,6 @@ _TOLERANCE = Fraction(1, 4)
 duration that only the encoder knew."""
 
 _TOLERATED_FRAMES = 3
-
-
-def clock_text(seconds: float | Fraction) -> str:
-    """h:mm:ss.t of a time."""
-    tenths = round(float(seconds) * 10)
-    minutes, tenths = divmod(tenths, 600)
-    return f"{minutes // 60}:{minutes % 60:02d}:{tenths / 10:04.1f}"
 
 
 def _tag_seconds(stream: Any) -> Fraction | None:
@@ -51,14 +44,16 @@ class Ending:
     Parameters
     ----------
     container, video : the demuxer and its video stream
+    origin : Fraction
+        Time of the container's start; all other times count from there.
     name : str
         What messages call the video.
     """
 
-    def __init__(self, container: Any, video: Any, name: str) -> None:
+    def __init__(self, container: Any, video: Any, origin: Fraction, name: str) -> None:
         self._name = name
         self._base = Fraction(video.time_base)
-        self._origin = Fraction(container.start_time or 0, _MICRO)
+        self._origin = origin
         rate = video.average_rate or video.guessed_rate or Fraction(25)
         self._slack = max(_TOLERANCE, _TOLERATED_FRAMES / Fraction(rate))
         self._frame_length = 1 / Fraction(rate)
@@ -67,26 +62,26 @@ class Ending:
         trusted = container.format.name in _DECLARING
         self._video_end = self._declared_video(video) if trusted else None
         whole = container.duration
-        self._whole_end = self._origin + Fraction(whole, _MICRO) if trusted and whole else None
-        self._last = self._reached = self._origin
+        self._whole_end = Fraction(whole, _MICRO) if trusted and whole else None
+        self._last = self._reached = Fraction(0)
         self._why: str | None = None
         self._damaged = self._since_frame = self._corrupt = 0
         self.seen = 0
 
     def _declared_video(self, video: Any) -> Fraction | None:
         """Where the video stream should end. Of a cut AVI FFmpeg shortens the duration, not the frame count."""
-        begin = Fraction(video.start_time or 0) * self._base
+        begin = Fraction(video.start_time or 0) * self._base - self._origin
         if self._by_index:
             return begin + Fraction(video.frames) * self._base
         if video.duration:
             return begin + Fraction(video.duration) * self._base
         tag = _tag_seconds(video)
-        return None if tag is None else max(tag, begin)
+        return None if tag is None else max(tag - self._origin, begin)
 
     def length(self) -> float:
         """Seconds that the video lasts, as declared, else as far as it was seen."""
         end = self._video_end or self._whole_end or self._reached
-        return float(max(end, self._last) - self._origin)
+        return float(max(end, self._last))
 
     def part(self, cut: Cut) -> float | None:
         """Declared seconds of the wanted part, or None where the container does not say."""
@@ -94,7 +89,7 @@ class Ending:
         if end is None:
             return None if cut.end is None or cut.begin is None else float(cut.end - cut.begin)
         stop = end if cut.end is None else min(end, cut.end)
-        return max(0.0, float(stop - (self._origin if cut.begin is None else cut.begin)))
+        return max(0.0, float(stop - (cut.begin or 0)))
 
     def packet(self, packet: Any) -> None:
         """Note how far the file reaches, whatever the track."""
@@ -140,9 +135,9 @@ class Ending:
         if self._why is None and end is None and not self._since_frame:
             return
         why = self._why or ("its end cannot be decoded" if self._since_frame else "the file ends early")
-        declared = f" of {clock_text(end - self._origin)}" if end is not None else ""
+        declared = f" of {clock_text(end)}" if end is not None else ""
         raise TruncatedSourceError(
-            f"{self._name} breaks off at {clock_text(self._last - self._origin)}{declared} ({why}); "
+            f"{self._name} breaks off at {clock_text(self._last)}{declared} ({why}); "
             f"the {frames} frames before are good and were kept; try a fresh copy for the rest"
         )
 

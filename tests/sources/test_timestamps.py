@@ -10,7 +10,8 @@ from support.videos import make_video, pattern_image, read_packets, read_times
 
 from streammatte.errors import ConfigError, SourceError
 from streammatte.sources import open_source
-from streammatte.sources.timestamps import Clock
+from streammatte.sources.timestamps import Clock, Timeline
+from streammatte.sources.video import FileSource
 
 IRREGULAR = [0, 1500, 6000, 9000, 9100, 20000, 40000, 41000, 60000, 90000]
 
@@ -39,7 +40,8 @@ def test_avi_with_b_frames_gets_increasing_times(tmp_path):
     times = [frame.pts for frame in frames]
     assert len(times) == 30
     assert all(later > earlier for earlier, later in itertools.pairwise(times))
-    assert times[0] == 0
+    with av.open(str(path)) as video:
+        assert times[0] == next(video.decode(video=0)).dts  # one frame after the audio, as ffprobe shows it
     assert times[-1] <= 31
 
 
@@ -135,7 +137,7 @@ def test_every_container_starts_at_the_asked_frame(tmp_path, name, made):
     path = make_video(tmp_path / name, frames=60, gop=20, **made)
     whole = list(open_source(path).frames())
     for index in (3, 21, 38, 57):
-        start = whole[index].time - whole[0].time
+        start = whole[index].time
         part = list(open_source(path, start=round(start, 4), duration=0.08).frames())
         assert [frame.index for frame in part] == [0, 1]
         assert part[0].pts == 0
@@ -173,3 +175,104 @@ def test_audio_that_is_stored_before_the_image_is_kept(tmp_path):
     source = open_source(tmp_path / "b.mkv", start=0)
     assert sum(1 for _ in source.frames()) == 30
     assert len(source.info.tracks.take()) == len(read_packets(path))
+
+
+def _read(path, **how):
+    source = open_source(path, **how)
+    frames = [frame.time for frame in source.frames()]
+    packets = [packet for packet in source.info.tracks.take() if packet.stream.type == "audio"]
+    return frames, [float(packet.pts * packet.time_base) for packet in packets]
+
+
+def _remux(source, target, *, order=("video", "audio"), offset=0.0, container=None):
+    """The same packets in another container, streams in another order, times moved by ``offset`` seconds."""
+    with av.open(str(source)) as given, av.open(str(target), "w", format=container) as out:
+        chosen = [given.streams.get({kind: 0})[0] for kind in order]
+        made = {stream.index: out.add_stream_from_template(stream) for stream in chosen}
+        for packet in given.demux(chosen):
+            if packet.size == 0:
+                continue
+            moved = round(offset / packet.time_base)
+            packet.pts, packet.dts = (None if at is None else at + moved for at in (packet.pts, packet.dts))
+            packet.stream = made[packet.stream.index]
+            out.mux(packet)
+    return target
+
+
+@pytest.fixture(scope="module")
+def with_audio(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("video")
+    return make_video(folder / "v.mp4", frames=60, rate=30, audio="aac", options={"preset": "medium", "bf": "2"})
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.mov"])
+def test_no_frame_is_lost_where_the_video_is_not_the_first_stream(with_audio, tmp_path, name, threads):
+    path = _remux(with_audio, tmp_path / name, order=("audio", "video"))
+    with av.open(str(path)) as video:
+        assert video.streams[0].type == "audio"
+    source = FileSource(str(path), threads=threads)
+    assert sum(1 for _ in source.frames()) == 60
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.webm", "libvpx-vp9"), ("a.mkv", "libx265"), ("a.mpg", "mpeg2video")])
+def test_no_frame_of_any_codec_is_lost_behind_the_audio(tmp_path, name, codec):
+    audio = {"a.webm": "libopus", "a.mkv": "aac", "a.mpg": "mp2"}[name]
+    how = {"time_base": Fraction(1, 30)} if codec == "mpeg2video" else {}
+    first = make_video(tmp_path / f"first-{name}", codec=codec, frames=40, rate=30, audio=audio, **how)
+    path = _remux(first, tmp_path / name, order=("audio", "video"))
+    frames, _ = _read(path)
+    assert len(frames) == 40
+
+
+@pytest.mark.parametrize("offset", [36_000.0, 1.4])
+def test_times_begin_at_the_containers_start(with_audio, tmp_path, offset):
+    plain_frames, plain_audio = _read(_remux(with_audio, tmp_path / "a.ts"))
+    frames, audio = _read(_remux(with_audio, tmp_path / "b.ts", offset=offset))
+    assert min(frames[0], audio[0]) == pytest.approx(0, abs=1e-3)
+    np.testing.assert_allclose(frames, plain_frames, atol=1e-4)
+    np.testing.assert_allclose(audio, plain_audio, atol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [0.0, 3600.0, -1.0, 50.0])
+def test_jumps_of_the_time_are_closed_with_one_warning(with_audio, tmp_path, caplog, offset):
+    """Two recordings in one file, the second with times that begin again, earlier or an hour later."""
+    first = _remux(with_audio, tmp_path / "first.ts", offset=2.0)
+    second = _remux(with_audio, tmp_path / "second.ts", offset=2.0 + offset)
+    both = tmp_path / "both.ts"
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    frames, audio = _read(both)
+    assert len(frames) == 120
+    assert max(np.diff(frames)) < 0.05 and min(np.diff(frames)) > 0.02
+    _, alone_audio = _read(first)
+    assert len(audio) == 2 * len(alone_audio)
+    assert max(np.diff(audio)) < 0.06
+    # the second half's audio lies beside its frames as the first half's does, to a frame
+    half = len(alone_audio)
+    assert (audio[half] - audio[0]) - (frames[60] - frames[0]) == pytest.approx(0, abs=0.05)
+    assert caplog.text.count("the time jumps from") == 1
+
+
+def test_a_gap_of_one_stream_is_kept():
+    timeline = Timeline(Fraction(0), True, "video")
+    placed = {0: [], 1: []}
+    for index, seconds in [(0, 0), (1, 0), (0, 1), *((1, second) for second in range(1, 100)), (0, 100), (1, 100)]:
+        packet = _packet(index, seconds)
+        timeline.place(packet)
+        placed[index].append(packet.pts)
+    assert placed[0] == [0, 1000, 100_000]
+    assert placed[1][-1] == 100_000
+
+
+class _Packet:
+    def __init__(self, stream, pts):
+        self.stream, self.pts, self.dts, self.duration, self.time_base = stream, pts, pts, 1000, Fraction(1, 1000)
+
+
+class _Stream:
+    def __init__(self, index):
+        self.index, self.type = index, "video" if index == 0 else "audio"
+
+
+def _packet(index, seconds):
+    return _Packet(_Stream(index), seconds * 1000)
