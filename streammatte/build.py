@@ -160,7 +160,7 @@ def build_outputs(
     """The sinks for the image (``target``, or a sink of the caller's), the matte and the foreground."""
 
     def sink(path: str | None, role: str) -> Sink | None:
-        from streammatte.sinks import open_sink
+        from streammatte.sinks import EncodeOptions, open_sink
 
         if path is None:
             return None
@@ -169,16 +169,18 @@ def build_outputs(
         main = role == "composite"
         # A named encoder's own scale and presets mean nothing to the encoders of the other outputs.
         tuned = main or options.codec == "auto"
-        return open_sink(
-            path,
+        encode = EncodeOptions(
             codec=options.codec if main else "auto",
             crf=options.crf if tuned else None,
             preset=options.preset if tuned else None,
             bitrate=options.bitrate if main else None,
+            audio_codec=options.audio_codec,
             output_size=options.output_size,
             tracks=options.audio and main,
+            metadata=not options.strip_metadata,
             overwrite=options.overwrite,
         )
+        return open_sink(path, encode)
 
     names = tuple(path for path in (target, options.alpha, options.foreground) if path not in (None, "-"))
     return Outputs(

@@ -16,6 +16,10 @@ MOST_SECONDS = 10.0
 """What a feed holds at most; a sink that does not take it for longer loses the oldest."""
 
 
+MOST_PACKETS = 2048
+"""Packets that a feed holds until one is taken: half a minute of audio, more than files interleave."""
+
+
 @dataclass(frozen=True, slots=True)
 class AudioPiece:
     """Samples (channels, n) float32 in [-1, 1]; ``captured`` is ``time.monotonic()`` at the first one."""
@@ -64,24 +68,42 @@ class AudioFeed:
 class TrackFeed:
     """Encoded packets of the other streams (audio, subtitles) on their way from a source to a sink.
 
-    Packets do not pass through the rings: they are small, and the reader is never more than the rings' capacity ahead.
+    Packets do not pass through the frame queues: they are small, and the reader is never more than the queues' capacity
+    ahead of the writer. Where no sink takes them they are discarded: at once after :meth:`close`, else beyond
+    ``MOST_PACKETS``.
 
     Parameters
     ----------
     streams : tuple
         The demuxer's streams, opaque here, templates for the muxer.
+
+    Attributes
+    ----------
+    chapters : list of dict
+        As PyAV describes chapters, on the output's time axis.
     """
 
     def __init__(self, streams: tuple[Any, ...] = ()) -> None:
         self.streams = streams
+        self.chapters: list[dict[str, Any]] = []
         self._packets: deque[Any] = deque()
+        self._taken = self._closed = False
 
     def put(self, packet: Any) -> None:
         """Append a packet (reader thread)."""
-        self._packets.append(packet)
+        if not self._taken and len(self._packets) >= MOST_PACKETS:
+            self.close()
+        if not self._closed:
+            self._packets.append(packet)
+
+    def close(self) -> None:
+        """Discard what is here and what comes: there is no sink for it."""
+        self._closed = True
+        self._packets.clear()
 
     def take(self) -> list[Any]:
         """All packets that have arrived, in order (writer thread)."""
+        self._taken = True
         taken = []
         while self._packets:
             taken.append(self._packets.popleft())

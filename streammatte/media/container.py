@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -11,7 +13,16 @@ import av.error
 
 from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
 
-__all__ = ["MISSING_PROTOCOL", "best_video", "carried_streams", "kept_metadata", "open_container", "reason"]
+__all__ = [
+    "MISSING_PROTOCOL",
+    "best_video",
+    "carried_streams",
+    "kept_chapters",
+    "kept_metadata",
+    "local_address",
+    "open_container",
+    "reason",
+]
 
 log = logging.getLogger(__name__)
 
@@ -20,28 +31,44 @@ MISSING_PROTOCOL = "this build of FFmpeg does not know the protocol"
 _DEMUXER_OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
 """RTSP over TCP: a lost UDP packet is a grey smear over half a second, and firewalls drop UDP."""
 
+_CHAPTER_BASE = Fraction(1, 1000)
+
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 """Demuxers that paint the characters of any text file as an image."""
 
-_KEPT_TAGS = (
-    "title",
-    "artist",
-    "author",
-    "album",
-    "comment",
-    "description",
-    "copyright",
-    "genre",
-    "date",
-    "creation_time",
-    "location",
+_OF_THE_FILE = frozenset(
+    {
+        "major_brand",
+        "minor_version",
+        "compatible_brands",
+        "encoder",
+        "encoded_by",
+        "handler_name",
+        "vendor_id",
+        "duration",
+        "bps",
+        "number_of_frames",
+        "number_of_bytes",
+        "alpha_mode",
+        "stereo_mode",
+        "timecode",
+        "language",
+        "variant_bitrate",
+        "service_name",
+        "service_provider",
+    }
 )
-"""What describes the video's content; the rest (encoder, handler, brand, statistics) describes the file it was in."""
+"""Metadata that describe the input's container or encoding; in an output they would be wrong."""
 
 
 def reason(error: Exception) -> str:
     """What FFmpeg said, without its number and the file's name."""
     return str(getattr(error, "strerror", None) or error).strip().rstrip(".") or type(error).__name__
+
+
+def local_address(path: str | Path) -> str:
+    """What FFmpeg opens for a local file, whatever is in its name: ``take:1.mp4`` is no protocol."""
+    return os.path.abspath(path)  # noqa: PTH100 - a link stays one
 
 
 def open_container(address: str, name: str, *, timeout: float | None, url: bool) -> Any:
@@ -117,11 +144,27 @@ def carried_streams(container: Any) -> tuple[Any, ...]:
 
 
 def kept_metadata(container: Any, video: Any) -> dict[str, str]:
-    """Title, creation time and the like of the video, keys in lower case."""
+    """Title, date, location and all else that describes the content, and the timecode; keys in lower case."""
     kept: dict[str, str] = {}
     for tags in (video.metadata, container.metadata):
-        lower = {str(key).lower(): str(value) for key, value in tags.items()}
-        kept.update({key: lower[key] for key in _KEPT_TAGS if lower.get(key)})
+        lower = {str(key).lower(): str(value) for key, value in tags.items() if value}
+        kept |= {key: lower[key] for key in lower if key not in _OF_THE_FILE and not key.startswith("_statistics")}
+        if "timecode" in lower:
+            kept["timecode"] = lower["timecode"]
     if kept.get("title") == os.path.basename(str(container.name)):  # noqa: PTH119 - a name, not a path
         del kept["title"]
+    return kept
+
+
+def kept_chapters(container: Any, begin: Fraction, end: Fraction | None) -> list[dict[str, Any]]:
+    """Chapters of the part from ``begin`` to ``end``, seconds of the container; their times count from ``begin``."""
+    kept = []
+    for chapter in container.chapters():
+        base = chapter["time_base"]
+        first, last = chapter["start"] * base, chapter["end"] * base
+        if last <= begin or (end is not None and first >= end):
+            continue
+        inside = max(first, begin) - begin, (last if end is None else min(last, end)) - begin
+        start, stop = (round(value / _CHAPTER_BASE) for value in inside)
+        kept.append({**chapter, "start": start, "end": stop, "time_base": _CHAPTER_BASE})
     return kept

@@ -38,6 +38,15 @@ class VideoOptions(CompositeOptions):
         default=None, help="Size of the output.", group="encode", low=16, high=16384, shown="the input's"
     )
     audio: bool = option(default=True, help="Leave audio and subtitles out.", group="encode", flag="--no-audio")
+    audio_codec: str = option(
+        default="auto",
+        help="What audio becomes that the container cannot hold; alac keeps every sample.",
+        group="encode",
+        choices=("auto", "aac", "alac", "opus"),
+    )
+    strip_metadata: bool = option(
+        default=False, help="Leave title, date, location and other metadata out.", group="encode"
+    )
     start: float | None = option(
         default=None, help="Begin here.", group="read", low=0, high=LONGEST, unit="seconds", metavar="SECONDS", shown=""
     )

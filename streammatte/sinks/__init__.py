@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from streammatte.errors import ConfigError, UnsupportedOutputError
 from streammatte.protocols import Sink
 from streammatte.sinks.containers import CONTAINERS, container_of, containers_with_alpha
+from streammatte.sinks.encoder_options import EncodeOptions
 from streammatte.sinks.encoders import choose_encoder
 from streammatte.sinks.gif import GifSink
 from streammatte.sinks.images import IMAGE_SUFFIXES, SequenceSink, StillSink, is_pattern
@@ -15,6 +18,7 @@ from streammatte.sinks.video import FileSink
 from streammatte.sinks.y4m import Y4MSink
 
 __all__ = [
+    "EncodeOptions",
     "FileSink",
     "GifSink",
     "MemorySink",
@@ -34,18 +38,7 @@ _TRANSPARENT_VIDEOS = {".mov", ".webm"}
 """Videos whose ordinary use is a cut-out; Matroska holds alpha too, but lossless and large: only if asked."""
 
 
-def open_sink(
-    target: str | Path,
-    *,
-    codec: str = "auto",
-    crf: float | None = None,
-    preset: str | None = None,
-    bitrate: int | None = None,
-    output_size: tuple[int, int] | None = None,
-    tracks: bool = True,
-    overwrite: bool = False,
-    threads: int = 0,
-) -> Sink:
+def open_sink(target: str | Path, options: EncodeOptions | None = None, **fields: Any) -> Sink:
     """The sink for a target; nothing is touched before its ``open``.
 
     Parameters
@@ -53,22 +46,9 @@ def open_sink(
     target : str or Path
         A video (``.mp4 .m4v .mov .mkv .webm``), numbered images (``name_%04d.png``, or a folder: ``name/``), one
         image (``.png .jpg .webp``), ``.gif``, or ``-`` for Y4M on standard output.
-    codec : str
-        FFmpeg's name of an encoder; ``auto`` takes what suits the container and falls back to another in software.
-    crf : float, optional
-        Constant quality on the encoder's own scale; None is 20 for H.264 and alike for others.
-    preset : str, optional
-        x264's names for every encoder, or the encoder's own; None is ``veryfast``.
-    bitrate : int, optional
-        Bits a second instead of constant quality.
-    output_size : (int, int), optional
-        Width and height; None keeps the frames' own.
-    tracks : bool
-        Carry audio and subtitles over from ``StreamInfo.tracks``.
-    overwrite : bool
-        Replace what is there, at the end and at once.
-    threads : int
-        Of the encoder; 0 lets it choose.
+    options : EncodeOptions, optional
+    **fields
+        Fields of ``EncodeOptions`` that replace those of ``options``.
 
     Raises
     ------
@@ -78,19 +58,11 @@ def open_sink(
         An option that this kind of output does not have.
     """
     name, path = str(target), Path(target)
+    options = replace(options or EncodeOptions(), **fields)
+    codec, output_size, overwrite = options.codec, options.output_size, options.overwrite
     suffix = path.suffix.lower()
     if suffix in CONTAINERS and not is_pattern(name):
-        return FileSink(
-            path,
-            codec=codec,
-            crf=crf,
-            preset=preset,
-            bitrate=bitrate,
-            output_size=output_size,
-            tracks=tracks,
-            overwrite=overwrite,
-            threads=threads,
-        )
+        return FileSink(path, options)
     if codec != "auto":
         raise ConfigError(f"{name} has no choice of encoder: leave out --codec {codec}")
     if name == STANDARD_OUTPUT:

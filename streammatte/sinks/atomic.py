@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,17 @@ import av.error
 
 from streammatte.errors import DiskFullError, OutputExistsError, SinkError
 
-__all__ = ["AtomicFile", "AtomicFolder", "check_folder", "writing"]
+__all__ = ["AtomicFile", "AtomicFolder", "check_folder", "publish", "with_kept", "writing"]
 
 _NAME_KEPT = 40
 """Characters of the asked name that the temporary one repeats: at four bytes each it stays under the usual 255."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EINVAL}
 
 
 @contextmanager
 def writing(target: str | Path) -> Iterator[None]:
-    """Turn faults of the operating system and of FFmpeg into :class:`SinkError`; a full disk is told apart.
+    """Turn faults of the operating system and of FFmpeg into :class:`SinkError`; a full disk has a class of its own.
 
     Raises
     ------
@@ -76,6 +75,8 @@ def _exists(target: Path) -> OutputExistsError:
 class AtomicFile:
     """A file written beside its place under a temporary name, and moved there at once when complete.
 
+    A target that is a pipe or a device is written to directly.
+
     Parameters
     ----------
     target : Path
@@ -87,8 +88,10 @@ class AtomicFile:
     def __init__(self, target: Path, overwrite: bool = False) -> None:
         self.target = target.resolve() if target.is_symlink() else target
         self.overwrite = overwrite
-        self.path = _temporary_name(self.target)
-        self._created = False
+        self.direct = self.target.exists() and not self.target.is_file() and not self.target.is_dir()
+        self.path = self.target if self.direct else _temporary_name(self.target)
+        self._backup: Path | None = None
+        self.created = False
 
     def check(self) -> None:
         """Refuse what cannot be written, without touching the disk.
@@ -99,54 +102,69 @@ class AtomicFile:
         """
         if self.target.is_dir():
             raise SinkError(f"cannot write {self.target}: it is a folder; give the name of a file")
-        if self.target.exists() and not self.overwrite:
+        if self.target.exists() and not self.overwrite and not self.direct:
             raise _exists(self.target)
         check_folder(self.target.parent, self.target)
 
     def create(self) -> None:
         """Reserve the temporary name; the file has the permissions of an ordinary new one."""
-        with writing(self.target):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        self._created = True
-
-    def publish(self) -> None:
-        """Move the complete file to its place.
-
-        Raises
-        ------
-        OutputExistsError
-            Somebody else wrote there meanwhile; the complete file is kept under the temporary name that the text gives.
-        """
-        if not self._created:
+        if self.direct:
             return
         with writing(self.target):
-            if self.overwrite:
-                self.path.replace(self.target)
-            else:
-                self._move_without_replacing()
-        self._created = False
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        self.created = True
 
-    def _move_without_replacing(self) -> None:
-        try:
-            os.link(self.path, self.target)
-        except FileExistsError as error:
-            self._created = False
-            raise OutputExistsError(
-                f"{self.target} was written by somebody else meanwhile: the finished output is {self.path}"
-            ) from error
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-            self.path.rename(self.target)
-        else:
-            self.path.unlink()
+    def publish(self) -> None:
+        """Move the complete file to its place; see :func:`publish`."""
+        publish([self])
 
     def discard(self) -> None:
-        """Remove the temporary file; does nothing after :meth:`publish`."""
-        if self._created:
-            self._created = False
+        """Remove the temporary file; does nothing after :meth:`publish` and :meth:`keep`."""
+        if self.created:
+            self.created = False
             with suppress(FileNotFoundError):
                 self.path.unlink()
+
+    def keep(self) -> Path:
+        """Keep the file under its name with ``.part`` appended; gives that name."""
+        kept = _free_name(self.target)
+        self.path.rename(kept)
+        self.created = False
+        return kept
+
+    def sync(self) -> None:
+        """Write the file's content to the disk."""
+        with self.path.open("rb") as file:
+            _fsync(file.fileno())
+
+    def move(self, *, revocable: bool) -> None:
+        """Give the file its name; with ``revocable``, what was there is kept until :meth:`settle`."""
+        if self.target.is_dir():
+            raise SinkError(f"another program made a folder {self.target} meanwhile")
+        if self.overwrite:
+            if revocable and self.target.exists():
+                self._backup = _temporary_name(self.target)
+                self.target.replace(self._backup)
+        else:
+            try:
+                os.close(os.open(self.target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            except FileExistsError as error:
+                raise OutputExistsError(f"another program wrote {self.target} meanwhile") from error
+        self.path.replace(self.target)
+
+    def move_back(self) -> None:
+        """Undo :meth:`move`."""
+        self.target.replace(self.path)
+        if self._backup is not None:
+            self._backup.replace(self.target)
+            self._backup = None
+
+    def settle(self) -> None:
+        """The move is final."""
+        self.created = False
+        if self._backup is not None:
+            self._backup.unlink(missing_ok=True)
+        _sync_folder(self.target.parent)
 
 
 class AtomicFolder:
@@ -155,7 +173,7 @@ class AtomicFolder:
     Parameters
     ----------
     folder : Path
-        Where the files shall be; made at the end where it is not there and ``make`` says so.
+        The files' place; created at the end where it does not exist.
     overwrite : bool
         Replace files of the same names.
     """
@@ -165,7 +183,14 @@ class AtomicFolder:
         self.overwrite = overwrite
         self._new = not folder.exists()
         self.path = _temporary_name(folder) if self._new else folder / f".{secrets.token_hex(4)}.part"
-        self._created = False
+        self._moved: list[str] = []
+        self._backup: Path | None = None
+        self.created = False
+
+    @property
+    def target(self) -> Path:
+        """The folder."""
+        return self.folder
 
     def check(self) -> None:
         """Refuse a place that cannot be written, without touching the disk."""
@@ -175,33 +200,132 @@ class AtomicFolder:
         """Make the temporary folder."""
         with writing(self.folder):
             self.path.mkdir()
-        self._created = True
+        self.created = True
 
     def publish(self) -> None:
-        """Move the files to their place: a new folder at once, files of an old one one by one.
-
-        Raises
-        ------
-        OutputExistsError
-            A file of the same name is there; nothing was moved.
-        """
-        if not self._created:
-            return
-        with writing(self.folder):
-            names = sorted(entry.name for entry in self.path.iterdir())
-            if self._new and not self.folder.exists():
-                self.path.rename(self.folder)
-            else:
-                taken = [name for name in names if (self.folder / name).exists()]
-                if taken and not self.overwrite:
-                    raise _exists(self.folder / taken[0])
-                for name in names:
-                    (self.path / name).replace(self.folder / name)
-                self.path.rmdir()
-        self._created = False
+        """Move the files to their place: a new folder at once, files of an old one one by one; see :func:`publish`."""
+        publish([self])
 
     def discard(self) -> None:
-        """Remove the temporary folder with all that is in it; does nothing after :meth:`publish`."""
-        if self._created:
-            self._created = False
+        """Remove the temporary folder with all that is in it; does nothing after :meth:`publish` and :meth:`keep`."""
+        if self.created:
+            self.created = False
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def keep(self) -> Path:
+        """Keep the folder under its name with ``.part`` appended; gives that name."""
+        kept = _free_name(self.folder)
+        self.path.rename(kept)
+        self.created = False
+        return kept
+
+    def sync(self) -> None:
+        """Write the files' content to the disk."""
+        for entry in self.path.iterdir():
+            if entry.is_file():
+                with entry.open("rb") as file:
+                    _fsync(file.fileno())
+
+    def move(self, *, revocable: bool) -> None:
+        """Give the files their names; with ``revocable``, what was there is kept until :meth:`settle`."""
+        if self._new and not self.folder.exists():
+            self.path.rename(self.folder)
+            return
+        self._new = False
+        names = sorted(entry.name for entry in self.path.iterdir())
+        taken = [name for name in names if (self.folder / name).exists()]
+        if taken and not self.overwrite:
+            raise _exists(self.folder / taken[0])
+        if taken and revocable:
+            self._backup = _temporary_name(self.folder)
+            self._backup.mkdir()
+            for name in taken:
+                (self.folder / name).replace(self._backup / name)
+        for name in names:
+            (self.path / name).replace(self.folder / name)
+            self._moved.append(name)
+
+    def move_back(self) -> None:
+        """Undo :meth:`move`."""
+        if self._new:
+            self.folder.rename(self.path)
+            return
+        for name in self._moved:
+            (self.folder / name).replace(self.path / name)
+        if self._backup is not None:
+            for entry in list(self._backup.iterdir()):
+                entry.replace(self.folder / entry.name)
+            self._backup.rmdir()
+            self._backup = None
+        self._moved = []
+
+    def settle(self) -> None:
+        """The move is final."""
+        self.created = False
+        if not self._new:
+            self.path.rmdir()
+        if self._backup is not None:
+            shutil.rmtree(self._backup, ignore_errors=True)
+        _sync_folder(self.folder if self.folder.exists() else self.folder.parent)
+
+
+def publish(outputs: Sequence[AtomicFile | AtomicFolder]) -> None:
+    """Move complete outputs to their places: all of them, or none.
+
+    Their content is on the disk before a name appears. Where one cannot be moved, those before it are moved back, and
+    all stay under their names with ``.part`` appended.
+
+    Raises
+    ------
+    OutputExistsError
+        Another program wrote under one of the names meanwhile.
+    SinkError
+        One cannot be moved.
+    """
+    ready = [output for output in outputs if output.created]
+    done: list[AtomicFile | AtomicFolder] = []
+    try:
+        for output in ready:
+            with writing(output.target):
+                output.sync()
+        for output in ready:
+            with writing(output.target):
+                output.move(revocable=len(ready) > 1)
+            done.append(output)
+    except SinkError as error:
+        for output in reversed(done):
+            output.move_back()
+        raise with_kept(error, ready) from error.__cause__
+    for output in ready:
+        output.settle()
+
+
+def with_kept(error: SinkError, outputs: Sequence[AtomicFile | AtomicFolder]) -> SinkError:
+    """The same error after the outputs, whose work is finished, were kept; its text says where."""
+    kept = []
+    for output in outputs:
+        with suppress(OSError):
+            kept.append(str(output.keep()))
+    return type(error)(f"{error}; the finished work is kept: {', '.join(kept)}") if kept else error
+
+
+def _free_name(target: Path) -> Path:
+    """``NAME.part``, or ``NAME.2.part`` and so on where that exists."""
+    names = (target.with_name(f"{target.name}{number}.part") for number in ("", *(f".{n}" for n in range(2, 1000))))
+    return next(name for name in names if not name.exists())
+
+
+def _fsync(descriptor: int) -> None:
+    with suppress(OSError):  # a file system without it, as some on the network
+        os.fsync(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write a folder's names to the disk, where the system can."""
+    if os.name == "posix":
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

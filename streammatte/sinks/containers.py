@@ -22,24 +22,27 @@ class Container:
         Encoders that may be asked for by name, of those that the build has.
     alpha : tuple of str
         Encoders that keep an alpha channel there; the first is what ``auto`` takes.
-    audio : str
-        What audio is re-encoded to where the container refuses its codec.
+    audio : tuple of str
+        Encoders for audio of a codec that the container refuses; the first is what ``auto`` takes.
     subtitles : str
         What text subtitles are turned into where the container refuses their codec.
     matte : tuple of str
         Encoders that ``auto`` tries first for mattes (gray frames).
     options : tuple of (str, str)
         Options of the muxer.
+    refused : tuple of str
+        Codecs that FFmpeg's muxer would take but that players or the muxer itself fail with.
     """
 
     muxer: str
     video: tuple[str, ...]
     encoders: tuple[str, ...]
     alpha: tuple[str, ...]
-    audio: str
+    audio: tuple[str, ...]
     subtitles: str
     matte: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 _H264 = ("libx264", "h264_nvenc", "h264_qsv", "h264_videotoolbox", "h264_vaapi", "h264_amf", "h264_mf", "libopenh264")
@@ -53,21 +56,31 @@ _FRONT_INDEX = ("movflags", "+faststart")
 _TIMES_AS_THEY_ARE = ("avoid_negative_ts", "disabled")
 """Else the muxer moves the whole video later by the audio's lead-in (AAC begins a packet or two before zero)."""
 
+_PCM = tuple(
+    f"pcm_{kind}"
+    for kind in (
+        *(f"{sign}{bits}{order}" for sign in "su" for bits in (16, 24, 32) for order in ("le", "be")),
+        *("u8", "s8", "f32le", "f32be", "f64le", "f64be", "alaw", "mulaw", "bluray", "dvd"),
+    )
+)
+"""Uncompressed audio is noise or silence in most players of MP4."""
+
 _MP4 = Container(
     muxer="mp4",
     video=_SOFTWARE_H264,
     encoders=(*_H264, *_HEVC, *_AV1, "libvpx-vp9"),
     alpha=(),
-    audio="aac",
+    audio=("aac", "alac", "libopus"),
     subtitles="mov_text",
     options=(_FRONT_INDEX,),
+    refused=_PCM,
 )
 _MOV = Container(
     muxer="mov",
     video=_SOFTWARE_H264,
     encoders=(*_H264, *_HEVC, "prores_ks", "qtrle", "png"),
     alpha=("prores_ks", "qtrle", "png"),
-    audio="aac",
+    audio=("aac", "alac"),
     subtitles="mov_text",
     options=(_FRONT_INDEX,),
 )
@@ -76,7 +89,7 @@ _MKV = Container(
     video=_SOFTWARE_H264,
     encoders=(*_H264, *_HEVC, *_AV1, "libvpx-vp9", "libvpx", "ffv1", "prores_ks"),
     alpha=("ffv1", "libvpx-vp9"),
-    audio="aac",
+    audio=("aac", "alac", "libopus"),
     subtitles="subrip",
     matte=("ffv1",),
     options=(_TIMES_AS_THEY_ARE,),
@@ -86,7 +99,7 @@ _WEBM = Container(
     video=("libvpx-vp9", "libvpx", "libsvtav1"),
     encoders=("libvpx-vp9", "libvpx", *_AV1),
     alpha=("libvpx-vp9",),
-    audio="libopus",
+    audio=("libopus",),
     subtitles="webvtt",
 )
 

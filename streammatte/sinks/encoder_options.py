@@ -1,4 +1,4 @@
-"""How quality, speed and bit rate are said to each family of encoders."""
+"""How an output is encoded, and what quality, speed and bit rate are called by each family of encoders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from streammatte.errors import ConfigError
 
-__all__ = ["X264_PRESETS", "Asked", "options_for"]
+__all__ = ["X264_PRESETS", "EncodeOptions", "options_for"]
 
 X264_PRESETS = (
     "ultrafast",
@@ -23,7 +23,7 @@ X264_PRESETS = (
 )
 
 _DEFAULT_CRF = {"libx264": 20, "libx265": 23, "libvpx-vp9": 31, "libvpx": 12, "libsvtav1": 32, "libaom-av1": 32}
-"""Constant quality where nothing was asked, each on its encoder's own scale: about the same look as H.264 at 20."""
+"""Constant quality where nothing was options, each on its encoder's own scale: about the same look as H.264 at 20."""
 
 _OTHER_CRF = 23
 """The same for hardware encoders, whose scales are H.264's."""
@@ -42,28 +42,46 @@ in the other mode at any step, for a third more bits at the same PSNR (44.2 dB).
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the user wants of an encoder.
+class EncodeOptions:
+    """How an output is encoded.
 
     Parameters
     ----------
+    codec : str
+        FFmpeg's name of a video encoder; ``auto`` takes what suits the container and falls back to another in software.
     crf : float, optional
-        Constant quality on the encoder's own scale; None is its default here.
+        Constant quality on the encoder's own scale; None is 20 for H.264 and alike for others.
     preset : str, optional
-        x264's names, understood for every encoder that has a speed; an encoder's own values pass as they are.
+        x264's names for every encoder that has a speed, or the encoder's own; None is ``veryfast``.
     bitrate : int, optional
-        Bits a second; it replaces ``crf``.
-    alpha : bool
-        The images carry an alpha channel.
+        Bits a second instead of constant quality.
+    audio_codec : {"auto", "aac", "alac", "opus"}
+        What audio becomes that the container cannot hold; ``auto`` is the container's usual codec.
+    output_size : (int, int), optional
+        Width and height; None keeps the frames' own.
+    tracks : bool
+        Carry audio, subtitles and chapters over.
+    metadata : bool
+        Carry title, date, location and other metadata over.
+    overwrite : bool
+        Replace what is there, at the end and at once.
+    threads : int
+        Of the encoder; 0 lets it choose.
     """
 
+    codec: str = "auto"
     crf: float | None = None
     preset: str | None = None
     bitrate: int | None = None
-    alpha: bool = False
+    audio_codec: str = "auto"
+    output_size: tuple[int, int] | None = None
+    tracks: bool = True
+    metadata: bool = True
+    overwrite: bool = False
+    threads: int = 0
 
     def quality(self, encoder: str, option: str, **also: str) -> dict[str, str]:
-        """The constant quality as options, or nothing where a bit rate was asked for."""
+        """The constant quality as options, or nothing where a bit rate was options for."""
         if self.bitrate is not None:
             return {}
         value = _DEFAULT_CRF.get(encoder, _OTHER_CRF) if self.crf is None else self.crf
@@ -75,7 +93,7 @@ class Asked:
         return str(steps[X264_PRESETS.index(preset)]) if preset in X264_PRESETS else preset
 
 
-def options_for(encoder: str, asked: Asked, pix_fmt: str) -> dict[str, str]:
+def options_for(encoder: str, options: EncodeOptions, pix_fmt: str) -> dict[str, str]:
     """The private options of an encoder.
 
     Raises
@@ -83,85 +101,85 @@ def options_for(encoder: str, asked: Asked, pix_fmt: str) -> dict[str, str]:
     ConfigError
         A value that the encoder does not know.
     """
-    _check(encoder, asked)
+    _check(encoder, options)
     for ending, make in _FAMILIES.items():
         if encoder.endswith(ending):
-            return make(encoder, asked, pix_fmt)
+            return make(encoder, options, pix_fmt)
     return {}
 
 
-def _check(encoder: str, asked: Asked) -> None:
+def _check(encoder: str, options: EncodeOptions) -> None:
     limit = _CRF_LIMIT.get(encoder, 63)
-    if asked.crf is not None and not 0 <= asked.crf <= limit:
-        raise ConfigError(f"crf {asked.crf:g} is out of range: 0 to {limit} for {encoder}")
-    if asked.bitrate is not None and asked.bitrate <= 0:
-        raise ConfigError(f"bitrate {asked.bitrate} must be positive (bits a second)")
-    if encoder in ("libx264", "libx265") and asked.preset not in (None, *X264_PRESETS):
-        raise ConfigError(f"preset {asked.preset!r} is unknown to {encoder}: {', '.join(X264_PRESETS)}")
+    if options.crf is not None and not 0 <= options.crf <= limit:
+        raise ConfigError(f"crf {options.crf:g} is out of range: 0 to {limit} for {encoder}")
+    if options.bitrate is not None and options.bitrate <= 0:
+        raise ConfigError(f"bitrate {options.bitrate} must be positive (bits a second)")
+    if encoder in ("libx264", "libx265") and options.preset not in (None, *X264_PRESETS):
+        raise ConfigError(f"preset {options.preset!r} is unknown to {encoder}: {', '.join(X264_PRESETS)}")
     counted = encoder.startswith("libvpx") or encoder in ("libsvtav1", "libaom-av1")
-    if counted and asked.preset not in (None, *X264_PRESETS) and not str(asked.preset).isdigit():
-        raise ConfigError(f"preset {asked.preset!r} is unknown to {encoder}: {', '.join(X264_PRESETS)} or a number")
+    if counted and options.preset not in (None, *X264_PRESETS) and not str(options.preset).isdigit():
+        raise ConfigError(f"preset {options.preset!r} is unknown to {encoder}: {', '.join(X264_PRESETS)} or a number")
 
 
-def _x26x(encoder: str, asked: Asked, _pix_fmt: str) -> dict[str, str]:
-    options = {"preset": asked.speed(X264_PRESETS), **asked.quality(encoder, "crf")}
+def _x26x(encoder: str, options: EncodeOptions, _pix_fmt: str) -> dict[str, str]:
+    found = {"preset": options.speed(X264_PRESETS), **options.quality(encoder, "crf")}
     if encoder == "libx265":
-        options["x265-params"] = "log-level=error"
-    return options
+        found["x265-params"] = "log-level=error"
+    return found
 
 
-def _vpx(encoder: str, asked: Asked, _pix_fmt: str) -> dict[str, str]:
-    step = asked.speed(_VPX_CPU_USED)
+def _vpx(encoder: str, options: EncodeOptions, pix_fmt: str) -> dict[str, str]:
+    step = options.speed(_VPX_CPU_USED)
     mode = "realtime" if int(step) >= _VPX_REALTIME_FROM else "good"
-    options = {"deadline": mode, "cpu-used": step, **asked.quality(encoder, "crf", b="0")}
+    found = {"deadline": mode, "cpu-used": step, **options.quality(encoder, "crf", b="0")}
     if encoder == "libvpx-vp9":
-        options["row-mt"] = "1"
-    if asked.alpha:
-        options["auto-alt-ref"] = "0"
-    return options
+        found["row-mt"] = "1"
+    if "yuva" in pix_fmt:
+        found["auto-alt-ref"] = "0"
+    return found
 
 
-def _aom(encoder: str, asked: Asked, _pix_fmt: str) -> dict[str, str]:
-    return {"usage": "realtime", "cpu-used": asked.speed(_VPX_CPU_USED), **asked.quality(encoder, "crf", b="0")}
+def _aom(encoder: str, options: EncodeOptions, _pix_fmt: str) -> dict[str, str]:
+    return {"usage": "realtime", "cpu-used": options.speed(_VPX_CPU_USED), **options.quality(encoder, "crf", b="0")}
 
 
-def _svt(encoder: str, asked: Asked, _pix_fmt: str) -> dict[str, str]:
-    return {"preset": asked.speed(_SVT_PRESET), **asked.quality(encoder, "crf")}
+def _svt(encoder: str, options: EncodeOptions, _pix_fmt: str) -> dict[str, str]:
+    return {"preset": options.speed(_SVT_PRESET), **options.quality(encoder, "crf")}
 
 
-def _nvenc(encoder: str, asked: Asked, _pix_fmt: str) -> dict[str, str]:
-    return {"preset": asked.speed(_NVENC_PRESET), **asked.quality(encoder, "cq", rc="vbr", b="0")}
+def _nvenc(encoder: str, options: EncodeOptions, _pix_fmt: str) -> dict[str, str]:
+    return {"preset": options.speed(_NVENC_PRESET), **options.quality(encoder, "cq", rc="vbr", b="0")}
 
 
-def _qsv(encoder: str, asked: Asked, _pix_fmt: str) -> dict[str, str]:
-    return {"preset": asked.speed(_QSV_PRESET), **asked.quality(encoder, "global_quality")}
+def _qsv(encoder: str, options: EncodeOptions, _pix_fmt: str) -> dict[str, str]:
+    return {"preset": options.speed(_QSV_PRESET), **options.quality(encoder, "global_quality")}
 
 
-def _vaapi(encoder: str, asked: Asked, _pix_fmt: str) -> dict[str, str]:
-    return asked.quality(encoder, "qp", rc_mode="CQP")
+def _vaapi(encoder: str, options: EncodeOptions, _pix_fmt: str) -> dict[str, str]:
+    return options.quality(encoder, "qp", rc_mode="CQP")
 
 
-def _videotoolbox(encoder: str, asked: Asked, _pix_fmt: str) -> dict[str, str]:
+def _videotoolbox(encoder: str, options: EncodeOptions, _pix_fmt: str) -> dict[str, str]:
     """VideoToolbox counts quality upwards, 1 to 100, in FFmpeg's units of lambda."""
-    value = _OTHER_CRF if asked.crf is None else asked.crf
-    if asked.bitrate is not None:
+    value = _OTHER_CRF if options.crf is None else options.crf
+    if options.bitrate is not None:
         return {}
     return {"flags": "+qscale", "global_quality": f"{round(118 * (100 - 1.6 * min(value, 60)))}"}
 
 
-def _prores(_encoder: str, asked: Asked, pix_fmt: str) -> dict[str, str]:
-    options = {"profile": "4444" if "444" in pix_fmt else "hq", "vendor": "apl0"}
-    if asked.alpha:
-        options["alpha_bits"] = "8"
-    return options
+def _prores(_encoder: str, options: EncodeOptions, pix_fmt: str) -> dict[str, str]:
+    found = {"profile": "4444" if "444" in pix_fmt else "hq", "vendor": "apl0"}
+    if "yuva" in pix_fmt:
+        found["alpha_bits"] = "8"
+    return found
 
 
-def _ffv1(_encoder: str, _asked: Asked, _pix_fmt: str) -> dict[str, str]:
+def _ffv1(_encoder: str, _options: EncodeOptions, _pix_fmt: str) -> dict[str, str]:
     """Version 3 with a checksum a slice, each image on its own: any can be read without its neighbours."""
     return {"level": "3", "g": "1", "slicecrc": "1"}
 
 
-_FAMILIES: dict[str, Callable[[str, Asked, str], dict[str, str]]] = {
+_FAMILIES: dict[str, Callable[[str, EncodeOptions, str], dict[str, str]]] = {
     "libx264": _x26x,
     "libx265": _x26x,
     "libvpx": _vpx,

@@ -13,7 +13,7 @@ from streammatte.errors import UnsupportedOutputError
 from streammatte.frames import Layout
 from streammatte.media.capabilities import has_encoder
 from streammatte.sinks.containers import Container, containers_with_alpha
-from streammatte.sinks.encoder_options import Asked, options_for
+from streammatte.sinks.encoder_options import EncodeOptions, options_for
 
 __all__ = ["EncoderChoice", "choose_encoder", "encoder_options", "pixel_format"]
 
@@ -115,7 +115,7 @@ def pixel_format(encoder: str, layout: Layout, alpha: bool) -> str:
     return "yuv420p"
 
 
-def encoder_options(encoder: str, layout: Layout, asked: Asked) -> EncoderChoice:
+def encoder_options(encoder: str, layout: Layout, options: EncodeOptions, alpha: bool = False) -> EncoderChoice:
     """An encoder with its settings.
 
     Parameters
@@ -124,20 +124,22 @@ def encoder_options(encoder: str, layout: Layout, asked: Asked) -> EncoderChoice
         One that :func:`choose_encoder` gave.
     layout : Layout
         Of the frames.
-    asked : Asked
+    options : EncodeOptions
+    alpha : bool
+        The frames carry an alpha channel.
 
     Raises
     ------
     ConfigError
         A value that the encoder does not know.
     """
-    pix_fmt = pixel_format(encoder, layout, asked.alpha)
+    pix_fmt = pixel_format(encoder, layout, alpha)
     kind = str(av.codec.Codec(encoder, "w").canonical_name)
     return EncoderChoice(
         encoder,
         pix_fmt,
-        options_for(encoder, asked, pix_fmt),
-        asked.bitrate or 0,
+        options_for(encoder, options, pix_fmt),
+        options.bitrate or 0,
         even=kind in _EVEN_SIDES,
         carries_aspect=kind in _CARRIES_ASPECT,
         lossless=encoder in _LOSSLESS,

@@ -14,6 +14,7 @@ import av.filter
 
 from streammatte.errors import SinkError, UnsupportedOutputError
 from streammatte.frames import ColorSpec, Frame, StreamInfo
+from streammatte.media.container import local_address
 from streammatte.media.convert import FrameConverter
 from streammatte.sinks.atomic import AtomicFile, writing
 from streammatte.sinks.tracks import leave_out
@@ -63,7 +64,7 @@ class GifSink:
         )
         try:
             self._graph = _palette_graph(width, height, info.has_alpha)
-            self._output = av.open(str(self._file.path), "w", format="gif")
+            self._output = av.open(local_address(self._file.path), "w", format="gif")
             self._video = self._output.add_stream("gif", rate=info.rate or 25, width=width, height=height)
             self._video.codec_context.pix_fmt = "pal8"
             self._video.codec_context.time_base = _TICK
@@ -116,6 +117,10 @@ class GifSink:
             self._output.mux(self._video.encode(None))
             self._output.close()
         return []
+
+    def outputs(self) -> list[AtomicFile]:
+        """The file that :meth:`close` makes appear."""
+        return [self._file] if self._drained else []
 
     def close(self) -> None:
         """Make the GIF appear under its name; before :meth:`drain` it is given up."""

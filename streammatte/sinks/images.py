@@ -119,6 +119,10 @@ class StillSink:
         """Nothing is held back."""
         return []
 
+    def outputs(self) -> list[AtomicFile]:
+        """The file that :meth:`close` makes appear."""
+        return [self._file]
+
     def close(self) -> None:
         """Make the image appear under its name."""
         self._file.publish()
@@ -187,6 +191,10 @@ class SequenceSink:
         """Nothing is held back."""
         self._drained = True
         return []
+
+    def outputs(self) -> list[AtomicFolder]:
+        """The files that :meth:`close` makes appear."""
+        return [self._folder] if self._drained else []
 
     def close(self) -> None:
         """Make the images appear under their names; before :meth:`drain` they are given up."""

@@ -1,23 +1,27 @@
-"""Audio and subtitles: their packets pass beside the images, re-encoded only where the container refuses them."""
+"""Audio and subtitles: their packets pass beside the images, transcoded only where the container refuses them."""
 
 from __future__ import annotations
 
 import io
 import logging
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, Protocol
 
 import av
 import av.error
 
+from streammatte.errors import UnsupportedOutputError
+from streammatte.media.container import reason
 from streammatte.sinks.containers import Container
-from streammatte.sinks.transcode import AudioRecoder, SubtitleRecoder
+from streammatte.sinks.transcode import AudioTranscoder, SubtitleTranscoder
 from streammatte.tracks import TrackFeed
 
 __all__ = ["TrackWriter", "leave_out"]
 
 _log = logging.getLogger(__name__)
 
+_NAMES = {"aac": "AAC", "alac": "ALAC", "libopus": "Opus"}
 _TEXT_SUBTITLES = {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"}
 
 
@@ -30,7 +34,9 @@ class _Way(Protocol):
 
 
 class _Copy:
-    """Packets as they are, times untouched; those that no container takes (no time, or going back) are left out."""
+    """Packets as they are. A decoding time that is not after the one before moves to just after it; none is lost but
+    those that have no time at all.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -42,9 +48,12 @@ class _Copy:
             return []
         if packet.dts is None:
             packet.dts = packet.pts
-        if packet.dts is None or (self._last is not None and packet.dts < self._last):
+        if packet.dts is None:
             self.left_out += 1
             return []
+        if self._last is not None and packet.dts <= self._last:
+            packet.dts = self._last + 1
+            packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
         self._last = packet.dts
         packet.stream = self._stream
         return [packet]
@@ -61,14 +70,22 @@ class TrackWriter:
     output : av.container.OutputContainer
         Not started yet; its image's stream is there already.
     feed : TrackFeed
-        Streams that the container takes are copied, others re-encoded or left out, and the log says which.
+        Streams that the container takes are copied, others transcoded or left out, and the log says which.
     box : Container
         What the output is.
     target : str
         Its name, for messages.
+    audio_codec : str
+        As ``EncodeOptions`` takes it.
+
+    Raises
+    ------
+    UnsupportedOutputError
+        The container does not take ``audio_codec``, where audio has to be transcoded.
     """
 
-    def __init__(self, output: Any, feed: TrackFeed, box: Container, target: str) -> None:
+    def __init__(self, output: Any, feed: TrackFeed, box: Container, target: str, audio_codec: str = "auto") -> None:
+        self._audio_codec = audio_codec
         self._output = output
         self._feed = feed
         self._target = target
@@ -81,40 +98,49 @@ class TrackWriter:
 
     def _choose(self, template: Any, box: Container) -> _Way | None:
         name = template.codec_context.name if template.codec_context is not None else "data"
-        if _accepts(box.muxer, template):
+        if name not in box.refused and _accepts(box.muxer, template):
             stream = self._output.add_stream_from_template(template)
             _describe(stream, template)
             return _Copy(stream)
         if template.type == "audio" and template.codec_context is not None:
-            _log.warning(
-                "%s cannot hold %s audio: it is re-encoded to %s",
-                self._target,
-                name,
-                "Opus" if box.audio == "libopus" else "AAC",
-            )
-            audio = AudioRecoder(self._output, template, box.audio)
+            encoder = self._audio_encoder(box)
+            _log.warning("%s cannot hold %s audio: it is transcoded to %s", self._target, name, _NAMES[encoder])
+            audio = AudioTranscoder(self._output, template, encoder)
             _describe(audio.stream, template)
             return audio
         if template.type == "subtitle" and name in _TEXT_SUBTITLES:
             _log.warning("%s cannot hold %s subtitles: they are turned into %s", self._target, name, box.subtitles)
-            text = SubtitleRecoder(self._output, template, box.subtitles)
+            text = SubtitleTranscoder(self._output, template, box.subtitles)
             _describe(text.stream, template)
             return text
         _log.warning("%s cannot hold the %s stream (%s): it is left out", self._target, template.type, name)
         return None
 
-    def write(self) -> None:
-        """Write the packets that have arrived; a broken one is left out and does not stop the video."""
+    def _audio_encoder(self, box: Container) -> str:
+        if self._audio_codec == "auto":
+            return box.audio[0]
+        encoder = "libopus" if self._audio_codec == "opus" else self._audio_codec
+        if encoder not in box.audio:
+            usable = ", ".join(_NAMES[name] for name in box.audio)
+            raise UnsupportedOutputError(f"{self._target} cannot hold {_NAMES[encoder]} audio; it can hold {usable}")
+        return encoder
+
+    def write(self, earlier: Fraction = Fraction(0)) -> None:
+        """Write the packets that have arrived, moved ``earlier`` by so many seconds; a broken one is left out."""
         for packet in self._feed.take():
-            index = packet.stream_index
+            index = packet.stream.index
             way = self._ways.get(index)
             if way is None:
                 continue
+            moved = round(earlier / packet.time_base) if earlier else 0
+            if moved:
+                packet.pts = None if packet.pts is None else packet.pts - moved
+                packet.dts = None if packet.dts is None else packet.dts - moved
             self._mux(index, way.write, packet)
 
-    def drain(self) -> None:
+    def drain(self, earlier: Fraction = Fraction(0)) -> None:
         """Write the rest and what the encoders still hold."""
-        self.write()
+        self.write(earlier)
         for index, way in self._ways.items():
             self._mux(index, way.drain)
             if isinstance(way, _Copy) and way.left_out:
@@ -133,12 +159,14 @@ class TrackWriter:
 
     def _leave_out(self, index: int, error: Exception) -> None:
         if index not in self._refused:
-            _log.warning("%s: a broken packet of stream %d is left out (%s)", self._target, index, error)
+            _log.warning("%s: a broken packet of stream %d is left out (%s)", self._target, index, reason(error))
         self._refused[index] = self._refused.get(index, 0) + 1
 
 
 def leave_out(feed: TrackFeed | None, target: str) -> None:
-    """Say once that a kind of output holds no other streams."""
+    """Discard the other streams, which a kind of output cannot hold, and say so once."""
+    if feed is not None:
+        feed.close()
     if feed is not None and feed.streams:
         kinds = sorted({stream.type for stream in feed.streams})
         _log.info("%s holds images only: %s left out", target, " and ".join(kinds))

@@ -11,7 +11,7 @@ import av.error
 
 from streammatte.errors import UnsupportedOutputError
 
-__all__ = ["AudioRecoder", "SubtitleRecoder"]
+__all__ = ["AudioTranscoder", "SubtitleTranscoder"]
 
 _BITS_A_CHANNEL = {"aac": 96_000, "libopus": 64_000}
 """Bits a second and channel: where each codec is transparent to most listeners (stereo 192 and 128 kbit/s)."""
@@ -23,7 +23,7 @@ _FOLLOW_TIMES = {"async": "1", "min_hard_comp": "0.02"}
 """Holes of more than 20 ms in the audio become silence, so that what follows stays beside its image."""
 
 
-class AudioRecoder:
+class AudioTranscoder:
     """Decodes a stream's packets and encodes them again.
 
     Parameters
@@ -33,7 +33,7 @@ class AudioRecoder:
     template : av.audio.AudioStream
         The input's stream.
     encoder : str
-        ``'aac'`` or ``'libopus'``.
+        ``'aac'``, ``'alac'`` or ``'libopus'``.
 
     Raises
     ------
@@ -43,8 +43,9 @@ class AudioRecoder:
 
     def __init__(self, output: Any, template: Any, encoder: str) -> None:
         self._decoder = template.codec_context
-        rate = _OPUS_RATE if encoder == "libopus" or self._decoder.sample_rate not in _AAC_RATES else None
-        rate = rate or self._decoder.sample_rate
+        rate = self._decoder.sample_rate
+        if encoder == "libopus" or (encoder == "aac" and rate not in _AAC_RATES):
+            rate = _OPUS_RATE
         layouts = [self._decoder.layout.name, "stereo"]
         try:
             self.stream = output.add_stream(encoder, rate=rate)
@@ -52,7 +53,10 @@ class AudioRecoder:
             raise UnsupportedOutputError(f"the audio cannot be encoded to {encoder} here; pass --no-audio") from error
         context = self.stream.codec_context
         context.layout = next(layout for layout in layouts if _opens(encoder, rate, layout))
-        context.bit_rate = _BITS_A_CHANNEL[encoder] * context.layout.nb_channels
+        if encoder in _BITS_A_CHANNEL:
+            context.bit_rate = _BITS_A_CHANNEL[encoder] * context.layout.nb_channels
+        else:
+            context.format = _lossless_format(encoder, self._decoder.format)
         context.time_base = Fraction(1, rate)
         self.stream.time_base = Fraction(1, rate)
         self._resampler: Any = None
@@ -87,6 +91,12 @@ class AudioRecoder:
         )
 
 
+def _lossless_format(encoder: str, given: Any) -> Any:
+    """The encoder's sample format that keeps every bit of the given one."""
+    formats = av.codec.Codec(encoder, "w").audio_formats or [given]
+    return next((known for known in formats if known.bits >= given.bits), formats[-1])
+
+
 def _opens(encoder: str, rate: int, layout: str) -> bool:
     codec = av.codec.Codec(encoder, "w")
     trial = codec.create("audio")
@@ -100,7 +110,7 @@ def _opens(encoder: str, rate: int, layout: str) -> bool:
     return True
 
 
-class SubtitleRecoder:
+class SubtitleTranscoder:
     """Turns text subtitles into another text codec; times and durations stay.
 
     Parameters

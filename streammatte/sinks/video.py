@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,13 @@ import av.codec.context
 import av.error
 from av.codec.hwaccel import HWAccel
 
-from streammatte.errors import ConfigError, SinkError
+from streammatte.errors import ConfigError, DiskFullError, SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, Layout, StreamInfo
+from streammatte.media.container import local_address
 from streammatte.media.convert import FrameConverter, tags_of
-from streammatte.sinks.atomic import AtomicFile, writing
+from streammatte.sinks.atomic import AtomicFile, with_kept, writing
 from streammatte.sinks.containers import CONTAINERS
-from streammatte.sinks.encoder_options import Asked
+from streammatte.sinks.encoder_options import EncodeOptions
 from streammatte.sinks.encoders import EncoderChoice, choose_encoder, encoder_options
 from streammatte.sinks.tracks import TrackWriter
 
@@ -39,8 +39,11 @@ _NO_ASPECT = {"matroska", "webm"}
 _APPLE_HEVC = "hvc1"
 """The name under which Apple's players take HEVC; FFmpeg's own choice, hev1, they refuse."""
 
-_OF_THE_INPUT_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "alpha_mode"}
-"""Metadata that describe the input's container or encoding; in an output they would be wrong."""
+_QUICKTIME = ("mp4", "mov")
+
+_LEAD = Fraction(1, 10)
+"""Seconds by which the first frame may be later than 0 and still begin an MP4 at 0, all tracks moved alike: what
+encoders and other containers add. An empty edit there is a black first frame in QuickTime and Safari."""
 
 _X265_DELAY = 2
 """Of videos no longer than its delay, x265 gives decoding times that it never set; none is reordered."""
@@ -56,34 +59,20 @@ where audio begins late, ends early or is sparse. FFmpeg's own ten seconds are 1
 class FileSink:
     """Writes a video; see :func:`streammatte.sinks.open_sink` for the parameters."""
 
-    def __init__(
-        self,
-        target: Path,
-        *,
-        codec: str = "auto",
-        crf: float | None = None,
-        preset: str | None = None,
-        bitrate: int | None = None,
-        output_size: tuple[int, int] | None = None,
-        tracks: bool = True,
-        overwrite: bool = False,
-        threads: int = 0,
-    ) -> None:
-        self._file = AtomicFile(target, overwrite)
-        self._box = CONTAINERS[target.suffix.lower()]
-        self._codec = codec
-        self._asked = Asked(crf, preset, bitrate)
-        self._output_size = output_size
-        self._with_tracks = tracks
-        self._threads = threads
+    def __init__(self, target: Path, options: EncodeOptions) -> None:
+        self._file = AtomicFile(target, options.overwrite)
+        self._container = CONTAINERS[target.suffix.lower()]
+        self._options = options
         self._output: Any = None
         self._video: Any = None
         self._tracks: TrackWriter | None = None
         self._converter: FrameConverter | None = None
         self._rate = _FALLBACK_RATE
         self._last_pts: int | None = None
+        self._lead = Fraction(0)
+        self._timecode: str | None = None
         self._frames = 0
-        self._told = False
+        self._warned = False
         self._drained = False
 
     @property
@@ -98,28 +87,51 @@ class FileSink:
         ------
         UnsupportedOutputError, OutputExistsError, DiskFullError, SinkError, ConfigError
         """
-        name = choose_encoder(self._box, self._codec, info.has_alpha, str(self.target), info.layout)
-        choice = encoder_options(name, info.layout, replace(self._asked, alpha=info.has_alpha))
+        name = choose_encoder(self._container, self._options.codec, info.has_alpha, str(self.target), info.layout)
+        choice = encoder_options(name, info.layout, self._options, info.has_alpha)
         self._file.check()
+        if self._file.direct and self.target.is_fifo() and self._container.muxer in _QUICKTIME:
+            raise UnsupportedOutputError(
+                f"{self.target} is a pipe, and {self.target.suffix} needs a file; give the pipe a name in .mkv or .webm"
+            )
         self._rate = info.rate if info.rate and info.rate > 0 else _FALLBACK_RATE
         try:
-            options = dict(self._box.options) | {"max_interleave_delta": _INTERLEAVE_US}
-            self._output = av.open(str(self._file.path), "w", format=self._box.muxer, container_options=options)
-            kept = {key: value for key, value in info.metadata.items() if key.lower() not in _OF_THE_INPUT_FILE}
-            self._output.metadata.update(kept)
+            options = dict(self._container.options) | {"max_interleave_delta": _INTERLEAVE_US}
+            self._output = av.open(
+                local_address(self._file.path), "w", format=self._container.muxer, container_options=options
+            )
+            self._describe(info)
             if choice.name == "libsvtav1":
                 os.environ.setdefault(*_QUIET_SVT)
             with self._starting(choice):
                 self._add_video(choice, info)
                 self._video.codec_context.open()
-            if self._with_tracks and info.tracks is not None:
-                self._tracks = TrackWriter(self._output, info.tracks, self._box, str(self.target))
+            self._add_tracks(info)
             self._file.create()
             with writing(self.target):
                 self._output.start_encoding()
         except BaseException:
             self.abort()
             raise
+
+    def _describe(self, info: StreamInfo) -> None:
+        """Metadata and chapters."""
+        kept = dict(info.metadata) if self._options.metadata else {}
+        self._timecode = kept.pop("timecode", None)
+        if self._timecode and self._container.muxer == "matroska":
+            kept["timecode"] = self._timecode
+        self._output.metadata.update(kept)
+        if self._options.tracks and info.tracks is not None and info.tracks.chapters:
+            self._output.set_chapters(info.tracks.chapters)
+
+    def _add_tracks(self, info: StreamInfo) -> None:
+        if info.tracks is None:
+            return
+        if not self._options.tracks:
+            info.tracks.close()
+            return
+        name, codec = str(self.target), self._options.audio_codec
+        self._tracks = TrackWriter(self._output, info.tracks, self._container, name, codec)
 
     def _add_video(self, choice: EncoderChoice, info: StreamInfo) -> None:
         width, height, aspect, pad = self._shape(choice, info)
@@ -144,30 +156,32 @@ class FileSink:
         context.color_primaries = tags.primaries
         context.color_trc = tags.transfer
         context.color_range = _FULL if tags.full_range else _LIMITED
-        context.thread_count = self._threads
+        context.thread_count = self._options.threads
         # PyAV's default is threads within an image, which x264 pays for with larger files.
         context.thread_type = "FRAME"
         context.flags |= av.codec.context.Flags.frame_duration
-        if context.codec.canonical_name == "hevc" and self._box.muxer in ("mp4", "mov"):
+        if context.codec.canonical_name == "hevc" and self._container.muxer in _QUICKTIME:
             context.codec_tag = _APPLE_HEVC
+        if self._timecode and self._container.muxer in _QUICKTIME:
+            stream.metadata["timecode"] = self._timecode  # the muxer makes a timecode track of it
         self._video = stream
 
     def _shape(self, choice: EncoderChoice, info: StreamInfo) -> tuple[int, int, Fraction, bool]:
         """Width, height and pixel aspect of the encoded image, and whether it is padded to even sides."""
-        width, height = self._output_size or (info.width, info.height)
+        width, height = self._options.output_size or (info.width, info.height)
         aspect = info.sample_aspect_ratio * Fraction(info.width, width) / Fraction(info.height, height)
-        aspect = aspect if self._output_size else info.sample_aspect_ratio
-        if aspect != 1 and self._box.muxer in _NO_ASPECT and not choice.carries_aspect:
-            told = f"{self.target} cannot say that its pixels are {aspect} wide:"
+        aspect = aspect if self._options.output_size else info.sample_aspect_ratio
+        if aspect != 1 and self._container.muxer in _NO_ASPECT and not choice.carries_aspect:
+            text = f"{self.target} cannot say that its pixels are {aspect} wide:"
             if choice.lossless:
-                _log.warning("%s they are kept and shown square", told)
+                _log.warning("%s they are kept and shown square", text)
                 return width, height, aspect, False
             wide, high = square_pixels(width, height, aspect)
-            _log.info("%s %dx%d becomes %dx%d", told, width, height, wide, high)
+            _log.info("%s %dx%d becomes %dx%d", text, width, height, wide, high)
             return wide, high, Fraction(1), False
         if not choice.even or not (width % 2 or height % 2):
             return width, height, aspect, False
-        if self._output_size:
+        if self._options.output_size:
             raise ConfigError(f"output size {width}x{height}: {choice.name} needs even sides")
         _log.info("%s needs even sides: the last column or row of %dx%d is repeated", choice.name, width, height)
         return width + width % 2, height + height % 2, aspect, True
@@ -187,22 +201,25 @@ class FileSink:
         if self._converter is None or self._output is None:
             raise SinkError(f"{self.target} is not open")
         image = self._converter.convert(item)
+        if not self._frames and self._container.muxer in _QUICKTIME:
+            lead = item.pts * item.time_base
+            self._lead = lead if 0 < lead <= _LEAD else Fraction(0)
         self._frames += 1
-        image.pts = self._later(item.pts)
+        image.pts = self._later(item.pts - round(self._lead / item.time_base))
         image.time_base = item.time_base
         image.duration = item.duration or max(1, round(1 / (self._rate * item.time_base)))
         with writing(self.target):
             self._output.mux(self._video.encode(image))
             if self._tracks:
-                self._tracks.write()
+                self._tracks.write(self._lead)
         return []
 
     def _later(self, pts: int) -> int:
         """The time, moved by as little as makes it later than the one before: encoders take no other."""
         if self._last_pts is not None and pts <= self._last_pts:
-            if not self._told:
+            if not self._warned:
                 _log.warning("%s: a frame's time was not after the one before; it is moved", self.target)
-                self._told = True
+                self._warned = True
             pts = self._last_pts + 1
         self._last_pts = pts
         return pts
@@ -211,13 +228,22 @@ class FileSink:
         """Flush the encoder, write the rest of the audio and the trailer."""
         if self._output is None or self._drained:
             return []
-        with writing(self.target):
-            self._output.mux(self._last_packets())
-            if self._tracks:
-                self._tracks.drain()
-            self._output.close()
+        try:
+            with writing(self.target):
+                self._output.mux(self._last_packets())
+                if self._tracks:
+                    self._tracks.drain(self._lead)
+                self._output.close()
+        except DiskFullError:
+            raise
+        except SinkError as error:
+            raise with_kept(error, [self._file]) from error.__cause__
         self._drained = True
         return []
+
+    def outputs(self) -> list[AtomicFile]:
+        """The file that :meth:`close` makes appear."""
+        return [self._file] if self._drained else []
 
     def _last_packets(self) -> list[Any]:
         packets = list(self._video.encode(None))
@@ -239,8 +265,9 @@ class FileSink:
         output, self._output, self._video, self._tracks = self._output, None, None, None
         if output is not None:
             # Unlink first where the system allows it: closing may move the index through the whole file.
-            with suppress(OSError):
-                self._file.path.unlink()
+            if self._file.created:
+                with suppress(OSError):
+                    self._file.path.unlink()
             with suppress(av.error.FFmpegError, OSError, ValueError):
                 output.close()
         self._file.discard()

@@ -1,4 +1,7 @@
-"""Y4M on standard output: raw planes behind one line of text, for another program to read."""
+"""Y4M on standard output: raw planes behind one line of text, for another program to read.
+
+Written here, since PyAV gives FFmpeg's own muxer no pixel aspect.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ class Y4MSink:
         pix_fmt = "yuv444p" if info.layout is Layout.RGB else info.layout.value
         tags = ColorSpec(full_range=True) if pix_fmt == "gray" else tags_of(info.color, info.layout, pix_fmt)
         self._converter = FrameConverter(width, height, pix_fmt, tags)
-        # A descriptor of our own: what a closed pipe leaves behind never meets the interpreter's own stdout at its end.
+        # A descriptor of our own: a closed pipe never reaches the interpreter's own standard output.
         self._stream = self._given or os.fdopen(os.dup(1), "wb")
         rate = info.rate or Fraction(25)
         aspect = info.sample_aspect_ratio
@@ -126,5 +129,4 @@ class Y4MSink:
             try:
                 stream.close()
             except OSError:
-                # The reader is gone already: there is nobody left to tell.
-                return
+                return  # the pipe is already closed

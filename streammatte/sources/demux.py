@@ -12,7 +12,7 @@ import av.error
 import av.format
 
 from streammatte.errors import SourceError, UnsupportedSourceError
-from streammatte.media.container import best_video, carried_streams, open_container, reason
+from streammatte.media.container import best_video, carried_streams, kept_chapters, open_container, reason
 from streammatte.runtime import set_threads
 from streammatte.sources.timestamps import Clock, Cut, Timeline
 from streammatte.sources.truncation import Ending
@@ -162,6 +162,10 @@ class VideoReader:
     def _hold(self, time: Fraction) -> None:
         """The part begins here: what other tracks gave before is placed now."""
         self.cut.hold(time)
+        if self.feed is not None:
+            begin = self._origin + (self.cut.shift or 0)
+            end = None if self.cut.end is None else self._origin + self.cut.end
+            self.feed.chapters = kept_chapters(self.container, begin, end)
         early, self._early = self._early, []
         for packet in early:
             self._carry(packet)

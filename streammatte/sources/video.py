@@ -91,9 +91,16 @@ class FileSource:
             name=self._name,
             interlaced=interlaced,
             has_alpha=door.has_alpha,
-            metadata=kept_metadata(reader.container, video),
+            metadata=self._metadata(),
             tracks=reader.feed,
         )
+
+    def _metadata(self) -> dict[str, str]:
+        reader = self._reader
+        kept = kept_metadata(reader.container, reader.video)
+        if reader.cut.begin and kept.pop("timecode", None):
+            log.info("%s: the timecode is left out, since the part begins later", self._name)
+        return kept
 
     def frames(self) -> Iterator[Frame]:
         """The frames in order of presentation, once; TruncatedSourceError after the last good one of a broken video."""

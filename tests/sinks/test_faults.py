@@ -1,5 +1,6 @@
 """What goes wrong on a disk: one clear error, and the folder is as it was."""
 
+import io
 import os
 import resource
 import signal
@@ -10,14 +11,17 @@ import textwrap
 import time
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from support.sink_frames import decode, info_of, make_frames, times_of, write
 
 from streammatte.errors import DiskFullError, OutputExistsError, SinkError, UnsupportedOutputError
-from streammatte.frames import Layout
+from streammatte.frames import Composite, Layout
 from streammatte.media.capabilities import has_encoder
 from streammatte.protocols import Sink
 from streammatte.sinks import MemorySink, open_sink
+from streammatte.sinks.multi import Outputs
 
 TARGETS = ["video.mp4", "video.mov", "video.mkv", "video.webm", "video.gif", "video_%04d.png", "frames/"]
 STILLS = ["still.png", "still.jpg", "still.webp"]
@@ -156,7 +160,7 @@ def test_an_output_that_appears_meanwhile_is_not_replaced_and_the_work_is_not_lo
     sink.process(frames[0])
     sink.drain()
     (tmp_path / name).write_bytes(b"theirs")
-    with pytest.raises(OutputExistsError, match="finished output is") as error:
+    with pytest.raises(OutputExistsError, match="finished work is kept") as error:
         sink.close()
     sink.abort()
     kept = Path(str(error.value).rsplit(" ", 1)[-1])
@@ -164,13 +168,73 @@ def test_an_output_that_appears_meanwhile_is_not_replaced_and_the_work_is_not_lo
     assert kept.stat().st_size > 100
 
 
-def test_a_file_system_without_hard_links(tmp_path, monkeypatch):
-    def refuse(*_args, **_options):
-        raise PermissionError(1, "Operation not permitted")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_several_outputs_appear_together_or_not_at_all(tmp_path, overwrite):
+    targets = [tmp_path / name for name in ("image.mp4", "alpha.mkv", "fg.mov")]
+    if overwrite:
+        for target in targets[:2]:
+            target.write_bytes(b"earlier " + target.name.encode())
+    sinks = [open_sink(target, overwrite=overwrite) for target in targets]
+    outputs = Outputs(*sinks)
+    frames = make_frames(3)
+    outputs.open(info_of(frames))
+    alpha = np.full((frames[0].height, frames[0].width), 255, np.uint8)
+    for frame in frames:
+        outputs.process(Composite(frame, frame.like((alpha,), layout=Layout.GRAY), frame))
+    outputs.drain()
+    targets[2].mkdir() if overwrite else targets[2].write_bytes(b"theirs")
+    with pytest.raises(SinkError, match=r"kept: .*image\.mp4\.part, .*alpha\.mkv\.part, .*fg\.mov\.part"):
+        outputs.close()
+    outputs.abort()
+    kept = [f"{target.name}.part" for target in targets]
+    if overwrite:
+        assert [target.read_bytes() for target in targets[:2]] == [b"earlier image.mp4", b"earlier alpha.mkv"]
+        assert listing(tmp_path) == sorted([*(target.name for target in targets), *kept])
+    else:
+        assert listing(tmp_path) == sorted(["fg.mov", *kept])
+    assert all((tmp_path / name).stat().st_size > 300 for name in kept)
 
-    monkeypatch.setattr(os, "link", refuse)
-    write(open_sink(tmp_path / "video.mp4"), make_frames(2))
-    assert listing(tmp_path) == ["video.mp4"]
+
+def test_work_is_kept_where_the_end_fails(tmp_path, monkeypatch):
+    sink = open_sink(tmp_path / "video.mkv")
+    frames = make_frames(5)
+    sink.open(info_of(frames))
+    for frame in frames:
+        sink.process(frame)
+
+    def broken():
+        raise av.error.ArgumentError(22, "Invalid argument")
+
+    monkeypatch.setattr(sink, "_last_packets", broken)
+    with pytest.raises(SinkError, match=r"finished work is kept: .*video\.mkv\.part"):
+        sink.drain()
+    sink.abort()
+    assert listing(tmp_path) == ["video.mkv.part"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe = tmp_path / "video.mkv"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        write(open_sink(pipe, overwrite=True), make_frames(5))
+        data = reader.communicate(timeout=20)[0]
+    assert pipe.is_fifo()
+    with av.open(io.BytesIO(data)) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 5
+    mp4 = tmp_path / "video.mp4"
+    os.mkfifo(mp4)
+    with pytest.raises(UnsupportedOutputError, match=r"is a pipe, and \.mp4 needs a file"):
+        open_sink(mp4, overwrite=True).open(info_of(make_frames(1)))
+    assert mp4.is_fifo()
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "take:1.webm", "pipe:1.mp4", "concat:x.mkv", "file:a.gif", "fd:1.mov"])
+def test_a_name_with_a_colon_is_a_local_file(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write(open_sink(name), make_frames(2))
+    assert listing(tmp_path) == [name]
+    assert (tmp_path / name).stat().st_size > 100
 
 
 @pytest.mark.parametrize("name", ["video.mp4", "video.gif", "still.png", "a/b_%d.png", "a/b/"])

@@ -1,7 +1,9 @@
-"""Audio and subtitles beside the images: copied where they can be, re-encoded where they must."""
+"""Audio and subtitles beside the images: copied where they can be, transcoded where they must."""
 
 import hashlib
+import io
 import logging
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -9,8 +11,9 @@ import numpy as np
 import pytest
 from support.sink_frames import info_of, make_frames, times_of, write
 
-from streammatte.sinks import open_sink
-from streammatte.tracks import TrackFeed
+from streammatte.errors import UnsupportedOutputError
+from streammatte.sinks import Y4MSink, open_sink
+from streammatte.tracks import MOST_PACKETS, TrackFeed
 
 BEEP_AT = 0.5
 
@@ -141,7 +144,7 @@ def test_refused_audio_is_encoded_anew_at_its_time(tmp_path, caplog, codec, held
     write_with(open_sink(target), [given])
     with av.open(str(target)) as video:
         assert video.streams.audio[0].codec_context.codec.canonical_name == becomes
-    assert "re-encoded" in caplog.text
+    assert "transcoded" in caplog.text
     assert abs(beep_time(target) - beep_time(given)) < 0.004
     with av.open(str(target)) as video:
         heard = sum(frame.samples / frame.sample_rate for frame in video.decode(audio=0))
@@ -199,14 +202,14 @@ def test_several_tracks_keep_their_order(tmp_path):
         assert [stream.type for stream in video.streams] == ["video", "audio", "subtitle"]
 
 
-def test_without_tracks_the_feed_is_left_alone(tmp_path):
+def test_without_tracks_the_packets_are_discarded(tmp_path):
     given = make_audio(tmp_path / "audio.mp4", "aac")
     with av.open(str(given)) as video:
         feed = TrackFeed(tuple(video.streams))
         for packet in video.demux():
             feed.put(packet)
         write(open_sink(tmp_path / "video.mp4", tracks=False), make_frames(4), tracks=feed)
-        assert feed.take()
+        assert not feed.take()
     with av.open(str(tmp_path / "video.mp4")) as video:
         assert len(video.streams) == 1
 
@@ -217,11 +220,12 @@ def test_a_broken_packet_does_not_stop_the_video(tmp_path, caplog):
         feed = TrackFeed(tuple(video.streams))
         packets = [packet for packet in video.demux() if packet.size]
         packets[20].dts = packets[20].pts = packets[3].pts
+        packets[25].dts = packets[25].pts = packets[24].pts
         packets[30].dts = packets[30].pts = None
         for packet in packets:
             feed.put(packet)
         write(open_sink(tmp_path / "video.mp4"), make_frames(60), tracks=feed)
-    assert len(packets_of(tmp_path / "video.mp4")) == len(packets) - 2
+    assert len(packets_of(tmp_path / "video.mp4")) == len(packets) - 1
     assert len(times_of(tmp_path / "video.mp4")) == 60
     assert "no usable time" in caplog.text
 
@@ -286,9 +290,79 @@ def test_audio_of_real_videos(shared, tmp_path, caplog, clip, suffix):
     write_with(open_sink(target, preset="ultrafast"), [given], count=int(seconds * 30))
     after = packets_of(target)
     if suffix == "webm":
-        assert "re-encoded to Opus" in caplog.text
+        assert "transcoded to Opus" in caplog.text
         return
     assert "re-encoded" not in caplog.text
     assert [packet[2] for packet in after] == [packet[2] for packet in before]
     assert max(abs(old[1] - new[1]) for old, new in zip(before, after, strict=True)) <= Fraction(1, 900)
     assert abs(times_of(target)[0]) <= Fraction(1, 1000)
+
+
+@pytest.mark.parametrize("name", ["%04d.jpg", "a/", "a.gif", "-"])
+def test_no_packet_stays_where_the_output_holds_no_audio(tmp_path, name):
+    given = make_audio(tmp_path / "audio.mp4", "aac")
+    with av.open(str(given)) as video:
+        feed = TrackFeed(tuple(video.streams))
+        packets = [packet for packet in video.demux() if packet.size]
+        sink = Y4MSink(stream=io.BytesIO()) if name == "-" else open_sink(f"{tmp_path}/{name}")
+        for packet in packets[:20]:
+            feed.put(packet)
+        frames = make_frames(3)
+        sink.open(replace(info_of(frames), tracks=feed))
+        for packet in packets[20:]:
+            feed.put(packet)
+        assert not feed.take()
+        sink.abort()
+
+
+def test_a_sink_that_takes_no_packets_holds_a_bounded_number():
+    feed = TrackFeed()
+    held = []
+    for number in range(3 * MOST_PACKETS):
+        feed.put(number)
+        held.append(len(feed._packets))
+    assert max(held) == MOST_PACKETS
+    assert held[-1] == 0
+
+
+def test_a_sink_that_takes_packets_late_loses_none():
+    feed = TrackFeed()
+    feed.take()
+    for number in range(3 * MOST_PACKETS):
+        feed.put(number)
+    assert len(feed.take()) == 3 * MOST_PACKETS
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "pcm_f32le"])
+@pytest.mark.parametrize(("audio_codec", "becomes"), [("auto", "aac"), ("alac", "alac")])
+def test_pcm_is_transcoded_in_mp4_to_its_full_length(tmp_path, codec, audio_codec, becomes):
+    given = make_audio(tmp_path / "audio.mkv", codec)
+    write_with(open_sink(tmp_path / "video.mp4", audio_codec=audio_codec), [given])
+    with av.open(str(tmp_path / "video.mp4")) as video:
+        assert video.streams.audio[0].codec_context.codec.canonical_name == becomes
+        heard = sum(frame.samples / frame.sample_rate for frame in video.decode(audio=0))
+    assert heard == pytest.approx(2.0, abs=0.025)
+    assert abs(beep_time(tmp_path / "video.mp4") - beep_time(given)) < 0.004
+
+
+def test_an_audio_codec_that_the_container_cannot_hold_is_refused_before_the_first_frame(tmp_path):
+    given = make_audio(tmp_path / "audio.mp4", "aac")
+    with pytest.raises(UnsupportedOutputError, match="cannot hold ALAC audio; it can hold Opus"):
+        write_with(open_sink(tmp_path / "video.webm", audio_codec="alac"), [given])
+    assert not (tmp_path / "video.webm").exists()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kept"), [("mp4", True), ("mkv", True), ("mov", True), ("webm", True), ("gif", False)]
+)
+def test_chapters_are_kept(tmp_path, suffix, kept):
+    feed = TrackFeed()
+    base = Fraction(1, 1000)
+    feed.chapters = [
+        {"id": 1, "start": 0, "end": 80, "time_base": base, "metadata": {"title": "One"}},
+        {"id": 2, "start": 80, "end": 160, "time_base": base, "metadata": {"title": "Two"}},
+    ]
+    write(open_sink(tmp_path / f"video.{suffix}"), make_frames(4), tracks=feed)
+    with av.open(str(tmp_path / f"video.{suffix}")) as video:
+        found = [(part["start"] * part["time_base"], part["metadata"]["title"]) for part in video.chapters()]
+    assert found == ([(0, "One"), (Fraction(80, 1000), "Two")] if kept else [])
