@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streammatte.color import KEY_GREEN
-from streammatte.errors import ConfigError
+from streammatte.errors import ConfigError, UnsupportedSourceError
 from streammatte.frames import StreamInfo
 from streammatte.network_size import Fit, fit_input
 from streammatte.options.matte import CompositeOptions, MatteOptions
@@ -21,7 +21,7 @@ from streammatte.stats import Progress
 
 if TYPE_CHECKING:
     from streammatte.compositing import StreamCompositor
-    from streammatte.matting.network import NetworkMatter
+    from streammatte.matting.network import InputAlphaMatter, NetworkMatter
 
 __all__ = [
     "build_background",
@@ -115,7 +115,19 @@ def build_matter(
         Refiner(options.refine),
         controls=MatteControls(controls),
         batch=options.batch,
+        multiply=options.input_alpha == "multiply",
     )
+
+
+def build_input_alpha_matter(info: StreamInfo, options: MatteOptions) -> InputAlphaMatter:
+    """The matting stage of ``--input-alpha only``. Raises UnsupportedSourceError where the input has no alpha."""
+    from streammatte.matting.controls import ControlSettings, MatteControls
+    from streammatte.matting.network import InputAlphaMatter
+
+    if not info.has_alpha:
+        raise UnsupportedSourceError(f"{info.name or 'the input'} has no alpha; leave out --input-alpha only")
+    size = max(1, (info.height + 1) // 2), max(1, (info.width + 1) // 2)
+    return InputAlphaMatter(size, MatteControls(ControlSettings.of(options)))
 
 
 def resolve_background(spec: str | None, target: str | None, codec: str) -> str:
@@ -222,8 +234,13 @@ def build_pipeline(
         compositor = build_compositor(options, background, source.info.sample_aspect_ratio)
         closing.append(compositor.close)
         if matter is None:
-            matter = build_matter(source.info, options)
-            closing.append(matter.close)
+            made = (
+                build_input_alpha_matter(source.info, options)
+                if options.input_alpha == "only"
+                else build_matter(source.info, options)
+            )
+            closing.append(made.close)
+            matter = made
     except BaseException:
         for close in (source.close, *closing):
             close()

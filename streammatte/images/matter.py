@@ -84,6 +84,11 @@ class StillMatter:
 
     def process(self, item: Frame) -> list[Matte]:
         """The matte of one image."""
+        mode = self._options.input_alpha
+        if mode == "ignore" and item.alpha is not None:
+            item = item.like(item.planes)
+        if mode == "only":
+            return [self._own_matte(item)]
         seen = item if item.alpha is None else item.like((over_neutral(item.planes[0], item.alpha),))
         try:
             small, planes, alpha = self._alpha(seen, self._trimaps.pop(item.index, None))
@@ -98,6 +103,13 @@ class StillMatter:
         own = resize_plane(item.alpha, (small.shape[0], small.shape[1]))
         frame = item.like((extended(item.planes[0], item.alpha),))
         return [Matte(frame, times(alpha, item.alpha), small * own.astype(np.float32) / np.float32(255))]
+
+    def _own_matte(self, item: Frame) -> Matte:
+        """The image's own alpha as its matte."""
+        if item.alpha is None:
+            raise ConfigError(f"{self._name_of(item)} has no alpha; leave out --input-alpha only")
+        frame = item.like((extended(item.planes[0], item.alpha),))
+        return Matte(frame, self._controls.shape(item.alpha), item.alpha.astype(np.float32) / np.float32(255))
 
     def drain(self) -> list[Matte]:
         """Nothing is held back."""

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
+from streammatte.errors import UnsupportedSourceError
 from streammatte.frames import F32, U8, Frame, Layout, Matte
 from streammatte.protocols import Engine, Pending
 
-__all__ = ["NetworkMatter"]
+__all__ = ["InputAlphaMatter", "NetworkMatter"]
 
 
 class Preparer(Protocol):
@@ -72,6 +74,8 @@ class NetworkMatter:
         Without them the matte stays as it is.
     batch : int
         Frames a submission.
+    multiply : bool
+        A frame's own alpha multiplies its matte.
     on_close : callable, optional
         Called once by ``close``.
     """
@@ -85,6 +89,7 @@ class NetworkMatter:
         *,
         controls: Controls | None = None,
         batch: int = 1,
+        multiply: bool = True,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.engine = engine
@@ -93,6 +98,7 @@ class NetworkMatter:
         self._refiner = refiner
         self._controls = controls
         self._size = batch
+        self._multiply = multiply
         self._free: list[_Batch] = []
         self._filling: _Batch | None = None
         self._flying: deque[_Batch] = deque()
@@ -185,7 +191,12 @@ class NetworkMatter:
         if controls is not None:
             small = controls.clean(small, (frame.height, frame.width), frame.time)
         alpha = self._refiner.refine(small, frame, planes)
-        return Matte(frame, alpha if controls is None else controls.shape(alpha), small, planes)
+        if controls is not None:
+            alpha = controls.shape(alpha)
+        if frame.alpha is not None and self._multiply:
+            alpha = cv2.multiply(alpha, frame.alpha, scale=1 / 255)
+            small = small * _small(frame.alpha, small.shape)
+        return Matte(frame, alpha, small, planes)
 
     def _take(self) -> _Batch:
         if self._free:
@@ -195,3 +206,42 @@ class NetworkMatter:
 
     def _give_back(self, batch: _Batch) -> None:
         self._free.append(_Batch(batch.images, [], []))
+
+
+class InputAlphaMatter:
+    """A stage that takes each frame's own alpha for its matte; no network runs.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Height and width of the small matte, from which the foreground is estimated.
+    controls : Controls
+    """
+
+    def __init__(self, size: tuple[int, int], controls: Controls) -> None:
+        self._size = size
+        self._controls = controls
+
+    def process(self, item: Frame) -> list[Matte]:
+        """The matte of one frame. Raises UnsupportedSourceError where it has no alpha."""
+        if item.alpha is None:
+            raise UnsupportedSourceError("the input has no alpha; leave out --input-alpha only")
+        small = self._controls.clean(_small(item.alpha, self._size), (item.height, item.width), item.time)
+        return [Matte(item, self._controls.shape(item.alpha), small)]
+
+    def drain(self) -> list[Matte]:
+        """Nothing is held back."""
+        return []
+
+    def reset(self) -> None:
+        """Forget the video."""
+        self._controls.reset()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _small(alpha: U8, size: tuple[int, ...]) -> F32:
+    """A full-size alpha at the small matte's size, float32 in [0, 1]."""
+    small: F32 = cv2.resize(alpha, (size[1], size[0]), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return small.reshape(size) / np.float32(255)

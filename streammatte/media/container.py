@@ -17,6 +17,7 @@ __all__ = [
     "MISSING_PROTOCOL",
     "best_video",
     "carried_streams",
+    "decoder_of",
     "kept_chapters",
     "kept_metadata",
     "local_address",
@@ -136,6 +137,22 @@ def best_video(container: Any, name: str) -> Any:
     if len(known) > 1:
         log.warning("%s has %d video streams; stream %d is used", name, len(known), best.index)
     return best
+
+
+def decoder_of(video: Any) -> Any:
+    """The stream's decoder; libvpx for VP8 and VP9 with alpha, which FFmpeg's own decoders leave out."""
+    context = video.codec_context
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(context.codec.canonical_name)
+    if name is None or str(video.metadata.get("alpha_mode", video.metadata.get("ALPHA_MODE", "0"))) != "1":
+        return context
+    try:
+        decoder = av.codec.CodecContext.create(name, "r")
+    except (av.error.FFmpegError, ValueError):
+        log.warning("this build of FFmpeg has no %s: the video's alpha is not read", name)
+        return context
+    decoder.extradata = context.extradata
+    decoder.thread_count = context.thread_count
+    return decoder
 
 
 def carried_streams(container: Any) -> tuple[Any, ...]:

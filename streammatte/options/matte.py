@@ -57,6 +57,12 @@ class MatteOptions(Options):
     batch: int = option(default=1, help="Frames a submission.", group="sequence", low=1, high=64)
     trt: bool = option(default=False, help="TensorRT in f16, with --engine paddle --device gpu:N.", group="sequence")
 
+    input_alpha: str = option(
+        default="multiply",
+        help="The input's own alpha: times the matte, unused, or in place of the network.",
+        group="composite",
+        choices=("multiply", "ignore", "only"),
+    )
     edge: float = option(
         default=0.0,
         help="Grow (or shrink, below 0) by -5 to 5 pixels.",

@@ -12,7 +12,7 @@ import av.error
 import av.format
 
 from streammatte.errors import SourceError, UnsupportedSourceError
-from streammatte.media.container import best_video, carried_streams, kept_chapters, open_container, reason
+from streammatte.media.container import best_video, carried_streams, decoder_of, kept_chapters, open_container, reason
 from streammatte.runtime import set_threads
 from streammatte.sources.timestamps import Clock, Cut, Timeline
 from streammatte.sources.truncation import Ending
@@ -79,6 +79,7 @@ class VideoReader:
         self.container = open_container(self._address, self._name, timeout=self._timeout, url=url)
         self.video = best_video(self.container, self._name)
         set_threads(self.video, self._threads)
+        self._decoder = decoder_of(self.video)
         self._others = carried_streams(self.container)
         self.feed = TrackFeed(self._others) if self._tracks else None
         self.base = Fraction(self.video.time_base)
@@ -213,7 +214,7 @@ class VideoReader:
     def _images_of(self, packet: Any) -> Iterator[tuple[Any, int]]:
         self._clock.packet(packet)
         try:
-            images = packet.decode()
+            images = self._decoder.decode(packet if packet.size else None)
         except av.error.FFmpegError as error:
             self.ending.damaged(error)
             return
