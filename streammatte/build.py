@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from streammatte.color import KEY_GREEN
 from streammatte.errors import ConfigError, UnsupportedSourceError
 from streammatte.frames import StreamInfo
-from streammatte.network_size import Fit, fit_input
+from streammatte.network_size import MAX_MEGAPIXELS, Fit, fit_input
 from streammatte.options.matte import CompositeOptions, MatteOptions
 from streammatte.options.video import VideoOptions
 from streammatte.pipeline import Pipeline
@@ -52,6 +52,8 @@ def build_source(spec: str | Path, options: VideoOptions) -> Source:
         timeout=options.timeout,
         tracks=options.audio,
         rate=options.rate,
+        max_megapixels=options.max_pixels,
+        allow_playlists=options.allow_playlists,
     )
 
 
@@ -139,13 +141,23 @@ def resolve_background(spec: str | None, target: str | None, codec: str) -> str:
     return "transparent" if target is not None and alpha_by_default(target, codec) else DEFAULT_BACKGROUND
 
 
-def build_background(spec: str, fit: str, sample_aspect: Fraction = Fraction(1)) -> Any:
+def build_background(
+    spec: str,
+    fit: str,
+    sample_aspect: Fraction = Fraction(1),
+    *,
+    timeout: float = 10.0,
+    max_megapixels: int = MAX_MEGAPIXELS,
+) -> Any:
     """A background from its description, for frames of that sample aspect ratio. Raises BackgroundError."""
     from streammatte.compositing import parse_background
     from streammatte.sources import open_source
 
+    def open_video(path: str) -> Source:
+        return open_source(path, tracks=False, timeout=timeout, max_megapixels=max_megapixels)
+
     return parse_background(
-        spec, fit=fit, open_video=lambda path: open_source(path, tracks=False), sample_aspect=sample_aspect
+        spec, fit=fit, open_video=open_video, sample_aspect=sample_aspect, max_megapixels=max_megapixels
     )
 
 
@@ -156,7 +168,13 @@ def build_compositor(
     from streammatte.compositing import StreamCompositor
 
     return StreamCompositor(
-        build_background(background, options.fit, sample_aspect),
+        build_background(
+            background,
+            options.fit,
+            sample_aspect,
+            timeout=options.timeout if isinstance(options, VideoOptions) else 10.0,
+            max_megapixels=options.max_pixels,
+        ),
         foreground=options.estimate_foreground,
         multilevel=options.refine == "best",
         want_alpha=options.alpha is not None,

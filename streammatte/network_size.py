@@ -8,12 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["MAX_LONG_SIDE", "MIN_SHORT_SIDE", "SIDE_MULTIPLE", "Fit", "SizeRule", "fit_input", "fit_to"]
+__all__ = [
+    "MAX_LONG_SIDE",
+    "MAX_MEGAPIXELS",
+    "MIN_SHORT_SIDE",
+    "SIDE_MULTIPLE",
+    "Fit",
+    "SizeRule",
+    "fit_input",
+    "fit_to",
+]
 
 SIDE_MULTIPLE = 32
 """Sides of a network's input are multiples of this: its deepest features are 32 times smaller."""
 MIN_SHORT_SIDE = 64
 """Shortest side that the pyramid pooling still has a cell for."""
+MAX_MEGAPIXELS = 128
+"""Largest image or video that is decoded unless the caller allows more: above any camera's, 0.4 GB as RGB."""
+
 MAX_LONG_SIDE = 2048
 """Longest side of a network's input: the largest that a network of the zoo was made for."""
 

@@ -22,7 +22,7 @@ LAYERS = (  # from the bottom; a room may import those of lower layers that its 
     ("export", "models networks sinks.atomic"),
     ("sources", "media kernels"),
     ("matting", "kernels"),
-    ("compositing", "kernels"),
+    ("compositing", "media kernels"),
     ("engines", "models export"),
     ("sinks", "media sinks.atomic"),
     ("options", ""),
@@ -60,7 +60,7 @@ BASE = (  # modules every room may import; each may import those before it
     "stats",
 )
 
-STARTS_THREADS = ("pipeline.py", "runtime.py", "live", "engines/paddle/engine.py")
+STARTS_THREADS = ("pipeline.py", "runtime.py", "live", "engines/paddle/engine.py", "media/container.py")
 """Pipelines own the threads; a notice after some seconds and Paddle's single worker are the exceptions."""
 
 

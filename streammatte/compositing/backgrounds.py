@@ -10,7 +10,6 @@ from typing import Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from streammatte.color import KEY_GREEN, is_color, parse_color
 from streammatte.compositing.blur import DEFAULT_STRENGTH, blur_background
@@ -18,6 +17,8 @@ from streammatte.compositing.planes import Target, color_planes, convert_planes
 from streammatte.compositing.video_background import VideoBackground
 from streammatte.errors import BackgroundError, SourceError
 from streammatte.frames import Frame, Layout, Matte
+from streammatte.media.image_reader import STILL_SUFFIXES, animation_format, is_image, read_still
+from streammatte.network_size import MAX_MEGAPIXELS
 from streammatte.protocols import Source
 
 __all__ = [
@@ -35,7 +36,6 @@ U8 = npt.NDArray[np.uint8]
 
 _FITS = ("cover", "contain", "stretch")
 _FORMS = "an image, a video, a colour name, #rrggbb, blur[:1-100], transparent or none"
-_IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"})
 
 
 class Background(Protocol):
@@ -143,6 +143,7 @@ def parse_background(
     fit: str = "cover",
     open_video: Callable[[str], Source] | None = None,
     sample_aspect: Fraction = Fraction(1),
+    max_megapixels: int = MAX_MEGAPIXELS,
 ) -> Background:
     """A background from its description.
 
@@ -157,6 +158,8 @@ def parse_background(
         Opens a video by its path; without it videos are refused.
     sample_aspect : Fraction
         Width over height of the pixels of the video in front.
+    max_megapixels : int
+        Larger images are refused.
 
     Raises
     ------
@@ -178,7 +181,7 @@ def parse_background(
         return ColorBackground(parse_color(KEY_GREEN if name.lower() == "green" else name))
     if name.startswith("#"):
         raise BackgroundError(f"{spec!r} is no colour; write #rgb or #rrggbb with hexadecimal digits")
-    return _open_file(name, path, fit, open_video, sample_aspect)
+    return _open_file(name, path, fit, open_video, sample_aspect, max_megapixels)
 
 
 def _strength(text: str, spec: str) -> float:
@@ -192,14 +195,21 @@ def _strength(text: str, spec: str) -> float:
 
 
 def _open_file(
-    name: str, path: Path, fit: str, open_video: Callable[[str], Source] | None, sample_aspect: Fraction
+    name: str,
+    path: Path,
+    fit: str,
+    open_video: Callable[[str], Source] | None,
+    sample_aspect: Fraction,
+    max_megapixels: int,
 ) -> Background:
     if "://" not in name:
         if path.is_dir():
             raise BackgroundError(f"background {name} is a folder; give {_FORMS}")
         if not path.exists():
             raise BackgroundError(f"background {name!r} is no file and no colour; give {_FORMS}")
-        rgb = _read_image(path)
+        if path.is_fifo():
+            raise BackgroundError(f"background {name} is a pipe, which cannot be read twice; give {_FORMS}")
+        rgb = _read_image(path, max_megapixels)
         if rgb is not None:
             return ImageBackground(rgb, fit, sample_aspect)
     if open_video is None:
@@ -211,24 +221,12 @@ def _open_file(
         raise BackgroundError(f"background {name} cannot be read: {error}") from error
 
 
-def _read_image(path: Path) -> U8 | None:
-    """A still image upright as RGB, what is transparent in it over black; None where it may be a video."""
-    try:
-        with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                return None
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            if upright.has_transparency_data:
-                rgba = np.asarray(upright.convert("RGBA"))
-                opaque = cv2.multiply(rgba[..., :3], cv2.merge([rgba[..., 3]] * 3), scale=1 / 255)
-                return np.asarray(opaque, np.uint8)
-            return np.array(upright.convert("RGB"))
-    except UnidentifiedImageError:
-        if path.suffix.lower() in _IMAGE_SUFFIXES:
-            raise BackgroundError(f"background {path} is no readable image; save it anew or give another") from None
+def _read_image(path: Path, max_megapixels: int) -> U8 | None:
+    """A still image as RGB, what is transparent in it over black; None where it may be a video."""
+    if animation_format(path) or (path.suffix.lower() not in STILL_SUFFIXES and not is_image(path)):
         return None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BackgroundError(f"background {path} cannot be read: {reason}") from error
+    try:
+        rgb, alpha = read_still(path, max_megapixels)
+    except SourceError as error:
+        raise BackgroundError(f"background {error}") from error
+    return rgb if alpha is None else np.asarray(cv2.multiply(rgb, cv2.merge([alpha] * 3), scale=1 / 255), np.uint8)

@@ -69,7 +69,7 @@ def build_stills(
         return build_outputs(str(job.target), options.replace(alpha=alpha, foreground=foreground), background)
 
     return Pipeline(
-        StillSource(jobs, trimaps, on_failure),
+        StillSource(jobs, trimaps, on_failure, options.max_pixels),
         matter,
         compositor,
         StillOutputs(jobs, open_job, folders),
@@ -95,7 +95,7 @@ def matte_still(image: Path | Frame, trimap: str | npt.NDArray[np.uint8] | None,
     StreammatteError
         See :mod:`streammatte.errors`.
     """
-    frame = read_frame(image) if isinstance(image, Path) else image
+    frame = read_frame(image, max_megapixels=options.max_pixels) if isinstance(image, Path) else image
     trimaps: Trimaps = {}
     if isinstance(trimap, str):
         trimaps[frame.index] = read_trimap(Path(trimap), frame, str(image))

@@ -14,6 +14,7 @@ from streammatte.images.jobs import Job
 from streammatte.images.matter import Trimaps
 from streammatte.matting.trimap_methods import BACKGROUND, FOREGROUND, UNKNOWN
 from streammatte.media.image_reader import read_still
+from streammatte.network_size import MAX_MEGAPIXELS
 from streammatte.sources.images import SRGB
 
 __all__ = ["StillSource", "read_frame", "read_trimap", "three_levels"]
@@ -36,9 +37,18 @@ class StillSource:
         Receives the trimaps of the images, by frame index.
     on_failure : callable, optional
         Called for an image that cannot be read, which is then skipped; without it the error is raised.
+    max_megapixels : int
+        Larger images are refused.
     """
 
-    def __init__(self, jobs: Sequence[Job], trimaps: Trimaps, on_failure: Failure | None = None) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        trimaps: Trimaps,
+        on_failure: Failure | None = None,
+        max_megapixels: int = MAX_MEGAPIXELS,
+    ) -> None:
+        self._most = max_megapixels
         self._jobs = jobs
         self._trimaps = trimaps
         self._on_failure = on_failure
@@ -50,7 +60,7 @@ class StillSource:
         """One frame an image, all with time 0, so that a video as background shows its first frame."""
         for index, job in enumerate(self._jobs):
             try:
-                frame = read_frame(job.source, index)
+                frame = read_frame(job.source, index, self._most)
                 if job.trimap is not None:
                     self._trimaps[index] = read_trimap(job.trimap, frame, str(job.source))
             except SourceError as error:
@@ -64,9 +74,9 @@ class StillSource:
         """Nothing is held open."""
 
 
-def read_frame(path: Path, index: int = 0) -> Frame:
+def read_frame(path: Path, index: int = 0, max_megapixels: int = MAX_MEGAPIXELS) -> Frame:
     """An image as a frame. Raises SourceError as :func:`read_still` does."""
-    rgb, alpha = read_still(path)
+    rgb, alpha = read_still(path, max_megapixels)
     return Frame((rgb,), Layout.RGB, 0, _ANY_BASE, SRGB, index, alpha=alpha)
 
 

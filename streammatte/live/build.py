@@ -161,7 +161,7 @@ def _causal(smooth: str) -> str:
 def _scenes(options: LiveOptions) -> Scenes:
     def compositor(spec: str) -> StreamCompositor:
         return StreamCompositor(
-            build_background(spec, options.fit),
+            build_background(spec, options.fit, timeout=options.timeout, max_megapixels=options.max_pixels),
             foreground=options.estimate_foreground,
             multilevel=options.refine == "best",
             despill=options.despill,

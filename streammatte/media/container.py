@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import av
 import av.error
@@ -23,6 +29,7 @@ __all__ = [
     "local_address",
     "open_container",
     "reason",
+    "shown_address",
 ]
 
 log = logging.getLogger(__name__)
@@ -33,6 +40,24 @@ _DEMUXER_OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport
 """RTSP over TCP: a lost UDP packet is a grey smear over half a second, and firewalls drop UDP."""
 
 _CHAPTER_BASE = Fraction(1, 1000)
+
+_LOCAL = ("file", "crypto", "data")
+_PROTOCOLS = (
+    *("http", "https", "httpproxy", "tcp", "tls", "crypto", "data", "rtsp", "rtsps", "rtp", "srtp", "udp"),
+    *("rtmp", "rtmps", "rtmpt", "rtmpe", "srt", "hls", "ffrtmphttp", "ffrtmpcrypt", "rtmpte", "rtmpts"),
+)
+"""Protocols of files, and of addresses on the network; nothing on the network reaches local files."""
+
+_INDIRECT = frozenset(
+    {"concat", "concatf", "sdp", "dash", "imf", "image2", "image2pipe", "lavfi", "vapoursynth", "avisynth"}
+)
+"""Demuxers that open other files or run scripts; HLS is checked by its content."""
+
+_PLAYLISTS = {"an ffconcat list": b"ffconcat version", "an HLS playlist": b"#EXTM3U", "an SDP description": b"v=0"}
+"""What texts that name other files begin with."""
+
+_HEAD = 64
+_PIPE = "pipe:0"
 
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 """Demuxers that paint the characters of any text file as an image."""
@@ -72,8 +97,19 @@ def local_address(path: str | Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - a link stays one
 
 
-def open_container(address: str, name: str, *, timeout: float | None, url: bool) -> Any:
+def shown_address(url: str) -> str:
+    """An address for messages and logs: without user, password, query and last path part, which may be secrets."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    folder, _, last = parts.path.rpartition("/")
+    return f"{parts.scheme}://{host}{folder}/{'...' if last else ''}"
+
+
+def open_container(address: str, name: str, *, timeout: float | None, url: bool, allow_playlists: bool = False) -> Any:
     """Open ``address`` for demuxing.
+
+    A file is never opened as a list of other files: FFmpeg would play what an ``ffconcat`` or SDP text in a file called
+    ``.mp4`` names. HLS playlists may name files of their own folder; on the network, other servers but no local files.
 
     Parameters
     ----------
@@ -85,14 +121,24 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool)
         Seconds to wait for a connection and for each read; None waits for ever.
     url : bool
         True where ``address`` is on the network.
+    allow_playlists : bool
+        Let playlists name anything.
 
     Raises
     ------
     SourceNotFoundError, UnsupportedSourceError, SourceError
     """
-    options = _DEMUXER_OPTIONS.get(address.partition(":")[0].lower(), {}) if url else {}
+    options = dict(_DEMUXER_OPTIONS.get(address.partition(":")[0].lower(), {})) if url else {}
+    local = not url and address != _PIPE
+    if not allow_playlists:
+        options["format_whitelist"] = ",".join(_demuxers())
+        options["protocol_whitelist"] = ",".join(_PROTOCOLS if url else ("pipe",) if address == _PIPE else _LOCAL)
+    else:
+        options["protocol_whitelist"] = ",".join({*_PROTOCOLS, *_LOCAL, "pipe"})
+    if local and not allow_playlists:
+        _refuse_playlist(Path(address), name)
     try:
-        container = av.open(address, timeout=timeout, options=dict(options), metadata_errors="replace")
+        container = _open(address, timeout, options, in_thread=url)
     except av.error.ProtocolNotFoundError as error:
         raise UnsupportedSourceError(
             f"cannot open {name}: {MISSING_PROTOCOL}; give a file, http, rtsp or rtmp"
@@ -105,10 +151,10 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool)
     except av.error.PermissionError as error:
         raise SourceError(f"{name} may not be read: permission denied; change its rights") from error
     except (av.error.InvalidDataError, av.error.EOFError) as error:
-        raise UnsupportedSourceError(
-            f"{name} is not a video that can be read ({reason(error)}); "
-            "it may be of another kind or cut off before its index"
-        ) from error
+        why = "it may be of another kind or cut off before its index"
+        if address == _PIPE:
+            why = "a pipe cannot be searched: an MP4 whose index is at its end must be read from a file"
+        raise UnsupportedSourceError(f"{name} is not a video that can be read ({reason(error)}); {why}") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         what = "the address and the network" if url else "the file"
         raise SourceError(f"cannot open {name}: {reason(error)}; check {what}") from error
@@ -116,6 +162,81 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool)
         container.close()
         raise UnsupportedSourceError(f"{name} is a text file, not a video; give a video")
     return container
+
+
+def _open(address: str, timeout: float | None, options: dict[str, str], *, in_thread: bool) -> Any:
+    """``av.open``; in a thread of its own where it may wait for the network, so that Ctrl-C ends the wait at once."""
+
+    def attempt() -> Any:
+        return av.open(address, timeout=timeout, options=options, metadata_errors="replace")
+
+    if not in_thread or threading.current_thread() is not threading.main_thread():
+        return attempt()
+    with_result: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            container = attempt()
+        except BaseException as error:
+            with_result.set_exception(error)
+        else:
+            if not with_result.set_running_or_notify_cancel():
+                container.close()
+                return
+            with_result.set_result(container)
+
+    threading.Thread(target=run, name="streammatte-open", daemon=True).start()
+    try:
+        return with_result.result()
+    except BaseException:
+        with_result.cancel()
+        raise
+
+
+@cache
+def _demuxers() -> tuple[str, ...]:
+    """Every demuxer of the build but those that open other files by themselves."""
+    return tuple(sorted(name for name in av.formats_available if name not in _INDIRECT))
+
+
+def _refuse_playlist(path: Path, name: str) -> None:
+    """Refuse a local file whose content names other files, but for HLS that stays in its own folder."""
+    if not path.is_file():
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD).lstrip(b"\xef\xbb\xbf \r\n\t")
+    except OSError as error:
+        raise SourceError(f"{name} may not be read: {error.strerror or error}") from error
+    kind = next((kind for kind, mark in _PLAYLISTS.items() if head.startswith(mark)), None)
+    if kind is None:
+        return
+    outside = "which plays other files"
+    if kind == "an HLS playlist":
+        outside = next((f"which names {uri}, outside its folder" for uri in _uris(path) if not _inside(path, uri)), "")
+    if outside:
+        raise UnsupportedSourceError(f"{name} is {kind}, {outside}; if it is trusted, pass --allow-playlists")
+
+
+def _uris(path: Path) -> Iterator[str]:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.strip() and not line.startswith("#"):
+            yield line.strip()
+        yield from re.findall(r'URI="([^"]*)"', line)
+
+
+def _inside(playlist: Path, uri: str) -> bool:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri) is not None:
+        return False
+    folder = playlist.parent.resolve()
+    target = (folder / uri.partition("?")[0]).resolve()
+    if not target.is_relative_to(folder):
+        return False
+    return (
+        target.suffix.lower() not in (".m3u8", ".m3u")
+        or target == playlist.resolve()
+        or all(_inside(target, nested) for nested in (_uris(target) if target.is_file() else ()))
+    )
 
 
 def best_video(container: Any, name: str) -> Any:

@@ -1,10 +1,11 @@
-"""One still image: read, turned upright, brought to 8-bit sRGB, its alpha apart."""
+"""The one reader of still images: upright, 8-bit sRGB, straight alpha; and the images of an animation."""
 
 from __future__ import annotations
 
 import io
 import logging
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +17,9 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
+from streammatte.network_size import MAX_MEGAPIXELS
 
-__all__ = ["STILL_SUFFIXES", "read_still"]
+__all__ = ["STILL_SUFFIXES", "animation_format", "is_image", "read_animation", "read_still"]
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +34,14 @@ STILL_SUFFIXES = frozenset(_ALWAYS.split()) | _WITH_HEIF
 _DEEP = 257.0
 """65535 / 255: from 16 bits to 8."""
 
+_SHOWN = 100
+"""Milliseconds that an image of an animation is shown where the file does not say, as browsers do."""
+
 _ORIENTATION = 0x0112
 """EXIF's tag."""
 
 
-def read_still(path: str | Path) -> tuple[U8, U8 | None]:
+def read_still(path: str | Path, max_megapixels: int = MAX_MEGAPIXELS) -> tuple[U8, U8 | None]:
     """A still image, upright, in sRGB.
 
     EXIF orientation is applied whatever the format. An embedded ICC profile is converted to sRGB, relative
@@ -48,6 +53,8 @@ def read_still(path: str | Path) -> tuple[U8, U8 | None]:
     path : str or Path
         What Pillow reads: PNG (16 bits too), JPEG (CMYK too), WebP, TIFF, AVIF, JPEG 2000, GIF, BMP ...; HEIC where
         ``pillow-heif`` is installed.
+    max_megapixels : int
+        Images of more are refused before they are decoded.
 
     Returns
     -------
@@ -59,6 +66,70 @@ def read_still(path: str | Path) -> tuple[U8, U8 | None]:
     SourceNotFoundError, UnsupportedSourceError, SourceError
     """
     path = Path(path)
+    data = _content(path)
+    with _reading(path), Image.open(io.BytesIO(data)) as image:
+        _check_size(image, path, max_megapixels)
+        if getattr(image, "animation_format", False) and image.format != "MPO":
+            log.warning("%s holds %d images; the first is taken", path, getattr(image, "n_frames", 2))
+        return _decode(data, image, path)
+
+
+def is_image(path: Path) -> bool:
+    """True for what Pillow knows as an image."""
+    try:
+        with Image.open(path):
+            return True
+    except (OSError, SyntaxError, ValueError):
+        return False
+    except Image.DecompressionBombError:
+        return True
+
+
+def animation_format(path: Path) -> str | None:
+    """``GIF``, ``PNG`` or ``WEBP`` where a file holds an animation, whatever its suffix."""
+    try:
+        with Image.open(path) as image:
+            animated = bool(getattr(image, "animation_format", False)) and image.format in ("GIF", "PNG", "WEBP")
+            return image.format if animated else None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def read_animation(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Iterator[tuple[U8, U8 | None, float]]:
+    """The images of an animation, upright, in sRGB, each with its alpha and the seconds that it is shown.
+
+    Parameters
+    ----------
+    path : Path
+    max_megapixels : int
+        Animations with larger images are refused.
+
+    Raises
+    ------
+    SourceNotFoundError, UnsupportedSourceError, SourceError
+    """
+    data = _content(path)
+    with _reading(path), Image.open(io.BytesIO(data)) as image:
+        _check_size(image, path, max_megapixels)
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            image.load()
+            shown = image.convert("RGBA")
+            alpha = np.array(shown.getchannel("A"))
+            seconds = float(image.info.get("duration") or _SHOWN) / 1000
+            yield np.array(shown.convert("RGB")), None if int(alpha.min()) == 255 else alpha, seconds
+
+
+def _check_size(image: Image.Image, path: Path, max_megapixels: int) -> None:
+    width, height = image.size
+    if width * height > max_megapixels * 1_000_000:
+        raise UnsupportedSourceError(
+            f"{path} has {width}x{height} pixels, more than the {max_megapixels} megapixels that --max-pixels allows; "
+            "scale it down, or allow more"
+        )
+
+
+def _content(path: Path) -> bytes:
     _register_heif()
     try:
         data = path.read_bytes()
@@ -68,17 +139,22 @@ def read_still(path: str | Path) -> tuple[U8, U8 | None]:
         raise SourceError(f"{path} may not be read: {error.strerror or error}") from error
     if not data:
         raise UnsupportedSourceError(f"{path} is empty; give a PNG, JPEG, WebP, TIFF or BMP file")
+    return data
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn Pillow's errors into ours."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large images and of odd tags; the former are a photographer's daily bread.
-            warnings.simplefilter("ignore")
-            return _decode(data, path)
+        yield
+    except SourceError:
+        raise
     except UnidentifiedImageError as error:
         raise UnsupportedSourceError(
             f"{path} is not an image that can be read; give a PNG, JPEG, WebP, TIFF or BMP file{_heif_hint(path)}"
         ) from error
     except Image.DecompressionBombError as error:
-        raise UnsupportedSourceError(f"{path} is too large: {error}; scale it down first") from error
+        raise UnsupportedSourceError(f"{path} is too large ({error}); scale it down") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise UnsupportedSourceError(f"{path} is damaged and cannot be read: {' '.join(str(error).split())}") from error
 
@@ -97,22 +173,19 @@ def _heif_hint(path: Path) -> str:
     return "; HEIC needs pillow-heif: pip install pillow-heif" if missing else ""
 
 
-def _decode(data: bytes, path: Path) -> tuple[U8, U8 | None]:
-    with Image.open(io.BytesIO(data)) as image:
-        if getattr(image, "is_animated", False) and image.format != "MPO":
-            log.warning("%s holds %d images; the first is taken", path, getattr(image, "n_frames", 2))
-        # Before loading: exif_transpose drops the tag, and some plugins drop the profile.
-        profile = image.info.get("icc_profile")
-        image.load()
-        decoded: Image.Image = image
-        if data[:4] == b"\x89PNG" and data[24:25] == b"\x10":
-            return _deep_png(data, image, profile, path)
-        if image.mode.startswith(("I", "F")):
-            decoded = Image.fromarray(_to_8_bit(np.asarray(image), image.mode), "L")
-            decoded.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
-        turned = ImageOps.exif_transpose(decoded) or decoded
-        alpha = _alpha_of(turned)
-        return _rgb_of(turned, profile, path), alpha
+def _decode(data: bytes, image: Image.Image, path: Path) -> tuple[U8, U8 | None]:
+    # Before loading: exif_transpose drops the tag, and some plugins drop the profile.
+    profile = image.info.get("icc_profile")
+    image.load()
+    decoded: Image.Image = image
+    if data[:4] == b"\x89PNG" and data[24:25] == b"\x10":
+        return _deep_png(data, image, profile, path)
+    if image.mode.startswith(("I", "F")):
+        decoded = Image.fromarray(_to_8_bit(np.asarray(image), image.mode), "L")
+        decoded.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    turned = ImageOps.exif_transpose(decoded) or decoded
+    alpha = _alpha_of(turned)
+    return _rgb_of(turned, profile, path), alpha
 
 
 def _deep_png(data: bytes, image: Image.Image, profile: bytes | None, path: Path) -> tuple[U8, U8 | None]:

@@ -1,7 +1,7 @@
 """Options of how mattes are made and composited; shared by videos, images and cameras."""
 
 from streammatte.errors import ConfigError
-from streammatte.network_size import MAX_LONG_SIDE
+from streammatte.network_size import MAX_LONG_SIDE, MAX_MEGAPIXELS
 from streammatte.options.declare import Options, option, option_class
 
 __all__ = ["BACKGROUND_HELP", "SIZE_RANGE", "CompositeOptions", "MatteOptions"]
@@ -39,6 +39,15 @@ class MatteOptions(Options):
         shown="the network's own, 512 for the embedded",
     )
     threads: int = option(default=0, help="Inference threads; 0 is all cores.", group="network", low=0, high=1024)
+    max_pixels: int = option(
+        default=MAX_MEGAPIXELS,
+        help="Refuse larger images and videos, in megapixels.",
+        group="network",
+        low=1,
+        high=178,
+        unit="megapixels",
+        metavar="MEGAPIXELS",
+    )
     refine: str = option(
         default="fast", help="Edges at the video's own size.", group="network", choices=("off", "fast", "best")
     )

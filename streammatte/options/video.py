@@ -72,6 +72,11 @@ class VideoOptions(CompositeOptions):
         metavar="FPS",
         shown="25",
     )
+    allow_playlists: bool = option(
+        default=False,
+        help="Let playlists (HLS, ffconcat, SDP) read files outside their folder and other servers.",
+        group="read",
+    )
     timeout: float = option(
         default=10.0,
         help="Give up a silent network source after this.",

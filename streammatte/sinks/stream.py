@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +11,7 @@ import av.error
 
 from streammatte.errors import SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, StreamInfo
+from streammatte.media.container import shown_address
 from streammatte.sinks.live_muxer import LiveMuxer
 from streammatte.sinks.stream_relay import RelayPipe
 from streammatte.tracks import AudioFeed
@@ -66,9 +66,9 @@ class StreamSink:
     ) -> None:
         scheme = url.partition("://")[0].lower()
         if scheme not in _MUXERS:
-            raise UnsupportedOutputError(f"cannot stream to {url}: give a URL of {', '.join(_MUXERS)}")
+            raise UnsupportedOutputError(f"cannot stream to {scheme}: give a URL of {', '.join(_MUXERS)}")
         self._url = url
-        self._shown_url = re.sub(r"//[^/@]*@", "//", url).rpartition("?")[0] or re.sub(r"//[^/@]*@", "//", url)
+        self._shown_url = shown_address(url)
         self._kind = _MUXERS[scheme]
         self._feed = feed
         self._timeout = timeout

@@ -40,7 +40,7 @@ class VideoReader:
 
     Parameters
     ----------
-    address, name, start, duration, timeout, threads, tracks
+    address, name, start, duration, timeout, threads, tracks, max_megapixels, allow_playlists
         As :class:`streammatte.sources.FileSource` takes them.
 
     Attributes
@@ -65,8 +65,11 @@ class VideoReader:
         timeout: float | None,
         threads: int,
         tracks: bool,
+        max_megapixels: int,
+        allow_playlists: bool,
     ) -> None:
         self._name = name
+        self._most, self._allow = max_megapixels, allow_playlists
         self._address, self._timeout, self._threads, self._tracks = address, timeout, threads, tracks
         self._asked = tuple(None if value is None else Fraction(str(value)) for value in (start, duration))
         self._lock = threading.Lock()
@@ -76,8 +79,16 @@ class VideoReader:
         """Open the video at its beginning (again)."""
         self.close()
         url = "://" in self._address
-        self.container = open_container(self._address, self._name, timeout=self._timeout, url=url)
+        self.container = open_container(
+            self._address, self._name, timeout=self._timeout, url=url, allow_playlists=self._allow
+        )
         self.video = best_video(self.container, self._name)
+        width, height = self.video.width, self.video.height
+        if width * height > self._most * 1_000_000:
+            raise UnsupportedSourceError(
+                f"{self._name} has {width}x{height} pixels, more than the {self._most} megapixels that --max-pixels "
+                "allows; the header may be damaged"
+            )
         set_threads(self.video, self._threads)
         self._decoder = decoder_of(self.video)
         self._others = carried_streams(self.container)

@@ -8,11 +8,15 @@ import os
 import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from streammatte.errors import ConfigError, SourceError, SourceNotFoundError, UnsupportedSourceError
+from streammatte.media.container import shown_address
+from streammatte.media.image_reader import STILL_SUFFIXES, animation_format
+from streammatte.network_size import MAX_MEGAPIXELS
 from streammatte.protocols import Source
-from streammatte.sources.images import IMAGE_SUFFIXES, ImageSource, natural_key
+from streammatte.sources.images import IMAGE_SUFFIXES, AnimationSource, ImageSource, natural_key
 from streammatte.sources.video import FileSource
 
 __all__ = ["is_url", "open_source"]
@@ -38,6 +42,8 @@ def open_source(
     threads: int = 0,
     tracks: bool = True,
     rate: Fraction | float | None = None,
+    max_megapixels: int = MAX_MEGAPIXELS,
+    allow_playlists: bool = False,
 ) -> Source:
     """Open a video, a folder of images, a stream.
 
@@ -57,6 +63,10 @@ def open_source(
         Whether audio and subtitles are handed on.
     rate : Fraction or float, optional
         Images a second of folders, globs and sequences; 25 by default.
+    max_megapixels : int
+        Larger images and videos are refused before they are decoded.
+    allow_playlists : bool
+        Let playlists (HLS, ffconcat, SDP) read files outside their folder and other servers.
 
     Raises
     ------
@@ -68,28 +78,28 @@ def open_source(
     rate = _RATE if rate is None else rate
     _check(start, duration, timeout, rate)
     text = os.fspath(spec)
+    how: dict[str, Any] = {
+        "start": start,
+        "duration": duration,
+        "threads": threads,
+        "tracks": tracks,
+        "max_megapixels": max_megapixels,
+        "allow_playlists": allow_playlists,
+    }
     if text == "-":
-        return FileSource(
-            "pipe:0", name="standard input", start=start, duration=duration, threads=threads, tracks=tracks
-        )
+        return FileSource("pipe:0", name="standard input", **how)
     if is_url(text):
         if not text.lower().startswith("file://"):
-            return FileSource(
-                text,
-                name=_public(text),
-                start=start,
-                duration=duration,
-                timeout=timeout,
-                threads=threads,
-                tracks=tracks,
-            )
+            return FileSource(text, name=shown_address(text), timeout=timeout, **how)
         text = unquote(urlsplit(text).path)
     path = Path(text).expanduser()
     images = _images(path, text)
     if images is not None:
-        return ImageSource(_part(images, start, duration, rate, text), rate, text)
+        return ImageSource(_part(images, start, duration, rate, text), rate, text, max_megapixels)
     _check_file(path, text)
-    return FileSource(str(path.absolute()), name=text, start=start, duration=duration, threads=threads, tracks=tracks)
+    if path.suffix.lower() in STILL_SUFFIXES and animation_format(path) == "WEBP":  # FFmpeg reads GIF and APNG
+        return AnimationSource(path, text, start=start, duration=duration, max_megapixels=max_megapixels)
+    return FileSource(str(path.absolute()), name=text, **how)
 
 
 def _check(start: float | None, duration: float | None, timeout: float, rate: Fraction | float) -> None:
@@ -98,11 +108,6 @@ def _check(start: float | None, duration: float | None, timeout: float, rate: Fr
     for what, value in (("duration", duration), ("timeout", timeout), ("rate", rate)):
         if value is not None and value <= 0:
             raise ConfigError(f"{what} must be above 0, got {value}")
-
-
-def _public(url: str) -> str:
-    """The URL without user and password: messages and logs are shared."""
-    return re.sub(r"//[^/@]*@", "//", url)
 
 
 def _images(path: Path, text: str) -> list[Path] | None:
@@ -115,7 +120,7 @@ def _images(path: Path, text: str) -> list[Path] | None:
             )
         return sorted(found, key=natural_key)
     if path.exists():
-        return [path] if path.suffix.lower() in IMAGE_SUFFIXES else None
+        return [path] if path.suffix.lower() in IMAGE_SUFFIXES and not animation_format(path) else None
     if _NUMBER.search(path.name):
         return _numbered(path, text)
     if _WILD.search(text):

@@ -5,16 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
-from streammatte.errors import UnsupportedSourceError
-from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
-from streammatte.media.image_reader import STILL_SUFFIXES, read_still
+import numpy as np
 
-__all__ = ["IMAGE_SUFFIXES", "ImageSource", "natural_key"]
+from streammatte.errors import SourceError, UnsupportedSourceError
+from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
+from streammatte.media.image_reader import STILL_SUFFIXES, read_animation, read_still
+from streammatte.network_size import MAX_MEGAPIXELS
+
+__all__ = ["IMAGE_SUFFIXES", "AnimationSource", "ImageSource", "natural_key"]
 
 IMAGE_SUFFIXES = STILL_SUFFIXES - {".gif"}
 """What a folder is searched for, in lower case; a GIF is a video."""
+
+_MILLISECOND = Fraction(1, 1000)
+_EDGE = 5e-4
+"""Seconds: half a unit of time."""
 
 SRGB = ColorSpec(matrix=2, primaries=1, transfer=13, full_range=True)
 """Stills without a profile are sRGB; they have no YUV matrix."""
@@ -37,6 +45,8 @@ class ImageSource:
         Images a second.
     name : str, optional
         What messages call it.
+    max_megapixels : int
+        Larger images are refused.
 
     Raises
     ------
@@ -44,14 +54,21 @@ class ImageSource:
         No image, one that cannot be read, or (from ``frames()``) one of another size.
     """
 
-    def __init__(self, paths: Sequence[Path], rate: Fraction | float = 25, name: str = "") -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        rate: Fraction | float = 25,
+        name: str = "",
+        max_megapixels: int = MAX_MEGAPIXELS,
+    ) -> None:
         if not paths:
             raise UnsupportedSourceError(
                 f"{name or 'the sequence'} has no images; give PNG, JPEG, WebP, TIFF or BMP files"
             )
         self._paths = list(paths)
+        self._most = max_megapixels
         self.rate = Fraction(str(rate)) if isinstance(rate, float) else Fraction(rate)
-        rgb, alpha = read_still(self._paths[0])
+        rgb, alpha = read_still(self._paths[0], max_megapixels)
         self.info = StreamInfo(
             width=rgb.shape[1],
             height=rgb.shape[0],
@@ -69,13 +86,78 @@ class ImageSource:
         """One frame an image, in RGB."""
         size = (self.info.height, self.info.width)
         for index, path in enumerate(self._paths):
-            rgb, alpha = read_still(path)
+            rgb, alpha = read_still(path, self._most)
             if rgb.shape[:2] != size:
                 raise UnsupportedSourceError(
                     f"{path} is {rgb.shape[1]}x{rgb.shape[0]}, the images before are {size[1]}x{size[0]}; "
                     "a video needs one size: scale it, or give the images one by one"
                 )
             yield Frame((rgb,), Layout.RGB, index, self.info.time_base, SRGB, index, 1, alpha)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class AnimationSource:
+    """An animated GIF, APNG or WebP as a video, at the times that its images are shown.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        What messages call it.
+    start, duration : float, optional
+        The part that is wanted, seconds.
+    max_megapixels : int
+        Larger animations are refused.
+
+    Raises
+    ------
+    UnsupportedSourceError, SourceError
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        *,
+        start: float | None = None,
+        duration: float | None = None,
+        max_megapixels: int = MAX_MEGAPIXELS,
+    ) -> None:
+        times, has_alpha, size, at = [], False, (0, 0), 0.0
+        for rgb, alpha, seconds in read_animation(path, max_megapixels):
+            times.append((at, seconds))
+            at += seconds
+            has_alpha |= alpha is not None
+            size = (rgb.shape[1], rgb.shape[0])
+        begin, end = start or 0.0, at if duration is None else (start or 0.0) + duration
+        self._path, self._most = path, max_megapixels
+        self._wanted = [(place, seconds) for place, seconds in times if place + seconds > begin and place < end - _EDGE]
+        if not self._wanted:
+            raise SourceError(f"{name} lasts {at:.2f} s; start {begin:g} lies beyond its end")
+        self._skipped = times.index(self._wanted[0])
+        self.info = StreamInfo(
+            width=size[0],
+            height=size[1],
+            layout=Layout.RGB,
+            time_base=_MILLISECOND,
+            rate=Fraction(len(times)) / Fraction(str(round(at, 3))),
+            color=SRGB,
+            frame_count=len(self._wanted),
+            duration=sum(seconds for _, seconds in self._wanted),
+            name=name,
+            has_alpha=has_alpha,
+        )
+
+    def frames(self) -> Iterator[Frame]:
+        """One frame an image, in RGB."""
+        first = self._wanted[0][0]
+        images = islice(read_animation(self._path, self._most), self._skipped, None)
+        for index, ((at, seconds), (rgb, alpha, _)) in enumerate(zip(self._wanted, images, strict=False)):
+            pts, length = round((at - first) * 1000), round(seconds * 1000)
+            opaque = np.full(rgb.shape[:2], 255, np.uint8) if self.info.has_alpha and alpha is None else alpha
+            yield Frame((rgb,), Layout.RGB, pts, _MILLISECOND, SRGB, index, length, opaque)
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -14,7 +14,7 @@ import av.error
 import numpy as np
 
 from streammatte.errors import DeviceError
-from streammatte.media.container import reason
+from streammatte.media.container import local_address, reason
 from streammatte.tracks import AudioFeed, AudioPiece
 
 __all__ = ["Microphone"]
@@ -91,7 +91,7 @@ class Microphone:
 
 def _open(spec: str, is_file: bool) -> Any:
     if is_file:
-        attempts: list[tuple[str | None, str]] = [(None, spec)]
+        attempts: list[tuple[str | None, str]] = [(None, local_address(spec))]
     else:
         address = {"darwin": f"none:{spec}", "win32": f"audio={spec}"}.get(sys.platform, spec)
         attempts = [(framework, address) for framework in _FRAMEWORKS.get(sys.platform, ())]

@@ -10,6 +10,7 @@ from typing import Any
 from streammatte.errors import SourceError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.media.container import kept_metadata
+from streammatte.network_size import MAX_MEGAPIXELS
 from streammatte.sources.demux import VideoReader
 from streammatte.sources.planes import Door
 
@@ -36,6 +37,10 @@ class FileSource:
         Decoder threads; 0 chooses.
     tracks : bool
         Whether audio and subtitles are handed on in ``info.tracks``.
+    max_megapixels : int
+        Larger videos are refused.
+    allow_playlists : bool
+        Let playlists name files outside their folder and other servers.
 
     Raises
     ------
@@ -55,10 +60,20 @@ class FileSource:
         timeout: float | None = None,
         threads: int = 0,
         tracks: bool = True,
+        max_megapixels: int = MAX_MEGAPIXELS,
+        allow_playlists: bool = False,
     ) -> None:
         self._name = name or address
         self._reader = VideoReader(
-            address, self._name, start=start, duration=duration, timeout=timeout, threads=threads, tracks=tracks
+            address,
+            self._name,
+            start=start,
+            duration=duration,
+            timeout=timeout,
+            threads=threads,
+            tracks=tracks,
+            max_megapixels=max_megapixels,
+            allow_playlists=allow_playlists,
         )
         try:
             image, pts = self._reader.first()

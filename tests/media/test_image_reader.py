@@ -2,6 +2,8 @@
 
 import io
 import struct
+import warnings
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -10,7 +12,8 @@ from PIL import Image, ImageCms, features
 from support.videos import pattern_image
 
 from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
-from streammatte.sources import read_still
+from streammatte.media.image_reader import animation_format, read_animation
+from streammatte.sources import open_source, read_still
 
 UPRIGHT = pattern_image(0, 48, 32)
 
@@ -272,3 +275,55 @@ def test_a_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(UnsupportedSourceError, match="too large"):
         read_still(tmp_path / "a.png")
+
+
+def test_more_pixels_than_allowed_are_refused_before_decoding(tmp_path):
+    bomb = tmp_path / "bomb.png"
+    Image.new("1", (13_000, 13_000)).save(bomb)
+    assert bomb.stat().st_size < 500_000
+    with pytest.raises(UnsupportedSourceError, match="13000x13000 pixels, more than the 128 megapixels that --max-pix"):
+        read_still(bomb)
+    Image.new("RGB", (2000, 1000)).save(tmp_path / "a.png")
+    with pytest.raises(UnsupportedSourceError, match="2000x1000 pixels, more than the 1 megapixels"):
+        read_still(tmp_path / "a.png", 1)
+    assert read_still(tmp_path / "a.png", 2)[0].shape == (1000, 2000, 3)
+    Image.new("1", (30_000, 30_000)).save(bomb)
+    with pytest.raises(UnsupportedSourceError, match="is too large"):
+        read_still(bomb)
+
+
+def test_no_filter_of_warnings_is_touched(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    before = list(warnings.filters)
+    read_still(tmp_path / "a.png")
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.png", "a.gif", "a.jpg"])
+@pytest.mark.parametrize("kind", ["WEBP", "PNG", "GIF"])
+def test_an_animation_is_one_whatever_its_suffix(tmp_path, name, kind):
+    colors = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
+    first, *rest = (Image.new("RGB", (64, 48), color) for color in colors)
+    first.save(tmp_path / name, kind, save_all=True, append_images=rest, duration=[100, 200, 300], lossless=True)
+    assert animation_format(tmp_path / name) == kind
+    images = list(read_animation(tmp_path / name))
+    assert [seconds for _, _, seconds in images] == pytest.approx([0.1, 0.2, 0.3])
+    for (rgb, alpha, _), color in zip(images, colors, strict=True):
+        assert alpha is None
+        np.testing.assert_allclose(rgb[20, 20], color, atol=3)
+    with closing(open_source(tmp_path / name)) as source:
+        frames = list(source.frames())
+    assert [round(frame.time, 3) for frame in frames] == pytest.approx([0, 0.1, 0.3], abs=0.011)
+    for frame, color in zip(frames, colors, strict=True):
+        np.testing.assert_allclose(frame.to_rgb()[20, 20], color, atol=6)
+
+
+def test_a_part_of_an_animation(tmp_path):
+    first, *rest = (Image.new("RGB", (64, 48), (10 * index, 0, 0)) for index in range(10))
+    first.save(tmp_path / "a.webp", save_all=True, append_images=rest, duration=100, lossless=True)
+    with closing(open_source(tmp_path / "a.webp", start=0.3, duration=0.4)) as source:
+        frames = list(source.frames())
+    assert [frame.pts for frame in frames] == [0, 100, 200, 300]
+    np.testing.assert_allclose([frame.to_rgb()[5, 5, 0] for frame in frames], [30, 40, 50, 60], atol=3)
+    with pytest.raises(SourceError, match="lies beyond its end"):
+        open_source(tmp_path / "a.webp", start=2)
