@@ -69,7 +69,7 @@ def read_still(path: str | Path, max_megapixels: int = MAX_MEGAPIXELS) -> tuple[
     data = _content(path)
     with _reading(path), Image.open(io.BytesIO(data)) as image:
         _check_size(image, path, max_megapixels)
-        if getattr(image, "animation_format", False) and image.format != "MPO":
+        if getattr(image, "is_animated", False) and image.format != "MPO":
             log.warning("%s holds %d images; the first is taken", path, getattr(image, "n_frames", 2))
         return _decode(data, image, path)
 
@@ -89,7 +89,7 @@ def animation_format(path: Path) -> str | None:
     """``GIF``, ``PNG`` or ``WEBP`` where a file holds an animation, whatever its suffix."""
     try:
         with Image.open(path) as image:
-            animated = bool(getattr(image, "animation_format", False)) and image.format in ("GIF", "PNG", "WEBP")
+            animated = bool(getattr(image, "is_animated", False)) and image.format in ("GIF", "PNG", "WEBP")
             return image.format if animated else None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

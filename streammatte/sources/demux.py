@@ -135,9 +135,10 @@ class VideoReader:
                 f"{self._name} lasts {self.ending.length():.2f} s; "
                 f"the part asked for (start {float(self._asked[0]):g} s) lies beyond its end, give an earlier start"
             )
-        raise UnsupportedSourceError(
-            f"{self._name} has a video stream but no frame can be decoded; the file may be damaged"
-        )
+        why = "the file may be damaged"
+        if self._address == _PIPE:
+            why = "a pipe cannot be searched: an MP4 whose index is at its end must be read from a file"
+        raise UnsupportedSourceError(f"{self._name} has a video stream but no frame can be decoded; {why}")
 
     def _searchable(self) -> bool:
         """False for pipes, for raw streams, and for videos in decoding order whose times need every frame before."""

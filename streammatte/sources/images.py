@@ -133,7 +133,9 @@ class AnimationSource:
             size = (rgb.shape[1], rgb.shape[0])
         begin, end = start or 0.0, at if duration is None else (start or 0.0) + duration
         self._path, self._most = path, max_megapixels
-        self._wanted = [(place, seconds) for place, seconds in times if place + seconds > begin and place < end - _EDGE]
+        self._wanted = [
+            (place, seconds) for place, seconds in times if place + seconds > begin + _EDGE and place < end - _EDGE
+        ]
         if not self._wanted:
             raise SourceError(f"{name} lasts {at:.2f} s; start {begin:g} lies beyond its end")
         self._skipped = times.index(self._wanted[0])

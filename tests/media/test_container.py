@@ -96,10 +96,12 @@ def test_ctrl_c_ends_the_wait_for_a_silent_server_at_once(tmp_path):
         address = f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4"
         command = [sys.executable, "-m", "streammatte", "video", address, str(tmp_path / "out.mp4"), "--timeout", "60"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        server.accept()
+        connection, _ = server.accept()
+        time.sleep(0.5)  # the main thread waits by now
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         assert process.wait(timeout=20) == 130
+        connection.close()
         assert time.monotonic() - began < 5
     assert list(tmp_path.iterdir()) == []
 
