@@ -16,6 +16,7 @@ from streammatte.options.matte import CompositeOptions, MatteOptions
 from streammatte.options.video import VideoOptions
 from streammatte.pipeline import Pipeline
 from streammatte.protocols import Engine, Matter, Sink, Source
+from streammatte.sinks.atomic import refuse_inputs
 from streammatte.sinks.multi import Outputs
 from streammatte.stats import Progress
 
@@ -243,7 +244,7 @@ def build_pipeline(
         options = options.replace(audio=False)
     if isinstance(spec, str | Path):
         targets = [path for path in (goal, options.alpha, options.foreground) if path is not None]
-        _refuse_clashes({"the input": str(spec), "the background": options.background}, targets)
+        refuse_inputs({"the input": str(spec), "the background": options.background}, targets)
     background = resolve_background(options.background, goal, options.codec)
     outputs = build_outputs(goal, options, background, sink)
     source = build_source(spec, options) if isinstance(spec, str | Path) else spec
@@ -264,18 +265,3 @@ def build_pipeline(
             close()
         raise
     return Pipeline(source, matter, compositor, outputs, limit=limit, on_progress=on_progress, closing=tuple(closing))
-
-
-def _refuse_clashes(read: dict[str, str | None], targets: list[str]) -> None:
-    seen: dict[str, str] = {}
-    for what, name in read.items():
-        if name is not None and "://" not in name and name != "-":
-            seen[str(Path(name).resolve())] = what
-    for target in targets:
-        if target == "-":
-            continue
-        path = Path(target).resolve()
-        for known, what in seen.items():
-            if str(path) == known or (path.exists() and Path(known).exists() and path.samefile(known)):
-                raise ConfigError(f"{target} is also {what}; give the output another name")
-        seen[str(path)] = "another output"

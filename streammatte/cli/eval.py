@@ -14,6 +14,7 @@ from streammatte.cli import options as shared
 from streammatte.errors import ConfigError, SinkError
 from streammatte.frames import Frame
 from streammatte.options.video import VideoOptions
+from streammatte.sinks.atomic import refuse_inputs
 
 __all__ = ["command"]
 
@@ -64,7 +65,11 @@ def command(
 
     shared.set_up_logging(log_level)
     wanted = choose(metrics)
-    _check_reports([json_file, csv_file, html_file])
+    reports = [name for name in (json_file, csv_file, html_file) if name is not None]
+    _check_reports(reports)
+    inputs = {f"the input {path}": str(path) for path in paths}
+    named = {"the trimap": trimap, "the video": frames, "the preset": config}
+    refuse_inputs(inputs | {what: None if name is None else str(name) for what, name in named.items()}, reports)
     settings: dict[str, Any] = {"command": shlex.join(["streammatte", *sys.argv[1:]])}
     if data is not None:
         if paths or trimap or frames:
@@ -123,9 +128,8 @@ def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...], se
     return scores
 
 
-def _check_reports(names: list[str | None]) -> None:
+def _check_reports(files: list[str]) -> None:
     """Refuse, before minutes of work, what could not be written after them."""
-    files = [name for name in names if name is not None]
     if files.count("-") > 1 or len(set(files)) < len(files):
         raise ConfigError(f"each report needs a file of its own; got {', '.join(files)}")
     for name in files:

@@ -14,6 +14,7 @@ from streammatte.cli.progress import Reporter
 from streammatte.errors import ConfigError, StreammatteError, TruncatedSourceError
 from streammatte.options.declare import option, option_class
 from streammatte.options.video import LONGEST, VideoOptions
+from streammatte.sinks.atomic import refuse_inputs
 from streammatte.stats import Summary
 
 __all__ = ["command"]
@@ -97,6 +98,7 @@ def _jobs(files: tuple[str, ...], out_dir: Path | None, options: VideoOptions) -
     out_dir.mkdir(parents=True, exist_ok=True)
     jobs = [(spec, str(out_dir / _name_for(spec, options))) for spec in files]
     names = [target for _, target in jobs]
+    refuse_inputs({f"the input {spec}": spec for spec in files} | {"the background": options.background}, names)
     for target in names:
         if names.count(target) > 1:
             raise ConfigError(f"several inputs would become {target}; run them with outputs named one by one")

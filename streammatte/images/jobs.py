@@ -13,6 +13,7 @@ from streammatte.errors import ConfigError, SourceNotFoundError, UnsupportedOutp
 from streammatte.media.image_reader import STILL_SUFFIXES
 from streammatte.options.images import ImageOptions
 from streammatte.sinks import alpha_by_default
+from streammatte.sinks.atomic import refuse_inputs
 from streammatte.sinks.images import IMAGE_SUFFIXES
 from streammatte.sources.images import natural_key
 
@@ -149,9 +150,9 @@ def _trimap_for(source: Path, trimap: str | None) -> Path | None:
 def _checked(jobs: list[Job], options: ImageOptions) -> list[Job]:
     if len(jobs) > 1 and options.trimap is not None and not Path(options.trimap).is_dir():
         raise ConfigError(f"--trimap {options.trimap} is one trimap for {len(jobs)} images; give a folder of them")
-    read = {_key(path): path for job in jobs for path in (job.source, job.trimap) if path is not None}
-    if options.background is not None and Path(options.background).is_file():
-        read[_key(Path(options.background))] = Path(options.background)
+    inputs: dict[str, str | None] = {"the background": options.background}
+    inputs |= {f"the input {job.source}": str(job.source) for job in jobs}
+    inputs |= {f"the trimap {job.trimap}": str(job.trimap) for job in jobs if job.trimap is not None}
     written: dict[str, Job] = {}
     for job in jobs:
         for target in job.targets:
@@ -160,13 +161,12 @@ def _checked(jobs: list[Job], options: ImageOptions) -> list[Job]:
                     f"cannot write {target}: an image's suffix must be one of {' '.join(IMAGE_SUFFIXES)}"
                 )
             key = _key(target)
-            if key in read:
-                raise ConfigError(f"{target} is also an input; give the output another name")
             if key in written:
                 other = written[key].source
                 what = f"both {other} and {job.source}" if other != job.source else "two outputs"
                 raise ConfigError(f"{what} would become {target}; give them other names, or run them one by one")
             written[key] = job
+    refuse_inputs(inputs, (str(target) for job in jobs for target in job.targets))
     return jobs
 
 

@@ -23,6 +23,7 @@ from streammatte.live.status import LiveStatus
 from streammatte.network_size import Fit
 from streammatte.options.live import LiveOptions
 from streammatte.protocols import Sink, Source
+from streammatte.sinks.atomic import refuse_inputs
 from streammatte.sources.live_factory import open_live_source
 
 __all__ = ["Session", "build_live"]
@@ -68,6 +69,9 @@ def build_live(
     make_matter : callable, optional
         Instead of the network; called in the matting thread.
     """
+    inputs = {"the camera": options.camera, "the microphone": options.mic, "the placeholder": options.hold}
+    inputs |= {f"the background {name}": name for name in options.backgrounds}
+    refuse_inputs(inputs, [] if options.record is None else [str(options.record)])
     board = SettingsBoard(options.backgrounds, _initial(options))
     parse = {name: getattr(options, name) for name in ("preview_http", "control") if getattr(options, name)}
     addresses = {

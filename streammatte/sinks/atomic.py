@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import av.error
 
-from streammatte.errors import DiskFullError, OutputExistsError, SinkError
+from streammatte.errors import ConfigError, DiskFullError, OutputExistsError, SinkError
 
-__all__ = ["AtomicFile", "AtomicFolder", "check_folder", "publish", "with_kept", "writing"]
+__all__ = ["AtomicFile", "AtomicFolder", "check_folder", "publish", "refuse_inputs", "with_kept", "writing"]
 
 _NAME_KEPT = 40
 """Characters of the asked name that the temporary one repeats: at four bytes each it stays under the usual 255."""
+
+_NUMBERED = re.compile(r"%0?\d*d")
+_IN_FOLDER = re.compile(r"\d{6,}\.png")
+"""What a folder as output is filled with."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -62,6 +68,57 @@ def check_folder(folder: Path, target: str | Path) -> None:
         raise SinkError(f"cannot write {target}: {folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise SinkError(f"cannot write {target}: no permission to write in {folder}; choose another folder")
+
+
+def refuse_inputs(inputs: Mapping[str, str | None], outputs: Iterable[str]) -> None:
+    """Refuse outputs that are also read or named twice, by whatever name: links, numbered names, files of a folder.
+
+    Parameters
+    ----------
+    inputs : mapping
+        From what an input is (``the input``, ``the background``) to its name; None and addresses are passed over.
+    outputs : iterable of str
+        File names; ``name_%04d.png`` and ``folder/`` stand for all their images.
+
+    Raises
+    ------
+    ConfigError
+    """
+    taken = {_identity(path): what for what, name in inputs.items() for path in _files_of(name)}
+    for output in outputs:
+        files = {_identity(path) for path in _files_of(output, written=True)}
+        what = next((taken[identity] for identity in files if identity in taken), None)
+        if what is not None:
+            raise ConfigError(f"{output} is also {what}; give the output another name")
+        taken |= dict.fromkeys(files, "another output")
+
+
+def _files_of(name: str | None, *, written: bool = False) -> Iterator[Path]:
+    """The files that a name stands for, of those that are there; the name itself where it is one file's."""
+    if name is None or name == "-" or "://" in name:
+        return
+    path = Path(name).expanduser()
+    if _NUMBERED.search(path.name) and not path.exists():
+        form = re.compile(r"\d+".join(re.escape(part) for part in _NUMBERED.split(path.name)))
+        yield from (entry for entry in _listed(path.parent) if form.fullmatch(entry.name))
+    elif path.is_dir():
+        yield from (entry for entry in _listed(path) if not written or _IN_FOLDER.fullmatch(entry.name))
+    elif not written and any(mark in name for mark in "*?["):
+        yield from map(Path, glob.glob(str(path)))  # noqa: PTH207 - absolute patterns too
+    else:
+        yield path
+
+
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _identity(path: Path) -> str:
+    """The same for every name of a file, where it is there."""
+    if path.exists():
+        found = path.stat()
+        return f"{found.st_dev}:{found.st_ino}"
+    return os.path.normcase(path.resolve())
 
 
 def _temporary_name(target: Path) -> Path:
