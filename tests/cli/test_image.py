@@ -185,13 +185,13 @@ def test_outputs_are_never_inputs(still, photos, tmp_path):
     os.link(still, tmp_path / "same.png")
     (tmp_path / "link.png").symlink_to(still)
     for target in (still, tmp_path / "same.png", tmp_path / "link.png"):
-        with pytest.raises(ConfigError, match="also the (input|background)"):
+        with pytest.raises(ConfigError, match=r"also the (input|background)"):
             run(still, target, "--overwrite")
-    with pytest.raises(ConfigError, match="also the (input|background)"):
+    with pytest.raises(ConfigError, match=r"also the (input|background)"):
         run(still, tmp_path / "x.png", "--alpha", still, "--overwrite")
-    with pytest.raises(ConfigError, match="also the (input|background)"):
+    with pytest.raises(ConfigError, match=r"also the (input|background)"):
         run(still, photos / "p0.jpg", "--bg", photos / "p0.jpg", "--overwrite")
-    with pytest.raises(ConfigError, match="also the (input|background)"):
+    with pytest.raises(ConfigError, match=r"also the (input|background)"):
         run(photos, "--out-dir", photos, "--bg", "red", "--overwrite")
     with pytest.raises(ConfigError, match="two outputs"):
         run(still, tmp_path / "x.png", "--alpha", tmp_path / "x.png")
