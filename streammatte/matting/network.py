@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.errors import UnsupportedSourceError
 from streammatte.frames import F32, U8, Frame, Layout, Matte
 from streammatte.protocols import Engine, Pending
 
@@ -223,11 +222,10 @@ class InputAlphaMatter:
         self._controls = controls
 
     def process(self, item: Frame) -> list[Matte]:
-        """The matte of one frame. Raises UnsupportedSourceError where it has no alpha."""
-        if item.alpha is None:
-            raise UnsupportedSourceError("the input has no alpha; leave out --input-alpha only")
-        small = self._controls.clean(_small(item.alpha, self._size), (item.height, item.width), item.time)
-        return [Matte(item, self._controls.shape(item.alpha), small)]
+        """The matte of one frame; one without alpha, among others that have some, is opaque."""
+        alpha = np.full((item.height, item.width), 255, np.uint8) if item.alpha is None else item.alpha
+        small = self._controls.clean(_small(alpha, self._size), (item.height, item.width), item.time)
+        return [Matte(item, self._controls.shape(alpha), small)]
 
     def drain(self) -> list[Matte]:
         """Nothing is held back."""
