@@ -82,7 +82,7 @@ def _signals() -> Iterator[_Signals]:
 def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Signals) -> tuple[int, bool]:
     from streammatte.errors import StreammatteError
     from streammatte.live.build import build_live
-    from streammatte.live.settings import press
+    from streammatte.live.settings import apply_key
     from streammatte.live.terminal_keys import TerminalKeys
 
     show = _Show(as_json)
@@ -93,7 +93,7 @@ def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Si
             session = build_live(
                 options,
                 on_status=show,
-                on_tick=lambda board: [press(board, key) for key in keys.poll()],
+                on_tick=lambda board: [apply_key(board, key) for key in keys.poll()],
             )
             received.stop = session.pipeline.stop
             for server in session.servers:

@@ -1,10 +1,10 @@
 """Live sessions: a camera in, any number of sinks out, and nothing unmatted ever shown."""
 
-from streammatte.live.matting import LiveMatter, Rung
+from streammatte.live.matting import LiveMatter, SizeLevel
 from streammatte.live.pipeline import LivePipeline
 from streammatte.live.privacy_guard import PrivacyGuard, Shown
 from streammatte.live.scenes import Scene, Scenes
-from streammatte.live.settings import LiveSettings, SettingsBoard
+from streammatte.live.settings import LiveSettings, SettingsStore
 from streammatte.live.status import LiveStatus
 
 __all__ = [
@@ -13,9 +13,9 @@ __all__ = [
     "LiveSettings",
     "LiveStatus",
     "PrivacyGuard",
-    "Rung",
     "Scene",
     "Scenes",
-    "SettingsBoard",
+    "SettingsStore",
     "Shown",
+    "SizeLevel",
 ]

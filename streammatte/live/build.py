@@ -15,10 +15,10 @@ from streammatte.frames import StreamInfo
 from streammatte.live.adaptive import LADDER, ladder
 from streammatte.live.http_api import control_app, preview_app
 from streammatte.live.http_server import LocalServer, parse_address
-from streammatte.live.matting import LiveMatter, Rung
+from streammatte.live.matting import LiveMatter, SizeLevel
 from streammatte.live.pipeline import LivePipeline
 from streammatte.live.scenes import Scene, Scenes
-from streammatte.live.settings import CONTROLS, SMOOTHING, LiveSettings, SettingsBoard, press
+from streammatte.live.settings import CONTROLS, SMOOTHING, LiveSettings, SettingsStore, apply_key
 from streammatte.live.status import LiveStatus
 from streammatte.network_size import Fit
 from streammatte.options.live import LiveOptions
@@ -58,7 +58,7 @@ def build_live(
     source: Source | None = None,
     make_matter: Callable[[StreamInfo, LiveOptions], LiveMatter] | None = None,
     on_status: Callable[[LiveStatus], None] | None = None,
-    on_tick: Callable[[SettingsBoard], object] | None = None,
+    on_tick: Callable[[SettingsStore], object] | None = None,
 ) -> Session:
     """A live session from options; what can be refused is refused here.
 
@@ -72,7 +72,7 @@ def build_live(
     inputs = {"the camera": options.camera, "the microphone": options.mic, "the placeholder": options.hold}
     inputs |= {f"the background {name}": name for name in options.backgrounds}
     refuse_inputs(inputs, [] if options.record is None else [str(options.record)])
-    board = SettingsBoard(options.backgrounds, _initial(options))
+    board = SettingsStore(options.backgrounds, _initial(options))
     parse = {name: getattr(options, name) for name in ("preview_http", "control") if getattr(options, name)}
     addresses = {
         name: parse_address(text, f"--{name.replace('_', '-')}", allow_remote=options.allow_remote)
@@ -144,7 +144,7 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
         smoother, controls = Smoother(_causal(options.smooth)), MatteControls(settings)
         preparer = Preparer(fit.content, fit.padded)
         matter = NetworkMatter(engine, preparer, smoother, Refiner(options.refine), controls=controls)
-        rungs.append(Rung(size, matter, smoother, controls))
+        rungs.append(SizeLevel(size, matter, smoother, controls))
     return LiveMatter(rungs, idle_fps=options.idle_fps)
 
 
@@ -187,7 +187,7 @@ def _microphone(options: LiveOptions) -> Any:
     return Microphone("default" if options.mic == AUTO else options.mic)
 
 
-def _sinks(options: LiveOptions, board: SettingsBoard, microphone: Any) -> list[tuple[str, Sink]]:
+def _sinks(options: LiveOptions, board: SettingsStore, microphone: Any) -> list[tuple[str, Sink]]:
     def feed() -> Any:
         return None if microphone is None else microphone.feed()
 
@@ -199,7 +199,7 @@ def _sinks(options: LiveOptions, board: SettingsBoard, microphone: Any) -> list[
     def preview() -> Sink:
         from streammatte.sinks.window import PreviewSink
 
-        return PreviewSink(lambda key: press(board, key), lambda: press(board, "q"))
+        return PreviewSink(lambda key: apply_key(board, key), lambda: apply_key(board, "q"))
 
     def preview_http() -> Sink:
         from streammatte.sinks.mjpeg import HttpPreviewSink

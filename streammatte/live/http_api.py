@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from streammatte.errors import ConfigError
 from streammatte.live.http_server import App, Reply
-from streammatte.live.settings import SettingsBoard
+from streammatte.live.settings import SettingsStore
 
 __all__ = ["control_app", "preview_app"]
 
@@ -33,7 +33,7 @@ class Images(Protocol):
     def wait_newer(self, number: int, timeout: float) -> tuple[int, bytes]: ...
 
 
-def control_app(board: SettingsBoard, status: Callable[[], dict[str, Any]]) -> App:
+def control_app(board: SettingsStore, status: Callable[[], dict[str, Any]]) -> App:
     """``GET /status`` and ``POST /set``."""
 
     def app(method: str, path: str, body: bytes) -> Reply:
@@ -75,7 +75,7 @@ def _parts(images: Images) -> Iterator[bytes]:
             )
 
 
-def _set(board: SettingsBoard, body: bytes) -> Reply:
+def _set(board: SettingsStore, body: bytes) -> Reply:
     try:
         patch = json.loads(body)
     except (ValueError, RecursionError):

@@ -18,7 +18,7 @@ from streammatte.live.motion_detection import Stillness
 from streammatte.live.settings import CONTROLS, LiveSettings
 from streammatte.protocols import Matter
 
-__all__ = ["MARGINS", "LiveMatter", "Rung", "blank_frame"]
+__all__ = ["MARGINS", "LiveMatter", "SizeLevel", "blank_frame"]
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Adjustable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class SizeLevel:
     """A matter compiled for one size, its smoother and its controls."""
 
     size: int
@@ -76,7 +76,7 @@ class LiveMatter:
 
     Parameters
     ----------
-    rungs : sequence of Rung
+    rungs : sequence of SizeLevel
         From the largest network to the smallest; more than one makes the size adaptive.
     idle_fps : float
         Runs of the network a second while the image is still; 0 runs it for every frame.
@@ -85,7 +85,7 @@ class LiveMatter:
     """
 
     def __init__(
-        self, rungs: Sequence[Rung], *, idle_fps: float = 0.0, clock: Callable[[], float] = time.monotonic
+        self, rungs: Sequence[SizeLevel], *, idle_fps: float = 0.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._rungs = tuple(rungs)
         self._clock = clock
@@ -165,7 +165,7 @@ class LiveMatter:
             return False
         return not self._stillness.moved(frame)
 
-    def _choose(self, now: float, drops: int) -> Rung:
+    def _choose(self, now: float, drops: int) -> SizeLevel:
         before = self._controller.level
         level = self._controller.update(now, self.frames, drops, self.busy)
         if level != before:
@@ -176,7 +176,7 @@ class LiveMatter:
         return self._rungs[level]
 
     @staticmethod
-    def _run(rung: Rung, frame: Frame) -> Matte:
+    def _run(rung: SizeLevel, frame: Frame) -> Matte:
         mattes = [*rung.matter.process(frame), *rung.matter.drain()]
         if len(mattes) != 1:
             raise ModelError(f"the network gave {len(mattes)} mattes for one frame")

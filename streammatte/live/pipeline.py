@@ -19,7 +19,7 @@ from streammatte.live.fanout import Fanout
 from streammatte.live.matting import LiveMatter
 from streammatte.live.privacy_guard import PrivacyGuard
 from streammatte.live.scenes import Scenes
-from streammatte.live.settings import SettingsBoard
+from streammatte.live.settings import SettingsStore
 from streammatte.live.stages import LiveLine
 from streammatte.live.status import LiveStatus
 from streammatte.protocols import Sink, Source
@@ -63,7 +63,7 @@ class LivePipeline:
     scenes : Scenes
     sinks : list of (name, Sink)
         At least one; the first one's latency is the session's.
-    board : SettingsBoard
+    board : SettingsStore
     duration : float, optional
         Seconds, counted from when the network is warm, after which the session ends.
     helpers : sequence of Helper
@@ -80,7 +80,7 @@ class LivePipeline:
         make_matter: Callable[[], LiveMatter],
         scenes: Scenes,
         sinks: list[tuple[str, Sink]],
-        board: SettingsBoard,
+        board: SettingsStore,
         *,
         duration: float | None = None,
         helpers: Sequence[Helper] = (),

@@ -12,7 +12,7 @@ from streammatte.options.declare import check, declared, shortened
 from streammatte.options.live import refuse_revealing
 from streammatte.options.matte import MatteOptions
 
-__all__ = ["CONTROLS", "KEYS", "SMOOTHING", "LiveSettings", "SettingsBoard", "press"]
+__all__ = ["CONTROLS", "KEYS", "SMOOTHING", "LiveSettings", "SettingsStore", "apply_key"]
 
 SMOOTHING = ("off", "low", "high")
 """Values of ``smooth``, in the order in which the key ``s`` walks through them."""
@@ -57,7 +57,7 @@ class LiveSettings:
         return asdict(self)
 
 
-class SettingsBoard:
+class SettingsStore:
     """Holds the settings in force. Any thread may read ``current`` or ``apply`` a change; readers never wait.
 
     Parameters
@@ -126,7 +126,7 @@ class SettingsBoard:
         )
 
 
-def press(board: SettingsBoard, key: str) -> bool:
+def apply_key(board: SettingsStore, key: str) -> bool:
     """Do what a key of :data:`KEYS` stands for; False for any other key."""
     now = board.current
     if key not in KEYS:

@@ -12,7 +12,7 @@ from streammatte.frames import Frame, Matte
 from streammatte.live.matting import LiveMatter
 from streammatte.live.privacy_guard import USER, PrivacyGuard
 from streammatte.live.scenes import Scenes
-from streammatte.live.settings import SettingsBoard
+from streammatte.live.settings import SettingsStore
 from streammatte.live.status import RateMeter
 from streammatte.protocols import Source
 from streammatte.queues import RingBuffer
@@ -36,7 +36,7 @@ class LiveLine:
     make_matter : callable
         Gives the LiveMatter; called in the matting thread, since compiling takes a while.
     scenes : Scenes
-    board : SettingsBoard
+    board : SettingsStore
     guard : PrivacyGuard
     """
 
@@ -45,7 +45,7 @@ class LiveLine:
         source: Source,
         make_matter: Callable[[], LiveMatter],
         scenes: Scenes,
-        board: SettingsBoard,
+        board: SettingsStore,
         guard: PrivacyGuard,
     ) -> None:
         self._source = source

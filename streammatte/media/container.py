@@ -276,9 +276,18 @@ def decoder_of(video: Any) -> Any:
     return decoder
 
 
-def carried_streams(container: Any) -> tuple[Any, ...]:
-    """Audio and subtitle streams whose packets can be copied."""
-    return tuple(s for s in container.streams if s.type in ("audio", "subtitle") and s.codec_context is not None)
+def carried_streams(container: Any, video: Any) -> tuple[Any, ...]:
+    """Audio and subtitle streams whose packets can be copied; of an MPEG-TS with several programmes, the audio of the
+    video's own.
+    """
+    carried = [s for s in container.streams if s.type in ("audio", "subtitle") and s.codec_context is not None]
+    if container.format.name == "mpegts" and len(container.streams.video) > 1:
+        own = container.streams.best("audio", related=video)
+        kept = [s for s in carried if own is not None and s.index == own.index]
+        if len(kept) < len(carried):
+            log.warning("%d streams of other programmes are left out", len(carried) - len(kept))
+        carried = kept
+    return tuple(carried)
 
 
 def kept_metadata(container: Any, video: Any) -> dict[str, str]:

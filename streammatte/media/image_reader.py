@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
 from streammatte.network_size import MAX_MEGAPIXELS
 
-__all__ = ["STILL_SUFFIXES", "animation_format", "is_image", "read_animation", "read_still"]
+__all__ = ["STILL_SUFFIXES", "animation_format", "is_image", "may_have_alpha", "read_animation", "read_still"]
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,12 @@ def read_still(path: str | Path, max_megapixels: int = MAX_MEGAPIXELS) -> tuple[
         if getattr(image, "is_animated", False) and image.format != "MPO":
             log.warning("%s holds %d images; the first is taken", path, getattr(image, "n_frames", 2))
         return _decode(data, image, path)
+
+
+def may_have_alpha(path: Path) -> bool:
+    """True for an image with an alpha channel or a transparent colour, even where all of it is opaque."""
+    with _reading(path), Image.open(path) as image:
+        return bool(image.has_transparency_data)
 
 
 def is_image(path: Path) -> bool:

@@ -146,9 +146,15 @@ def read_card(text: str, where: str) -> Card:
         It is not YAML, a key is unknown or missing, or a value is of the wrong kind.
     """
     try:
-        return checked(Card, yaml.safe_load(text), where)
-    except yaml.YAMLError as error:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # an impossible date, a thousand brackets
         raise ConfigError(f"{where} is not valid YAML ({str(error).splitlines()[0]})") from error
+    try:
+        return checked(Card, document, where)
+    except ConfigError:
+        raise
+    except (ValueError, RecursionError) as error:  # a value that holds itself
+        raise ConfigError(f"{where} is no card ({str(error).splitlines()[0]})") from error
 
 
 def _folder() -> Any:

@@ -189,7 +189,7 @@ def check_alpha(model: Any) -> None:
 
 def _is_normalised(model: Any) -> bool:
     """True where the graph takes uint8 images (N, H, W, 3), as :func:`normalised` makes it."""
-    return all(str(port.element_type.to_string()) == "u8" for port in model.inputs)
+    return bool(_images(model)) and all(str(port.element_type.to_string()) == "u8" for port in model.inputs)
 
 
 def _images(model: Any) -> list[Any]:

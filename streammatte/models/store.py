@@ -281,7 +281,7 @@ def _read_record(root: Path) -> Record:
             kind: {name: {"size": int(facts["size"]), "sha256": str(facts["sha256"])} for name, facts in files.items()}
             for kind, files in record.items()
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         card = load_card(root.name)
         kind = "inference" if (root / "inference").is_dir() else "checkpoint"
         raise ModelError(f"{path} is damaged ({type(error).__name__}); {_fetch_again(card, kind)}") from error

@@ -16,7 +16,7 @@ from streammatte.errors import DeviceError, StreammatteError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.media.container import reason
 from streammatte.sources.devices import FRAMEWORKS, Camera, find_camera
-from streammatte.sources.planes import Door
+from streammatte.sources.planes import PlaneConverter
 
 __all__ = ["CameraSource", "negotiate", "open_camera"]
 
@@ -75,7 +75,7 @@ class CameraSource:
             container.close()
             raise DeviceError(f"{name} sends no image; another program may use it, or its plug is loose")
         image = self._first[0]
-        self._converter = Door(image, self._video.codec_context, name)
+        self._converter = PlaneConverter(image, self._video.codec_context, name)
         got = self._video.average_rate or Fraction(rate).limit_denominator(1001)
         self.info = StreamInfo(
             width=self._converter.width,

@@ -15,7 +15,7 @@ from streammatte.errors import SourceError, UnsupportedSourceError
 from streammatte.media.container import best_video, carried_streams, decoder_of, kept_chapters, open_container, reason
 from streammatte.runtime import set_threads
 from streammatte.sources.timestamps import Clock, Cut, Timeline
-from streammatte.sources.truncation import Ending
+from streammatte.sources.truncation import TruncationCheck
 from streammatte.tracks import TrackFeed
 
 __all__ = ["VideoReader"]
@@ -52,7 +52,7 @@ class VideoReader:
         Average frames a second.
     feed : TrackFeed or None
     cut : Cut
-    ending : Ending
+    ending : TruncationCheck
     """
 
     def __init__(
@@ -91,21 +91,21 @@ class VideoReader:
             )
         set_threads(self.video, self._threads)
         self._decoder = decoder_of(self.video)
-        self._others = carried_streams(self.container)
+        self._others = carried_streams(self.container, self.video)
         self.feed = TrackFeed(self._others) if self._tracks else None
         self.base = Fraction(self.video.time_base)
         self.rate = Fraction(self.video.average_rate or self.video.guessed_rate or _DEFAULT_RATE)
         self._origin = _origin(self.container, self.video)
-        self._anew()
+        self._restart()
 
-    def _anew(self) -> None:
+    def _restart(self) -> None:
         """Forget what was read, before reading from another place."""
         self._early: list[Any] = []
         self._clock = Clock(self.container.format.name, round(1 / (self.rate * self.base)))
         jumps = bool(av.format.Flags(self.container.format.flags) & av.format.Flags.ts_discont)
         self._timeline = Timeline(self._origin, jumps, self._name)
         self.cut = Cut(*self._asked)
-        self.ending = Ending(self.container, self.video, self._origin, self._name)
+        self.ending = TruncationCheck(self.container, self.video, self._origin, self._name)
         self._images = self._decode()
 
     def first(self) -> tuple[Any, int]:
@@ -123,7 +123,7 @@ class VideoReader:
                 found, landed = self._first_image(searched=True)
                 if landed:
                     break
-                self._anew()
+                self._restart()
             if not landed:
                 self._open()
         if not landed:

@@ -12,7 +12,7 @@ import numpy as np
 
 from streammatte.errors import SourceError, UnsupportedSourceError
 from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
-from streammatte.media.image_reader import STILL_SUFFIXES, read_animation, read_still
+from streammatte.media.image_reader import STILL_SUFFIXES, may_have_alpha, read_animation, read_still
 from streammatte.network_size import MAX_MEGAPIXELS
 
 __all__ = ["IMAGE_SUFFIXES", "AnimationSource", "ImageSource", "natural_key"]
@@ -79,7 +79,7 @@ class ImageSource:
             frame_count=len(self._paths),
             duration=float(len(self._paths) / self.rate),
             name=name or str(self._paths[0]),
-            has_alpha=alpha is not None,
+            has_alpha=alpha is not None or may_have_alpha(self._paths[0]),
         )
 
     def frames(self) -> Iterator[Frame]:

@@ -13,8 +13,8 @@ import av
 import av.error
 import numpy as np
 
-from streammatte.errors import DeviceError
-from streammatte.media.container import local_address, reason
+from streammatte.errors import DeviceError, SourceError
+from streammatte.media.container import local_address, open_container, reason, shown_address
 from streammatte.tracks import AudioFeed, AudioPiece
 
 __all__ = ["Microphone"]
@@ -91,14 +91,18 @@ class Microphone:
 
 def _open(spec: str, is_file: bool) -> Any:
     if is_file:
-        attempts: list[tuple[str | None, str]] = [(None, local_address(spec))]
-    else:
-        address = {"darwin": f"none:{spec}", "win32": f"audio={spec}"}.get(sys.platform, spec)
-        attempts = [(framework, address) for framework in _FRAMEWORKS.get(sys.platform, ())]
+        try:
+            return open_container(local_address(spec), spec, timeout=None, url=False)
+        except SourceError as error:
+            raise DeviceError(f"cannot open the microphone: {error}") from error
+    if "://" in spec:
+        raise DeviceError(f"{shown_address(spec)} is no microphone; give a device or a file to --mic")
+    address = {"darwin": f"none:{spec}", "win32": f"audio={spec}"}.get(sys.platform, spec)
+    attempts = [(framework, address) for framework in _FRAMEWORKS.get(sys.platform, ())]
     failures = []
     for framework, address in attempts:
         try:
             return av.open(address, format=framework)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            failures.append(f"{framework or 'file'}: {reason(error)}")
+            failures.append(f"{framework}: {reason(error)}")
     raise DeviceError(f"cannot open the microphone {spec} ({'; '.join(failures)}); choose another with --mic DEVICE")

@@ -13,7 +13,7 @@ from av.video.reformatter import VideoReformatter
 from streammatte.frames import ColorSpec, Layout, plane_shapes
 from streammatte.sources.orientation import Orientation
 
-__all__ = ["Door", "color_of", "is_hdr"]
+__all__ = ["PlaneConverter", "color_of", "is_hdr"]
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def _view(plane: Any, rows: int, columns: int) -> U8:
     return np.frombuffer(plane, np.uint8, rows * stride).reshape(rows, stride)[:, :columns]
 
 
-class Door:
+class PlaneConverter:
     """Turns one video's decoded images into planes of one layout and size.
 
     Parameters

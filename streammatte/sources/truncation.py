@@ -10,7 +10,7 @@ from streammatte.errors import TruncatedSourceError
 from streammatte.media.container import reason
 from streammatte.sources.timestamps import Cut, clock_text
 
-__all__ = ["Ending"]
+__all__ = ["TruncationCheck"]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def _tag_seconds(stream: Any) -> Fraction | None:
     return total
 
 
-class Ending:
+class TruncationCheck:
     """Watches a video go by and judges its end.
 
     Parameters

@@ -12,7 +12,7 @@ from streammatte.frames import Frame, StreamInfo
 from streammatte.media.container import kept_metadata
 from streammatte.network_size import MAX_MEGAPIXELS
 from streammatte.sources.demux import VideoReader
-from streammatte.sources.planes import Door
+from streammatte.sources.planes import PlaneConverter
 
 __all__ = ["FileSource"]
 
@@ -78,7 +78,7 @@ class FileSource:
         try:
             image, pts = self._reader.first()
             self._first: tuple[Any, int] | None = (image, pts)
-            self._converter = Door(image, self._reader.video.codec_context, self._name)
+            self._converter = PlaneConverter(image, self._reader.video.codec_context, self._name)
             self._base = self._reader.base
             self._shift = round((self._reader.cut.shift or 0) / self._base)
             self.info = self._describe(image)

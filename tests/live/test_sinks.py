@@ -20,7 +20,7 @@ from streammatte.errors import ConfigError, DeviceError, OutputExistsError, Sink
 from streammatte.frames import Frame, Layout, StreamInfo
 from streammatte.live.http_api import control_app, preview_app
 from streammatte.live.http_server import LocalServer, parse_address
-from streammatte.live.settings import SettingsBoard
+from streammatte.live.settings import SettingsStore
 from streammatte.media.convert import PixelConverter
 from streammatte.sinks.mjpeg import HttpPreviewSink
 from streammatte.sinks.record import RecordSink
@@ -367,7 +367,7 @@ def test_preview_encodes_nothing_while_nobody_looks():
 
 
 def test_control_sets_and_refuses(server):
-    board = SettingsBoard(["a.jpg", "b.jpg"])
+    board = SettingsStore(["a.jpg", "b.jpg"])
     running = server(control_app(board, lambda: {"frames": 7}))
     assert json.loads(ask(running, "GET", "/status")[1]) == {"frames": 7}
     assert ask(running, "POST", "/set", b'{"background": "b.jpg", "blur": true}')[0] == 200
@@ -381,7 +381,7 @@ def test_control_sets_and_refuses(server):
 
 
 def test_pages_of_the_web_cannot_reach_the_control(server):
-    board = SettingsBoard(["a.jpg"])
+    board = SettingsStore(["a.jpg"])
     running = server(control_app(board, dict))
     body = b'{"mirror": true}'
     assert ask(running, "POST", "/set", body, {"Origin": "https://evil.example"})[0] == 403
@@ -391,7 +391,7 @@ def test_pages_of_the_web_cannot_reach_the_control(server):
 
 
 def test_remote_address_wants_a_token(server):
-    running = server(control_app(SettingsBoard(["a.jpg"]), dict), ("0.0.0.0", 0))
+    running = server(control_app(SettingsStore(["a.jpg"]), dict), ("0.0.0.0", 0))
     assert running.token
     assert ask(running, "GET", "/status")[0] == 401
     assert ask(running, "GET", "/status?token=wrong")[0] == 401
@@ -401,9 +401,9 @@ def test_remote_address_wants_a_token(server):
 
 
 def test_taken_port_is_a_device_error(server):
-    running = server(control_app(SettingsBoard(["a.jpg"]), dict))
+    running = server(control_app(SettingsStore(["a.jpg"]), dict))
     with pytest.raises(DeviceError, match="choose another port"):
-        LocalServer(running.address, control_app(SettingsBoard(["a.jpg"]), dict))
+        LocalServer(running.address, control_app(SettingsStore(["a.jpg"]), dict))
 
 
 def test_record_and_camera_at_once_with_true_times(tmp_path):

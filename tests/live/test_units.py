@@ -11,10 +11,10 @@ from support.live import BACKGROUND, HEIGHT, PERSON, WIDTH, EyeSink, RoomCamera,
 
 from streammatte.errors import ConfigError
 from streammatte.frames import Composite, Frame, Layout, Matte
-from streammatte.live import LiveMatter, PrivacyGuard, Rung, SettingsBoard
+from streammatte.live import LiveMatter, PrivacyGuard, SettingsStore, SizeLevel
 from streammatte.live.adaptive import AdaptiveController, ladder
 from streammatte.live.motion_detection import Stillness
-from streammatte.live.settings import KEYS, LiveSettings, press
+from streammatte.live.settings import KEYS, LiveSettings, apply_key
 from streammatte.options.live import LiveOptions
 
 
@@ -123,7 +123,7 @@ def test_guard_ends_in_hold_for_good(gate):
 
 
 def test_settings_are_checked_as_a_whole():
-    board = SettingsBoard(["a.jpg", "b.jpg"])
+    board = SettingsStore(["a.jpg", "b.jpg"])
     assert board.apply({"background": "b.jpg", "smooth": "high"}) == LiveSettings(background=1, smooth="high")
     for bad in (
         {"background": 2},
@@ -145,17 +145,17 @@ def test_settings_are_checked_as_a_whole():
 
 
 def test_keys_do_what_they_say():
-    board = SettingsBoard(["a.jpg", "b.jpg"])
+    board = SettingsStore(["a.jpg", "b.jpg"])
     assert set(KEYS) == set("besfmhq")
     seen = [board.current]
     for key in "bbesssfmhq":
-        assert press(board, key)
+        assert apply_key(board, key)
         seen.append(board.current)
     assert [settings.background for settings in seen[:4]] == [0, 1, 0, 0]
     assert [settings.smooth for settings in seen[3:7]] == ["low", "high", "off", "low"]
     last = seen[-1]
     assert (last.blur, last.freeze, last.mirror, last.hold, last.quit) == (True,) * 5
-    assert not press(board, "x")
+    assert not apply_key(board, "x")
 
 
 def drive(controller, seconds, *, drop_from=None, busy=0.01, start=0.0, rate=30):
@@ -270,7 +270,7 @@ def test_smoothing_is_switched_and_starts_anew():
             self.resets += 1
 
     smoother = Smoother()
-    matter = LiveMatter([Rung(512, RoomMatter(), smoother)])
+    matter = LiveMatter([SizeLevel(512, RoomMatter(), smoother)])
     matter.process(camera_frame(0), LiveSettings(smooth="low"), 0)
     matter.process(camera_frame(1), LiveSettings(smooth="high"), 0)
     assert (smoother.mode, smoother.resets) == ("high", 1)

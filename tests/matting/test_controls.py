@@ -10,8 +10,8 @@ import pytest
 
 from streammatte.errors import ConfigError
 from streammatte.frames import Frame, Layout
-from streammatte.live.matting import LiveMatter, Rung
-from streammatte.live.settings import SettingsBoard
+from streammatte.live.matting import LiveMatter, SizeLevel
+from streammatte.live.settings import SettingsStore
 from streammatte.matting import ChromaKey
 from streammatte.matting.components import ComponentFilter
 from streammatte.matting.controls import ControlSettings, MatteControls
@@ -244,7 +244,7 @@ def test_a_preset_writes_a_box_as_text_or_as_a_list():
 
 
 def test_a_live_session_takes_controls_while_it_runs():
-    board = SettingsBoard(["blur"])
+    board = SettingsStore(["blur"])
     assert board.apply({"edge": -2, "largest_person": True}).edge == -2.0
     for patch, said in [
         ({"edge": 9}, "--edge must be -5 to 5"),
@@ -259,7 +259,7 @@ def test_a_live_session_takes_controls_while_it_runs():
         assert board.current is before
     key = ChromaKey()
     controls = MatteControls(ControlSettings(keep_box=(0, 0, 9, 9)))
-    matter = LiveMatter([Rung(512, key, None, controls)])
+    matter = LiveMatter([SizeLevel(512, key, None, controls)])
     image = np.full((90, 160, 3), 200, np.uint8)
     matter.process(Frame((image,), Layout.RGB, 0, Fraction(1, 30)), board.current, 0)
     assert controls.settings == ControlSettings(edge=-2.0, largest_person=True, keep_box=(0, 0, 9, 9))

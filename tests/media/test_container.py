@@ -11,9 +11,10 @@ from contextlib import closing
 import pytest
 from support.videos import make_video
 
-from streammatte.errors import UnsupportedSourceError
+from streammatte.errors import DeviceError, UnsupportedSourceError
 from streammatte.media.container import shown_address
 from streammatte.sources import open_source
+from streammatte.sources.microphone import Microphone
 
 
 @pytest.fixture
@@ -126,3 +127,12 @@ def test_a_pipe_as_background_is_refused(tmp_path):
     os.mkfifo(tmp_path / "a.mp4")
     with pytest.raises(BackgroundError, match="is a pipe"):
         build_background(str(tmp_path / "a.mp4"), "cover")
+
+
+def test_a_microphone_is_no_list_of_other_files_and_no_address(clip, tmp_path):
+    (tmp_path / "mic.wav").write_text(f"ffconcat version 1.0\nfile '{clip}'\n")
+    with pytest.raises(DeviceError, match="is an ffconcat list"):
+        Microphone(str(tmp_path / "mic.wav"))
+    with pytest.raises(DeviceError) as error:
+        Microphone("http://me:secret@example.org/a.wav?token=secret")
+    assert "secret" not in str(error.value)

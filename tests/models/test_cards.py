@@ -79,3 +79,10 @@ def test_a_deploy_file_with_such_a_value_is_named(tmp_path, shape, transform, me
     path.write_text(DEPLOY.format(shape=shape, transform=transform))
     with pytest.raises(ModelError, match=rf"{path}.*{message}"):
         read_deploy(path)
+
+
+@pytest.mark.parametrize("text", ["&a [*a]", "a: &a {b: *a}", "name: 2026-99-99", "[" * 5000, "", "1e400", "\u00b2"])
+def test_yaml_that_is_no_card_is_one_clear_error(text):
+    with pytest.raises(ConfigError) as error:
+        read_card(text, "the card")
+    assert len(str(error.value)) < 400

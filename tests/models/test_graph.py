@@ -170,3 +170,29 @@ def test_what_is_no_number_is_not_taken_for_nobody(tmp_path):
 def test_missing_weights_are_named(tmp_path):
     with pytest.raises(ModelNotFoundError, match=r"no weights .*nothere\.npz"):
         resolve(f"modnet-mobilenetv2={tmp_path / 'nothere.npz'}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<?xml version="1.0"?><net name="n" version="11"><layers></layers><edges></edges></net>',
+        '<?xml version="1.0"?><!DOCTYPE net [<!ENTITY x SYSTEM "file:///etc/hostname">]>'
+        '<net name="&x;" version="11"><layers></layers><edges></edges></net>',
+        "",
+        "<net",
+    ],
+)
+def test_a_graph_without_an_image_is_one_clear_error(tmp_path, text):
+    (tmp_path / "net.xml").write_text(text)
+    (tmp_path / "net.bin").write_bytes(b"")
+    with pytest.raises(ModelError):
+        open_engine(str(tmp_path / "net.xml"), size=SIZE)
+
+
+def test_a_graph_of_constants_or_of_a_trimap_alone_is_refused(tmp_path):
+    constant = ops.constant(np.zeros((1, 1, 64, 96), np.float32))
+    with pytest.raises(ModelError, match="its inputs are none"):
+        open_engine(saved(tmp_path, [constant], []), size=SIZE)
+    trimap = image("trimap", (1, -1, -1, 1), np.uint8)
+    with pytest.raises(ModelError, match="takes one image"):
+        open_engine(saved(tmp_path, [ops.convert(trimap, "f32")], [trimap]), size=SIZE)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streammatte.cli.options import declared_options, from_assignments
 from streammatte.errors import ConfigError
-from streammatte.live.settings import SettingsBoard
+from streammatte.live.settings import SettingsStore
 from streammatte.options.declare import check, from_text, options_of
 from streammatte.options.images import ImageOptions
 from streammatte.options.live import LiveOptions
@@ -151,7 +151,7 @@ def test_levels_that_show_the_room_are_refused_live():
         with pytest.raises(ConfigError, match="would show the room"):
             LiveOptions.build(None, **wrong)
         with pytest.raises(ConfigError, match="would show the room"):
-            SettingsBoard(["blur"]).apply(wrong)
+            SettingsStore(["blur"]).apply(wrong)
         VideoOptions.build(None, **wrong)
     LiveOptions.build(None, white_point=0.5, black_point=0.1, gamma=1.5)
 
@@ -217,7 +217,7 @@ def test_texts_are_taken_or_refused_by_name(pair, text):
     value=ANYTHING,
 )
 def test_live_settings_take_or_refuse_json_by_name(name, value):
-    board = SettingsBoard(["blur", "navy"])
+    board = SettingsStore(["blur", "navy"])
     before = board.current
     try:
         board.apply({name: value})

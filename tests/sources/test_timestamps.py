@@ -276,3 +276,26 @@ class _Stream:
 
 def _packet(index, seconds):
     return _Packet(_Stream(index), seconds * 1000)
+
+
+def test_audio_is_of_the_videos_own_programme(tmp_path):
+    """Without a table of programmes in PyAV: the audio that FFmpeg relates to the video, and no other."""
+    with av.open(str(tmp_path / "two.ts"), "w", format="mpegts") as out:
+        streams = [out.add_stream(codec, rate=rate) for codec, rate in [("mpeg2video", 25), ("mp2", 48_000)] * 2]
+        for stream in streams[::2]:
+            stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for stream in streams[1::2]:
+            stream.layout = "mono"
+        for index in range(10):
+            for stream in streams[::2]:
+                image = av.VideoFrame.from_ndarray(pattern_image(index, 96, 64), format="rgb24")
+                out.mux(stream.encode(image))
+        for stream in streams:
+            if stream.type == "audio":
+                audio = av.AudioFrame.from_ndarray(np.zeros((1, 19_200), np.int16), format="s16", layout="mono")
+                audio.sample_rate = 48_000
+                out.mux(stream.encode(audio))
+            out.mux(stream.encode(None))
+    source = open_source(tmp_path / "two.ts")
+    assert [stream.type for stream in source.info.tracks.streams] == ["audio"]
+    source.close()

@@ -14,7 +14,7 @@ import numpy as np
 from streammatte.compositing import StreamCompositor, parse_background
 from streammatte.errors import DeviceError
 from streammatte.frames import ColorSpec, Frame, Layout, Matte, StreamInfo
-from streammatte.live import LiveMatter, LivePipeline, Rung, Scene, Scenes, SettingsBoard
+from streammatte.live import LiveMatter, LivePipeline, Scene, Scenes, SettingsStore, SizeLevel
 
 WIDTH, HEIGHT = 96, 64
 BACKGROUND = "#3060a0"
@@ -156,9 +156,9 @@ def scenes(*names: str, hold: str | None = None) -> Scenes:
 def pipeline(source, sinks, *, fault=None, backgrounds=(BACKGROUND,), idle_fps=0.0, hold=None, **more) -> LivePipeline:
     return LivePipeline(
         source,
-        lambda: LiveMatter([Rung(512, RoomMatter(fault))], idle_fps=idle_fps),
+        lambda: LiveMatter([SizeLevel(512, RoomMatter(fault))], idle_fps=idle_fps),
         scenes(*backgrounds, hold=hold),
         sinks,
-        SettingsBoard(backgrounds),
+        SettingsStore(backgrounds),
         **more,
     )
