@@ -13,7 +13,7 @@ from streammatte.errors import ConfigError, SourceNotFoundError, UnsupportedOutp
 from streammatte.media.image_reader import STILL_SUFFIXES
 from streammatte.options.images import ImageOptions
 from streammatte.sinks import alpha_by_default
-from streammatte.sinks.atomic import refuse_inputs
+from streammatte.sinks.atomic import identity, refuse_inputs
 from streammatte.sinks.images import IMAGE_SUFFIXES
 from streammatte.sources.images import natural_key
 
@@ -160,7 +160,7 @@ def _checked(jobs: list[Job], options: ImageOptions) -> list[Job]:
                 raise UnsupportedOutputError(
                     f"cannot write {target}: an image's suffix must be one of {' '.join(IMAGE_SUFFIXES)}"
                 )
-            key = _key(target)
+            key = identity(target)
             if key in written:
                 other = written[key].source
                 what = f"both {other} and {job.source}" if other != job.source else "two outputs"
@@ -168,11 +168,3 @@ def _checked(jobs: list[Job], options: ImageOptions) -> list[Job]:
             written[key] = job
     refuse_inputs(inputs, (str(target) for job in jobs for target in job.targets))
     return jobs
-
-
-def _key(path: Path) -> str:
-    """The same for every name of a file: links and letter case resolved by the file, where it is there."""
-    if path.exists():
-        found = path.stat()
-        return f"{found.st_dev}:{found.st_ino}"
-    return os.path.normcase(path.resolve())

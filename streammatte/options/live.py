@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from streammatte.errors import ConfigError
 from streammatte.options.declare import option, option_class, options_of
-from streammatte.options.matte import CompositeOptions, MatteOptions
+from streammatte.options.matte import CompositeOptions, MatteOptions, fit_option, timeout_option
 from streammatte.options.video import LONGEST, VideoOptions
 
 __all__ = ["LiveOptions", "refuse_revealing"]
@@ -51,16 +51,7 @@ class LiveOptions(MatteOptions):
         metavar="SECONDS",
         shown="",
     )
-    timeout: float = option(
-        default=10.0,
-        help="Give up a silent server after this.",
-        group="camera",
-        low=0,
-        above=True,
-        high=86400,
-        unit="seconds",
-        metavar="SECONDS",
-    )
+    timeout: float = timeout_option("camera")
     backgrounds: tuple[str, ...] = option(
         default=("blur",),
         help="Image, video, colour or blur[:N]; repeatable, the first is shown first.",
@@ -69,9 +60,7 @@ class LiveOptions(MatteOptions):
         metavar="WHAT",
         shown="blur",
     )
-    fit: str = option(
-        default="cover", help="Background of another shape.", group="camera", choices=("cover", "contain", "stretch")
-    )
+    fit: str = fit_option("camera")
     hold: str | None = option(
         default=None,
         help="Placeholder shown whenever there is no matte.",

@@ -1,15 +1,38 @@
 """Options of how mattes are made and composited; shared by videos, images and cameras."""
 
+from typing import Any
+
 from streammatte.errors import ConfigError
 from streammatte.network_size import MAX_LONG_SIDE, MAX_MEGAPIXELS
 from streammatte.options.declare import Options, option, option_class
 
-__all__ = ["BACKGROUND_HELP", "SIZE_RANGE", "CompositeOptions", "MatteOptions"]
+__all__ = ["BACKGROUND_HELP", "SIZE_RANGE", "CompositeOptions", "MatteOptions", "fit_option", "timeout_option"]
 
 SIZE_RANGE = (192, MAX_LONG_SIDE)
 """Long sides of the network's input that ``--size`` takes."""
 
 BACKGROUND_HELP = "An image, a video, a colour (name or #rrggbb), blur[:strength], transparent, or none (the original)."
+
+
+def fit_option(group: str) -> Any:
+    """``--fit``, of every command with a background."""
+    return option(
+        default="cover", help="Background of another shape.", group=group, choices=("cover", "contain", "stretch")
+    )
+
+
+def timeout_option(group: str) -> Any:
+    """``--timeout``, of every command that may read from the network."""
+    return option(
+        default=10.0,
+        help="Give up a silent network source after this.",
+        group=group,
+        low=0,
+        above=True,
+        high=86400,
+        unit="seconds",
+        metavar="SECONDS",
+    )
 
 
 @option_class
@@ -148,9 +171,7 @@ class CompositeOptions(MatteOptions):
         metavar="WHAT",
         shown="transparent where the output can hold it, else green",
     )
-    fit: str = option(
-        default="cover", help="Background of another shape.", group="composite", choices=("cover", "contain", "stretch")
-    )
+    fit: str = fit_option("composite")
     alpha: str | None = option(
         default=None,
         help="Also write the alpha matte; with --out-dir a folder.",

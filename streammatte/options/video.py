@@ -2,7 +2,7 @@
 
 from streammatte.errors import ConfigError
 from streammatte.options.declare import option, option_class
-from streammatte.options.matte import CompositeOptions
+from streammatte.options.matte import CompositeOptions, timeout_option
 
 __all__ = ["VideoOptions"]
 
@@ -77,16 +77,7 @@ class VideoOptions(CompositeOptions):
         help="Let playlists (HLS, ffconcat, SDP) read files outside their folder and other servers.",
         group="read",
     )
-    timeout: float = option(
-        default=10.0,
-        help="Give up a silent network source after this.",
-        group="read",
-        low=0,
-        above=True,
-        high=86400,
-        unit="seconds",
-        metavar="SECONDS",
-    )
+    timeout: float = timeout_option("read")
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()

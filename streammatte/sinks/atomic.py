@@ -17,7 +17,7 @@ import av.error
 
 from streammatte.errors import ConfigError, DiskFullError, OutputExistsError, SinkError
 
-__all__ = ["AtomicFile", "AtomicFolder", "check_folder", "publish", "refuse_inputs", "with_kept", "writing"]
+__all__ = ["AtomicFile", "AtomicFolder", "check_folder", "identity", "publish", "refuse_inputs", "with_kept", "writing"]
 
 _NAME_KEPT = 40
 """Characters of the asked name that the temporary one repeats: at four bytes each it stays under the usual 255."""
@@ -84,10 +84,10 @@ def refuse_inputs(inputs: Mapping[str, str | None], outputs: Iterable[str]) -> N
     ------
     ConfigError
     """
-    taken = {_identity(path): what for what, name in inputs.items() for path in _files_of(name)}
+    taken = {identity(path): what for what, name in inputs.items() for path in _files_of(name)}
     for output in outputs:
-        files = {_identity(path) for path in _files_of(output, written=True)}
-        what = next((taken[identity] for identity in files if identity in taken), None)
+        files = {identity(path) for path in _files_of(output, written=True)}
+        what = next((taken[file] for file in files if file in taken), None)
         if what is not None:
             raise ConfigError(f"{output} is also {what}; give the output another name")
         taken |= dict.fromkeys(files, "another output")
@@ -113,7 +113,7 @@ def _listed(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
-def _identity(path: Path) -> str:
+def identity(path: Path) -> str:
     """The same for every name of a file, where it is there."""
     if path.exists():
         found = path.stat()
