@@ -55,6 +55,7 @@ def build_source(spec: str | Path, options: VideoOptions) -> Source:
         rate=options.rate,
         max_megapixels=options.max_pixels,
         allow_playlists=options.allow_playlists,
+        size_change=options.size_change,
     )
 
 
@@ -152,13 +153,15 @@ def build_background(
 ) -> Any:
     """A background from its description, for frames of that sample aspect ratio. Raises BackgroundError."""
     from streammatte.compositing import parse_background
-    from streammatte.sources import open_source
+    from streammatte.sources import ReadOptions, reopener
 
-    def open_video(path: str) -> Source:
-        return open_source(path, tracks=False, timeout=timeout, max_megapixels=max_megapixels)
-
+    options = ReadOptions(tracks=False, timeout=timeout, max_megapixels=max_megapixels)
     return parse_background(
-        spec, fit=fit, open_video=open_video, sample_aspect=sample_aspect, max_megapixels=max_megapixels
+        spec,
+        fit=fit,
+        open_video=lambda path: reopener(path, options),
+        sample_aspect=sample_aspect,
+        max_megapixels=max_megapixels,
     )
 
 

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (  # from the bottom; a room may import those of lower layers that its own line names, and BASE
     ("kernels", "cache"),
-    ("media", ""),
+    ("media", "kernels"),
     ("sinks.atomic", ""),
     ("networks", ""),
     ("models", "networks sinks.atomic"),

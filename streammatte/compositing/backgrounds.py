@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from streammatte.color import KEY_GREEN, is_color, parse_color
 from streammatte.compositing.blur import DEFAULT_STRENGTH, blur_background
-from streammatte.compositing.planes import Target, color_planes, convert_planes
 from streammatte.compositing.video_background import VideoBackground
 from streammatte.errors import BackgroundError, SourceError
 from streammatte.frames import Frame, Layout, Matte
 from streammatte.media.image_reader import STILL_SUFFIXES, animation_format, is_image, read_still
+from streammatte.media.planes import Target, color_planes, convert_planes
 from streammatte.network_size import MAX_MEGAPIXELS
 from streammatte.protocols import Source
 
@@ -141,7 +141,7 @@ def parse_background(
     spec: str,
     *,
     fit: str = "cover",
-    open_video: Callable[[str], Source] | None = None,
+    open_video: Callable[[str], Callable[[], Source]] | None = None,
     sample_aspect: Fraction = Fraction(1),
     max_megapixels: int = MAX_MEGAPIXELS,
 ) -> Background:
@@ -155,7 +155,7 @@ def parse_background(
     fit : {"cover", "contain", "stretch"}
         How an image or a video fills the frame: cropped, inside black bars, distorted.
     open_video : callable, optional
-        Opens a video by its path; without it videos are refused.
+        Gives, for a path, what opens that video at its beginning; without it videos are refused.
     sample_aspect : Fraction
         Width over height of the pixels of the video in front.
     max_megapixels : int
@@ -198,7 +198,7 @@ def _open_file(
     name: str,
     path: Path,
     fit: str,
-    open_video: Callable[[str], Source] | None,
+    open_video: Callable[[str], Callable[[], Source]] | None,
     sample_aspect: Fraction,
     max_megapixels: int,
 ) -> Background:
@@ -214,9 +214,8 @@ def _open_file(
             return ImageBackground(rgb, fit, sample_aspect)
     if open_video is None:
         raise BackgroundError(f"background {name} cannot be read as an image; give {_FORMS}")
-    opener = open_video
     try:
-        return VideoBackground(lambda: opener(str(path) if "://" not in name else name), fit, sample_aspect)
+        return VideoBackground(open_video(str(path) if "://" not in name else name), fit, sample_aspect)
     except SourceError as error:
         raise BackgroundError(f"background {name} cannot be read: {error}") from error
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.compositing.planes import small_components
 from streammatte.frames import Frame, Layout, Matte
 from streammatte.kernels.fusion import premultiply
+from streammatte.media.planes import small_components
 
 __all__ = ["DEFAULT_STRENGTH", "blur_background"]
 

@@ -9,10 +9,10 @@ from streammatte.compositing.backgrounds import Background, ImageBackground, Ori
 from streammatte.compositing.despill import Despill
 from streammatte.compositing.foreground import estimate_multilevel, estimate_small
 from streammatte.compositing.light_match import LightMatch
-from streammatte.compositing.planes import Target, alpha_for_planes, black_planes, small_components
 from streammatte.frame_pool import FramePool
 from streammatte.frames import ColorSpec, Composite, Frame, Layout, Matte
 from streammatte.kernels.blend import PlaneEstimate, blend_plane, foreground_plane
+from streammatte.media.planes import Target, alpha_for_planes, black_planes, small_components
 
 __all__ = ["StreamCompositor"]
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.color import KEY_GREEN, parse_color
-from streammatte.compositing.planes import small_components
 from streammatte.errors import ConfigError
 from streammatte.frames import ColorSpec, Frame, Layout, Matte
 from streammatte.kernels.color import rgb_matrix
 from streammatte.kernels.despill import despill_planes
+from streammatte.media.planes import small_components
 
 __all__ = ["Despill", "Key"]
 

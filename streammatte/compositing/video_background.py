@@ -9,9 +9,9 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.compositing.planes import Target, convert_planes
 from streammatte.errors import BackgroundError, SourceError
 from streammatte.frames import Frame, Matte
+from streammatte.media.planes import Target, convert_planes
 from streammatte.protocols import Source
 
 __all__ = ["VideoBackground"]

@@ -239,8 +239,16 @@ def _inside(playlist: Path, uri: str) -> bool:
     )
 
 
-def best_video(container: Any, name: str) -> Any:
+def best_video(container: Any, name: str, notice: int = logging.WARNING) -> Any:
     """The video's main video stream: never a cover image, the default one before others, then the largest.
+
+    Parameters
+    ----------
+    container : av.container.InputContainer
+    name : str
+        What messages call it.
+    notice : int
+        Level of the log for streams that are left out.
 
     Raises
     ------
@@ -256,7 +264,7 @@ def best_video(container: Any, name: str) -> Any:
         raise UnsupportedSourceError(f"{name} has {why}; give a video with an image")
     best = max(known, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), s.width * s.height, -s.index))
     if len(known) > 1:
-        log.warning("%s has %d video streams; stream %d is used", name, len(known), best.index)
+        log.log(notice, "%s has %d video streams; stream %d is used", name, len(known), best.index)
     return best
 
 
@@ -276,7 +284,7 @@ def decoder_of(video: Any) -> Any:
     return decoder
 
 
-def carried_streams(container: Any, video: Any) -> tuple[Any, ...]:
+def carried_streams(container: Any, video: Any, notice: int = logging.WARNING) -> tuple[Any, ...]:
     """Audio and subtitle streams whose packets can be copied; of an MPEG-TS with several programmes, the audio of the
     video's own.
     """
@@ -285,7 +293,7 @@ def carried_streams(container: Any, video: Any) -> tuple[Any, ...]:
         own = container.streams.best("audio", related=video)
         kept = [s for s in carried if own is not None and s.index == own.index]
         if len(kept) < len(carried):
-            log.warning("%d streams of other programmes are left out", len(carried) - len(kept))
+            log.log(notice, "%d streams of other programmes are left out", len(carried) - len(kept))
         carried = kept
     return tuple(carried)
 

@@ -8,53 +8,14 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from streammatte.frames import U8, UNSPECIFIED, ColorSpec, Frame, Layout, StreamInfo, plane_shapes
+from streammatte.frames import U8, UNSPECIFIED, ColorSpec, Frame, Layout
 
-__all__ = ["FrameConverter", "PixelConverter", "Rescaler", "tags_of"]
+__all__ = ["FrameConverter", "PixelConverter", "tags_of"]
 
 _LIMITED, _FULL = 1, 2  # AVColorRange
 _SWS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """Matrix coefficients (ISO/IEC 23091-2) to swscale's own numbers."""
 _BT601 = 5
-
-
-class Rescaler:
-    """Converts to one stream's description.
-
-    Parameters
-    ----------
-    target : StreamInfo
-    """
-
-    def __init__(self, target: StreamInfo) -> None:
-        self._target = target
-        self._reformatter = VideoReformatter()
-
-    def planes(self, frame: Frame) -> tuple[U8, ...]:
-        """The frame's planes (uint8) as the target has them."""
-        target = self._target
-        image = av.VideoFrame(frame.width, frame.height, frame.layout.value)
-        for plane, values in zip(image.planes, frame.planes, strict=False):
-            rows, columns = values.shape[0], values[0].size
-            view = _rows(plane)
-            view[:rows, :columns] = values.reshape(rows, columns)
-        done = self._reformatter.reformat(
-            image,
-            target.width,
-            target.height,
-            target.layout.value,
-            src_colorspace=_matrix(frame.color, frame.height),
-            dst_colorspace=_matrix(target.color, target.height),
-            src_color_range=_range(frame.color, frame.layout.is_yuv),
-            dst_color_range=_range(target.color, target.layout.is_yuv),
-            interpolation="BICUBIC",
-            threads=1,
-        )
-        shapes = plane_shapes(target.layout, target.width, target.height)
-        return tuple(
-            _rows(plane)[: shape[0], : int(np.prod(shape[1:]))].reshape(shape)
-            for plane, shape in zip(done.planes, shapes, strict=False)
-        )
 
 
 class PixelConverter:

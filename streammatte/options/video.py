@@ -77,6 +77,12 @@ class VideoOptions(CompositeOptions):
         help="Let playlists (HLS, ffconcat, SDP) read files outside their folder and other servers.",
         group="read",
     )
+    size_change: str = option(
+        default="first",
+        help="Images that change their size are fitted into the first one's, or into the largest's.",
+        group="read",
+        choices=("first", "follow"),
+    )
     timeout: float = timeout_option("read")
 
     def __attrs_post_init__(self) -> None:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av.error
@@ -14,6 +15,7 @@ import av.format
 from streammatte.errors import SourceError, UnsupportedSourceError
 from streammatte.media.container import best_video, carried_streams, decoder_of, kept_chapters, open_container, reason
 from streammatte.runtime import set_threads
+from streammatte.sources.read_options import ReadOptions
 from streammatte.sources.timestamps import Clock, Cut, Timeline
 from streammatte.sources.truncation import TruncationCheck
 from streammatte.tracks import TrackFeed
@@ -40,8 +42,11 @@ class VideoReader:
 
     Parameters
     ----------
-    address, name, start, duration, timeout, threads, tracks, max_megapixels, allow_playlists
-        As :class:`streammatte.sources.FileSource` takes them.
+    address : str
+        What FFmpeg opens: an absolute path, a URL, or ``pipe:0``.
+    name : str
+        What messages call it.
+    options : ReadOptions
 
     Attributes
     ----------
@@ -55,48 +60,77 @@ class VideoReader:
     ending : TruncationCheck
     """
 
-    def __init__(
-        self,
-        address: str,
-        name: str,
-        *,
-        start: float | None,
-        duration: float | None,
-        timeout: float | None,
-        threads: int,
-        tracks: bool,
-        max_megapixels: int,
-        allow_playlists: bool,
-    ) -> None:
-        self._name = name
-        self._most, self._allow = max_megapixels, allow_playlists
-        self._address, self._timeout, self._threads, self._tracks = address, timeout, threads, tracks
-        self._asked = tuple(None if value is None else Fraction(str(value)) for value in (start, duration))
+    def __init__(self, address: str, name: str, options: ReadOptions) -> None:
+        self._address, self._name, self.options = address, name, options
+        self._url = "://" in address
+        part = options.start, options.duration
+        self._part = tuple(None if value is None else Fraction(str(value)) for value in part)
         self._lock = threading.Lock()
         self.container: Any = None
 
     def _open(self) -> None:
         """Open the video at its beginning (again)."""
         self.close()
-        url = "://" in self._address
-        self.container = open_container(
-            self._address, self._name, timeout=self._timeout, url=url, allow_playlists=self._allow
-        )
-        self.video = best_video(self.container, self._name)
-        width, height = self.video.width, self.video.height
-        if width * height > self._most * 1_000_000:
-            raise UnsupportedSourceError(
-                f"{self._name} has {width}x{height} pixels, more than the {self._most} megapixels that --max-pixels "
-                "allows; the header may be damaged"
-            )
-        set_threads(self.video, self._threads)
+        self.container, self.video = self._open_video()
+        set_threads(self.video, self.options.threads)
         self._decoder = decoder_of(self.video)
-        self._others = carried_streams(self.container, self.video)
-        self.feed = TrackFeed(self._others) if self._tracks else None
+        self._others = carried_streams(self.container, self.video, self.options.notice)
+        self.feed = TrackFeed(self._others) if self.options.tracks else None
         self.base = Fraction(self.video.time_base)
         self.rate = Fraction(self.video.average_rate or self.video.guessed_rate or _DEFAULT_RATE)
         self._origin = _origin(self.container, self.video)
         self._restart()
+
+    def _open_video(self) -> tuple[Any, Any]:
+        """Another opening of the container, and its video stream."""
+        how = self.options
+        timeout = how.timeout if self._url else None
+        container = open_container(
+            self._address, self._name, timeout=timeout, url=self._url, allow_playlists=how.allow_playlists
+        )
+        try:
+            video = best_video(container, self._name, how.notice)
+            width, height = video.width, video.height
+            if width * height > how.max_megapixels * 1_000_000:
+                raise UnsupportedSourceError(
+                    f"{self._name} has {width}x{height} pixels, more than the {how.max_megapixels} megapixels that "
+                    "--max-pixels allows; the header may be damaged"
+                )
+        except BaseException:
+            container.close()
+            raise
+        # The decoder refuses images in mid-video that are larger than the header says.
+        video.codec_context.options = {"max_pixels": str(how.max_megapixels * 1_000_000)}
+        return container, video
+
+    def largest_image(self) -> Any:
+        """The largest image of the video: sizes change at keyframes, so that no other is decoded.
+
+        Raises
+        ------
+        UnsupportedSourceError
+            The input cannot be read twice.
+        """
+        if self._url or not Path(self._address).is_file():
+            why = "cannot be read twice, as --size-change follow needs; give a file"
+            raise UnsupportedSourceError(f"{self._name} {why}")
+        container, video = self._open_video()
+        video.codec_context.skip_frame = "NONKEY"
+        largest = None
+        try:
+            for packet in container.demux(video):
+                try:
+                    images = video.codec_context.decode(packet if packet.size else None)
+                except av.error.FFmpegError:
+                    continue
+                for image in images:
+                    if largest is None or image.width * image.height > largest.width * largest.height:
+                        largest = image
+        except av.error.FFmpegError as error:
+            log.info("%s: %s; the sizes behind are not known", self._name, reason(error))
+        finally:
+            container.close()
+        return largest
 
     def _restart(self) -> None:
         """Forget what was read, before reading from another place."""
@@ -104,7 +138,7 @@ class VideoReader:
         self._clock = Clock(self.container.format.name, round(1 / (self.rate * self.base)))
         jumps = bool(av.format.Flags(self.container.format.flags) & av.format.Flags.ts_discont)
         self._timeline = Timeline(self._origin, jumps, self._name)
-        self.cut = Cut(*self._asked)
+        self.cut = Cut(*self._part)
         self.ending = TruncationCheck(self.container, self.video, self._origin, self._name)
         self._images = self._decode()
 
@@ -116,7 +150,7 @@ class VideoReader:
         """
         self._open()
         found, landed = None, False
-        if self._asked[0] and self._searchable():
+        if self._part[0] and self._searchable():
             for back in _STEPS_BACK:
                 if not self._search(back):
                     break
@@ -130,10 +164,10 @@ class VideoReader:
             found, _ = self._first_image(searched=False)
         if found is not None:
             return found
-        if self._asked[0] and self.ending.seen:
+        if self._part[0] and self.ending.seen:
             raise SourceError(
                 f"{self._name} lasts {self.ending.length():.2f} s; "
-                f"the part asked for (start {float(self._asked[0]):g} s) lies beyond its end, give an earlier start"
+                f"the part asked for (start {float(self._part[0]):g} s) lies beyond its end, give an earlier start"
             )
         why = "the file may be damaged"
         if self._address == _PIPE:

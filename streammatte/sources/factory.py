@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import logging
 import os
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from streammatte.errors import ConfigError, SourceError, SourceNotFoundError, UnsupportedSourceError
+from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
 from streammatte.media.container import shown_address
 from streammatte.media.image_reader import STILL_SUFFIXES, animation_format
-from streammatte.network_size import MAX_MEGAPIXELS
 from streammatte.protocols import Source
 from streammatte.sources.images import IMAGE_SUFFIXES, AnimationSource, ImageSource, natural_key
+from streammatte.sources.read_options import ReadOptions
 from streammatte.sources.video import FileSource
 
-__all__ = ["is_url", "open_source"]
+__all__ = ["is_url", "open_source", "reopener"]
 
 log = logging.getLogger(__name__)
 
@@ -33,18 +35,7 @@ def is_url(spec: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", spec) is not None
 
 
-def open_source(
-    spec: str | os.PathLike[str],
-    *,
-    start: float | None = None,
-    duration: float | None = None,
-    timeout: float = 10.0,
-    threads: int = 0,
-    tracks: bool = True,
-    rate: Fraction | float | None = None,
-    max_megapixels: int = MAX_MEGAPIXELS,
-    allow_playlists: bool = False,
-) -> Source:
+def open_source(spec: str | os.PathLike[str], options: ReadOptions | None = None, **changes: Any) -> Source:
     """Open a video, a folder of images, a stream.
 
     Parameters
@@ -53,61 +44,46 @@ def open_source(
         A video (anything PyAV decodes), a still image, a folder of images, a glob (``shots/*.png``), a numbered
         sequence (``frame_%04d.png``), ``-`` for a video on standard input (raw Y4M, or whatever FFmpeg reads from a
         pipe), or a URL (http, https, rtsp, rtmp ...).
-    start, duration : float, optional
-        The part that is wanted, seconds from the beginning.
-    timeout : float
-        Seconds that a server may take to answer and to send (URLs only).
-    threads : int
-        Decoder threads; 0 chooses.
-    tracks : bool
-        Whether audio and subtitles are handed on.
-    rate : Fraction or float, optional
-        Images a second of folders, globs and sequences; 25 by default.
-    max_megapixels : int
-        Larger images and videos are refused before they are decoded.
-    allow_playlists : bool
-        Let playlists (HLS, ffconcat, SDP) read files outside their folder and other servers.
+    options : ReadOptions, optional
+    **changes
+        Fields of :class:`ReadOptions` that differ.
 
     Raises
     ------
     SourceNotFoundError, UnsupportedSourceError, SourceError
         What is wrong with the input.
     ConfigError
-        A negative start, a duration or a rate that is not above 0.
+        What is wrong with the options.
     """
-    rate = _RATE if rate is None else rate
-    _check(start, duration, timeout, rate)
+    how = dataclasses.replace(options or ReadOptions(), **changes)
     text = os.fspath(spec)
-    how: dict[str, Any] = {
-        "start": start,
-        "duration": duration,
-        "threads": threads,
-        "tracks": tracks,
-        "max_megapixels": max_megapixels,
-        "allow_playlists": allow_playlists,
-    }
     if text == "-":
-        return FileSource("pipe:0", name="standard input", **how)
+        return FileSource("pipe:0", "standard input", how)
     if is_url(text):
         if not text.lower().startswith("file://"):
-            return FileSource(text, name=shown_address(text), timeout=timeout, **how)
+            return FileSource(text, shown_address(text), how)
         text = unquote(urlsplit(text).path)
     path = Path(text).expanduser()
     images = _images(path, text)
     if images is not None:
-        return ImageSource(_part(images, start, duration, rate, text), rate, text, max_megapixels)
+        rate = _RATE if how.rate is None else how.rate
+        return ImageSource(_part(images, how.start, how.duration, rate, text), rate, text, how.max_megapixels)
     _check_file(path, text)
     if path.suffix.lower() in STILL_SUFFIXES and animation_format(path) == "WEBP":  # FFmpeg reads GIF and APNG
-        return AnimationSource(path, text, start=start, duration=duration, max_megapixels=max_megapixels)
-    return FileSource(str(path.absolute()), name=text, **how)
+        return AnimationSource(path, text, how)
+    return FileSource(str(path.absolute()), text, how)
 
 
-def _check(start: float | None, duration: float | None, timeout: float, rate: Fraction | float) -> None:
-    if start is not None and start < 0:
-        raise ConfigError(f"start must be 0 or more seconds, got {start:g}")
-    for what, value in (("duration", duration), ("timeout", timeout), ("rate", rate)):
-        if value is not None and value <= 0:
-            raise ConfigError(f"{what} must be above 0, got {value}")
+def reopener(spec: str, options: ReadOptions) -> Callable[[], Source]:
+    """Opens the same input at its beginning at every call, as loops do; warnings of it are given once."""
+    wanted = [options]
+
+    def open_again() -> Source:
+        source = open_source(spec, wanted[0])
+        wanted[0] = dataclasses.replace(options, repeated=True)
+        return source
+
+    return open_again
 
 
 def _images(path: Path, text: str) -> list[Path] | None:

@@ -14,6 +14,7 @@ from streammatte.errors import SourceError, UnsupportedSourceError
 from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
 from streammatte.media.image_reader import STILL_SUFFIXES, may_have_alpha, read_animation, read_still
 from streammatte.network_size import MAX_MEGAPIXELS
+from streammatte.sources.read_options import ReadOptions
 
 __all__ = ["IMAGE_SUFFIXES", "AnimationSource", "ImageSource", "natural_key"]
 
@@ -106,25 +107,15 @@ class AnimationSource:
     path : Path
     name : str
         What messages call it.
-    start, duration : float, optional
-        The part that is wanted, seconds.
-    max_megapixels : int
-        Larger animations are refused.
+    options : ReadOptions
 
     Raises
     ------
     UnsupportedSourceError, SourceError
     """
 
-    def __init__(
-        self,
-        path: Path,
-        name: str,
-        *,
-        start: float | None = None,
-        duration: float | None = None,
-        max_megapixels: int = MAX_MEGAPIXELS,
-    ) -> None:
+    def __init__(self, path: Path, name: str, options: ReadOptions) -> None:
+        start, duration, max_megapixels = options.start, options.duration, options.max_megapixels
         times, has_alpha, size, at = [], False, (0, 0), 0.0
         for rgb, alpha, seconds in read_animation(path, max_megapixels):
             times.append((at, seconds))

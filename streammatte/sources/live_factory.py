@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from streammatte.frames import Frame, StreamInfo
-from streammatte.media.convert import Rescaler
+from streammatte.media.planes import Target, convert_planes
 from streammatte.protocols import Source
 from streammatte.sources.camera import open_camera
-from streammatte.sources.factory import is_url, open_source
+from streammatte.sources.factory import is_url, reopener
 from streammatte.sources.images import IMAGE_SUFFIXES
 from streammatte.sources.paced import PacedSource
+from streammatte.sources.read_options import ReadOptions
 from streammatte.sources.reconnect import ReconnectingSource
 
 __all__ = ["open_live_source"]
@@ -63,7 +64,7 @@ def open_live_source(
         source = _network(spec, timeout, loop, duration)
     elif path.is_file() or path.is_dir() or "%" in spec:
         still = path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-        opening = partial(open_source, spec, tracks=False, rate=rate or (DEFAULT_RATE if still else None))
+        opening = reopener(spec, ReadOptions(tracks=False, rate=rate or (DEFAULT_RATE if still else None)))
         source = PacedSource(opening, loop=loop, repeat_last=still, duration=duration)
     else:
         camera = partial(open_camera, spec, width=width, height=height, rate=rate or DEFAULT_RATE)
@@ -75,7 +76,7 @@ def open_live_source(
 
 def _network(url: str, timeout: float, loop: bool, duration: float | None) -> Any:
     # One decoder thread: each further frame thread would add a frame of delay.
-    opening = partial(open_source, url, tracks=False, timeout=timeout, threads=1)
+    opening = reopener(url, ReadOptions(tracks=False, timeout=timeout, threads=1))
     first = opening()
     if first.info.duration is not None:
         _log.info("%s has an end: it is played at its own pace", first.info.name)
@@ -95,11 +96,11 @@ class _Scaled:
     def __init__(self, source: Any, size: tuple[int, int]) -> None:
         self._source = source
         self.info: StreamInfo = replace(source.info, width=size[0], height=size[1])
-        self._rescaler = Rescaler(self.info)
+        self._target = Target.of(self.info)
 
     def frames(self) -> Iterator[Frame]:
         for frame in self._source.frames():
-            yield replace(frame, planes=self._rescaler.planes(frame), owner=None)
+            yield replace(frame, planes=convert_planes(frame, self._target, "contain"), owner=None)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)

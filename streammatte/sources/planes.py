@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from streammatte.frames import ColorSpec, Layout, plane_shapes
+from streammatte.frames import ColorSpec, Frame, Layout, plane_shapes
+from streammatte.media.planes import Target, convert_planes
 from streammatte.sources.orientation import Orientation
 
 __all__ = ["PlaneConverter", "color_of", "is_hdr"]
@@ -88,7 +90,9 @@ def _view(plane: Any, rows: int, columns: int) -> U8:
 
 
 class PlaneConverter:
-    """Turns one video's decoded images into planes of one layout and size.
+    """Turns one video's decoded images into planes of one layout, colour space and size.
+
+    Images of another size or rotation than the first are fitted inside black bars.
 
     Parameters
     ----------
@@ -98,6 +102,10 @@ class PlaneConverter:
         For colour tags that the frame lacks.
     name : str
         What messages call the video.
+    largest : av.VideoFrame, optional
+        The image that decides on the size instead.
+    notice : int
+        Level of the log for what is lost.
 
     Attributes
     ----------
@@ -106,7 +114,53 @@ class PlaneConverter:
     has_alpha : bool
     """
 
+    def __init__(self, first: Any, context: Any, name: str, largest: Any = None, notice: int = logging.WARNING) -> None:
+        self._context, self._name, self._notice = context, name, notice
+        self._main = self._now = _SameSize(first, context, name)
+        _note_losses(first.format, color_of(first, context).transfer, name, notice)
+        decides = self._main if largest is None else _SameSize(largest, context, name)
+        self.width, self.height, self.swaps = decides.width, decides.height, decides.orientation.swaps
+        self.layout, self.color, self.has_alpha = self._main.layout, self._main.color, self._main.has_alpha
+        self._said = largest is not None
+
+    def planes(self, image: Any) -> tuple[Planes, U8 | None]:
+        """Planes (uint8) of a decoded image, upright, and its alpha plane where it has one."""
+        if self._now.kind != _SameSize.kind_of(image):
+            main = self._main.kind == _SameSize.kind_of(image)
+            self._now = self._main if main else _SameSize(image, self._context, self._name)
+            self._warn()
+        planes, alpha = self._now.planes(image)
+        if self._now is self._main and (self._now.width, self._now.height) == (self.width, self.height):
+            return planes, alpha
+        return self._fitted(planes, alpha)
+
+    def _fitted(self, planes: Planes, alpha: U8 | None) -> tuple[Planes, U8 | None]:
+        now, once = self._now, Fraction(1)
+        target = Target(self.layout, self.width, self.height, self.color)
+        fitted = convert_planes(Frame(planes, now.layout, 0, once, now.color), target, "contain")
+        if not self.has_alpha:
+            return fitted, None
+        opaque = np.full((now.height, now.width), 255, np.uint8) if alpha is None else alpha
+        gray = Target(Layout.GRAY, self.width, self.height, self.color)
+        return fitted, convert_planes(Frame((opaque,), Layout.GRAY, 0, once, now.color), gray, "contain")[0]
+
+    def _warn(self) -> None:
+        if not self._said:
+            self._said = True
+            was, now = self._main, self._now
+            log.log(
+                self._notice,
+                "%s changes its image from %dx%d to %dx%d; the rest is fitted into the first size, inside black bars "
+                "(--size-change follow takes the largest)",
+                *(self._name, was.width, was.height, now.width, now.height),
+            )
+
+
+class _SameSize:
+    """The conversion of images of one size and rotation."""
+
     def __init__(self, first: Any, context: Any, name: str) -> None:
+        self.kind = self.kind_of(first)
         kind = first.format
         self._name = name
         self._size = (first.width, first.height)
@@ -115,9 +169,7 @@ class PlaneConverter:
         self.has_alpha = _has_alpha(kind)
         self.layout = self.orientation.layout(_nearest(kind))
         self._reformatter = VideoReformatter()
-        self._resized = False
         self._tone: Callable[[Any], Planes] | None = None
-        self._warn_once(kind)
         if is_hdr(self.color.transfer):
             from streammatte.sources.hdr import ToneMapper
 
@@ -129,10 +181,13 @@ class PlaneConverter:
         turned = self.orientation.swaps
         self.width, self.height = self._size[::-1] if turned else self._size
 
+    @staticmethod
+    def kind_of(image: Any) -> tuple[int, int, int]:
+        """What the conversion depends on."""
+        return image.width, image.height, image.rotation
+
     def planes(self, image: Any) -> tuple[Planes, U8 | None]:
         """Planes (uint8) of a decoded image, upright, and its alpha plane where it has one."""
-        if (image.width, image.height) != self._size:
-            image = self._resize(image)
         if self._tone is not None:
             planes, alpha = self._tone(image), None
         else:
@@ -181,26 +236,15 @@ class PlaneConverter:
         levels = _FULL if self.color.full_range else _LIMITED
         return self._reformatter.reformat(image, format=kind, src_color_range=levels, dst_color_range=levels, threads=1)
 
-    def _resize(self, image: Any) -> Any:
-        if not self._resized:
-            self._resized = True
-            log.warning(
-                "%s changes its image from %dx%d to %dx%d; the rest is scaled to the first size",
-                self._name,
-                *self._size,
-                image.width,
-                image.height,
-            )
-        return self._reformatter.reformat(image, *self._size, interpolation="BICUBIC", threads=1)
-
     @staticmethod
     def _is_gray(kind: Any) -> bool:
         return not _is_rgb(kind) and len(kind.components) == 1
 
-    def _warn_once(self, kind: Any) -> None:
-        depth = _depth(kind)
-        if is_hdr(self.color.transfer):
-            what = "PQ" if self.color.transfer == _PQ else "HLG"
-            log.warning("%s is HDR (%s, %d bit); it is tone-mapped to BT.709, 8 bit", self._name, what, depth)
-        elif depth > 8:
-            log.warning("%s has %d bits a sample; it is reduced to 8, its colour tags stay", self._name, depth)
+
+def _note_losses(kind: Any, transfer: int, name: str, notice: int) -> None:
+    depth = _depth(kind)
+    if is_hdr(transfer):
+        what = "PQ" if transfer == _PQ else "HLG"
+        log.log(notice, "%s is HDR (%s, %d bit); it is tone-mapped to BT.709, 8 bit", name, what, depth)
+    elif depth > 8:
+        log.log(notice, "%s has %d bits a sample; it is reduced to 8, its colour tags stay", name, depth)

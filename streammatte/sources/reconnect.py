@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 
 from streammatte.errors import SourceError, StreammatteError
 from streammatte.frames import Frame
-from streammatte.media.convert import Rescaler
+from streammatte.media.planes import Target, convert_planes
 from streammatte.protocols import Source
-from streammatte.sources.planes import Planes
 
 __all__ = ["ReconnectingSource"]
 
@@ -60,7 +59,6 @@ class ReconnectingSource:
         self._clock = clock
         self._source: Source | None = open_source()
         self._stopped = threading.Event()
-        self._rescaler: Rescaler | None = None
         self._last: Frame | None = None
         self._shift: int | None = 0
         self.info = self._source.info
@@ -112,8 +110,6 @@ class ReconnectingSource:
             self._shift = None
             self.reconnects += 1
             new = self._source.info
-            same = (new.width, new.height, new.layout) == (self.info.width, self.info.height, self.info.layout)
-            self._rescaler = None if same and new.color == self.info.color else Rescaler(self.info)
             _log.warning("%s is back (%dx%d)", self.info.name, new.width, new.height)
             return
 
@@ -123,7 +119,8 @@ class ReconnectingSource:
         if self._shift is None and self._last is not None and self._last.captured is not None:
             passed = round((captured - self._last.captured) / self.info.time_base)
             self._shift = self._last.pts + max(1, passed) - pts
-        planes: Planes = frame.planes if self._rescaler is None else self._rescaler.planes(frame)
+        same = Target.of(frame) == Target.of(self.info)
+        planes = frame.planes if same else convert_planes(frame, Target.of(self.info), "contain")
         color, layout = self.info.color, self.info.layout
         placed = Frame(planes, layout, pts + (self._shift or 0), self.info.time_base, color, index, captured=captured)
         placed.duration = round(frame.duration * frame.time_base / self.info.time_base)

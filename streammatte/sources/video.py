@@ -10,9 +10,9 @@ from typing import Any
 from streammatte.errors import SourceError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.media.container import kept_metadata
-from streammatte.network_size import MAX_MEGAPIXELS
 from streammatte.sources.demux import VideoReader
 from streammatte.sources.planes import PlaneConverter
+from streammatte.sources.read_options import ReadOptions
 
 __all__ = ["FileSource"]
 
@@ -28,19 +28,7 @@ class FileSource:
         What FFmpeg opens: an absolute path, a URL, or ``pipe:0``.
     name : str, optional
         What messages call it; the address by default.
-    start, duration : float, optional
-        The part that is wanted, seconds from the video's beginning. With ``start``, times are moved so that the first
-        frame is shown at 0; other tracks move by the same time, rounded to their own time base.
-    timeout : float, optional
-        Seconds for opening and for each read (network); None waits for ever.
-    threads : int
-        Decoder threads; 0 chooses.
-    tracks : bool
-        Whether audio and subtitles are handed on in ``info.tracks``.
-    max_megapixels : int
-        Larger videos are refused.
-    allow_playlists : bool
-        Let playlists name files outside their folder and other servers.
+    options : ReadOptions, optional
 
     Raises
     ------
@@ -50,35 +38,16 @@ class FileSource:
         From ``frames()``, after the last good frame.
     """
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        name: str | None = None,
-        start: float | None = None,
-        duration: float | None = None,
-        timeout: float | None = None,
-        threads: int = 0,
-        tracks: bool = True,
-        max_megapixels: int = MAX_MEGAPIXELS,
-        allow_playlists: bool = False,
-    ) -> None:
+    def __init__(self, address: str, name: str | None = None, options: ReadOptions | None = None) -> None:
         self._name = name or address
-        self._reader = VideoReader(
-            address,
-            self._name,
-            start=start,
-            duration=duration,
-            timeout=timeout,
-            threads=threads,
-            tracks=tracks,
-            max_megapixels=max_megapixels,
-            allow_playlists=allow_playlists,
-        )
+        self._options = options or ReadOptions()
+        self._reader = VideoReader(address, self._name, self._options)
         try:
             image, pts = self._reader.first()
             self._first: tuple[Any, int] | None = (image, pts)
-            self._converter = PlaneConverter(image, self._reader.video.codec_context, self._name)
+            context = self._reader.video.codec_context
+            largest = self._reader.largest_image() if self._options.size_change == "follow" else None
+            self._converter = PlaneConverter(image, context, self._name, largest, self._options.notice)
             self._base = self._reader.base
             self._shift = round((self._reader.cut.shift or 0) / self._base)
             self.info = self._describe(image)
@@ -91,7 +60,11 @@ class FileSource:
         ratio = Fraction(video.sample_aspect_ratio or 1)
         interlaced = bool(image.interlaced_frame)
         if interlaced:
-            log.warning("%s is interlaced; it is taken as whole frames (comb edges stay where things move)", self._name)
+            log.log(
+                self._options.notice,
+                "%s is interlaced; it is taken as whole frames (comb edges stay where things move)",
+                self._name,
+            )
         whole = reader.cut.begin is None and reader.cut.end is None
         return StreamInfo(
             width=door.width,
@@ -100,7 +73,7 @@ class FileSource:
             time_base=self._base,
             rate=reader.rate,
             color=door.color,
-            sample_aspect_ratio=1 / ratio if door.orientation.swaps else ratio,
+            sample_aspect_ratio=1 / ratio if door.swaps else ratio,
             frame_count=(video.frames or None) if whole else None,
             duration=reader.ending.part(reader.cut),
             name=self._name,

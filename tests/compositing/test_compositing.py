@@ -14,11 +14,11 @@ from streammatte.compositing import (
     estimate_small,
     parse_background,
 )
-from streammatte.compositing.planes import Target, alpha_for_planes, color_planes, convert_planes
 from streammatte.errors import BackgroundError, ConfigError, SourceNotFoundError, TruncatedSourceError
 from streammatte.frames import ColorSpec, Frame, Layout, Matte, StreamInfo, plane_shapes
 from streammatte.kernels.color import rgb_matrix
 from streammatte.matting.chroma_key import ChromaKey
+from streammatte.media.planes import Target, alpha_for_planes, color_planes, convert_planes
 
 PLAIN = ColorSpec()
 YUV = [Layout.YUV420, Layout.YUV422, Layout.YUV444]
@@ -379,11 +379,11 @@ def test_broken_files_are_refused(tmp_path):
         parse_background(str(cut))
     (tmp_path / "video.mp4").write_bytes(b"no video")
 
-    def refuse(path):
+    def refuse():
         raise SourceNotFoundError("cannot be opened")
 
     with pytest.raises(BackgroundError, match="cannot be opened"):
-        parse_background(str(tmp_path / "video.mp4"), open_video=refuse)
+        parse_background(str(tmp_path / "video.mp4"), open_video=lambda path: refuse)
     with pytest.raises(BackgroundError, match=r"video.mp4"):
         parse_background(str(tmp_path / "video.mp4"))
     with pytest.raises(BackgroundError, match="cover, contain or stretch"):

@@ -1,8 +1,10 @@
 """Videos in: planes, layouts, orientation, streams, tracks."""
 
 import itertools
+import os
 import subprocess
 import sys
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,10 +14,10 @@ import numpy as np
 import pytest
 from support.videos import make_video, pattern_image, read_packets, read_times
 
-from streammatte.errors import UnsupportedSourceError
+from streammatte.errors import TruncatedSourceError, UnsupportedSourceError
 from streammatte.frames import Layout, plane_shapes
 from streammatte.protocols import Source
-from streammatte.sources import SyntheticSource, open_source
+from streammatte.sources import ReadOptions, SyntheticSource, open_source, reopener
 
 ONE = 65536
 
@@ -181,6 +183,69 @@ def test_a_size_that_changes_is_scaled_to_the_first(tmp_path, caplog):
     assert close_to(
         to_rgb(frames[-1]), cv2.resize(pattern_image(4, 192, 128), (96, 64), interpolation=cv2.INTER_AREA), 9
     )
+
+
+def two_sizes(folder, first, second, frames=(5, 5)):
+    """An MPEG-TS whose images change from ``first`` to ``second``."""
+    parts = []
+    for number, (width, height) in enumerate((first, second)):
+        pts = [3600 * (n + number * frames[0]) for n in range(frames[number])]
+        path = folder / f"{number}.ts"
+        make_video(path, width=width, height=height, pts=pts, container="mpegts", frames=frames[number])
+        parts.append(path.read_bytes())
+    whole = folder / "changes.ts"
+    whole.write_bytes(b"".join(parts))
+    return whole
+
+
+def test_a_turn_to_portrait_keeps_its_shape_inside_black_bars(tmp_path, caplog):
+    frames = list(open_source(two_sizes(tmp_path, (96, 64), (64, 96))).frames())
+    assert {(frame.width, frame.height) for frame in frames} == {(96, 64)}
+    shown = to_rgb(frames[-1])
+    inner = cv2.resize(pattern_image(4, 64, 96), (42, 64), interpolation=cv2.INTER_AREA)
+    left = (96 - 42) // 4 * 2
+    assert close_to(shown[:, left : left + 42], inner, 9)
+    assert shown[:, : left - 2].max() < 24 and shown[:, left + 44 :].max() < 24
+    assert "black bars" in caplog.text
+
+
+def test_following_a_change_of_size_takes_the_largest(tmp_path, caplog):
+    source = open_source(two_sizes(tmp_path, (96, 64), (192, 128)), size_change="follow")
+    frames = list(source.frames())
+    assert (
+        {(frame.width, frame.height) for frame in frames} == {(192, 128)} == {(source.info.width, source.info.height)}
+    )
+    assert close_to(to_rgb(frames[-1]), pattern_image(4, 192, 128), 9)
+    assert close_to(to_rgb(frames[0]), cv2.resize(pattern_image(0, 96, 64), (192, 128)), 12)
+    assert "changes its image" not in caplog.text
+
+
+def test_a_size_cannot_be_followed_in_what_is_read_once(tmp_path):
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    writer = threading.Thread(
+        target=lambda: fifo.write_bytes(two_sizes(tmp_path, (96, 64), (192, 128)).read_bytes()), daemon=True
+    )
+    writer.start()
+    with pytest.raises(UnsupportedSourceError, match="--size-change follow"):
+        open_source(fifo, size_change="follow")
+
+
+def test_more_pixels_in_mid_video_than_allowed_are_not_decoded(tmp_path):
+    path = two_sizes(tmp_path, (96, 64), (1280, 960), frames=(250, 20))
+    frames = []
+    with pytest.raises(TruncatedSourceError):
+        frames.extend(open_source(path, max_megapixels=1).frames())
+
+
+def test_what_a_loop_lacks_is_said_once(tmp_path, caplog):
+    path = make_video(tmp_path / "a.mkv", frames=3, pix_fmt="yuv420p10le")
+    opening = reopener(str(path), ReadOptions())
+    for _ in range(3):
+        source = opening()
+        assert len(list(source.frames())) == 3
+        source.close()
+    assert caplog.text.count("10 bits") == 1
 
 
 def test_tracks_carry_every_packet(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from support.videos import make_video, pattern_image, read_packets, read_times
 
 from streammatte.errors import ConfigError, SourceError
-from streammatte.sources import open_source
+from streammatte.sources import ReadOptions, open_source
 from streammatte.sources.timestamps import Clock, Timeline
 from streammatte.sources.video import FileSource
 
@@ -211,7 +211,7 @@ def test_no_frame_is_lost_where_the_video_is_not_the_first_stream(with_audio, tm
     path = _remux(with_audio, tmp_path / name, order=("audio", "video"))
     with av.open(str(path)) as video:
         assert video.streams[0].type == "audio"
-    source = FileSource(str(path), threads=threads)
+    source = FileSource(str(path), options=ReadOptions(threads=threads))
     assert sum(1 for _ in source.frames()) == 60
 
 

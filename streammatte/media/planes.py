@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.frames import ColorSpec, Frame, Layout, Matte
+from streammatte.frames import ColorSpec, Frame, Layout, Matte, StreamInfo
 from streammatte.kernels.color import rgb_matrix
 
 __all__ = [
@@ -36,8 +36,8 @@ class Target:
     color: ColorSpec
 
     @classmethod
-    def of(cls, frame: Frame) -> Target:
-        """The target that a frame is."""
+    def of(cls, frame: Frame | StreamInfo) -> Target:
+        """What a frame, or the frames of a stream, look like."""
         return cls(frame.layout, frame.width, frame.height, frame.color)
 
 
