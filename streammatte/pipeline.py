@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 RING_CAPACITY = 4
 """Items a ring holds: enough to ride out a key frame's encoding, small enough that a 4K video needs no gigabytes."""
+READER_GRACE = 1.0
+"""Seconds that a reader gets to end after ``stop``, before it is left behind."""
 POLL_SECONDS = 0.1
 """How often the supervisor looks up; also the longest a signal waits for its handler on every platform."""
 
@@ -59,6 +61,8 @@ class Line:
         self.error: BaseException | None = None
         self.truncated: TruncatedSourceError | None = None
         self._stopping = threading.Event()
+        self._stopped_at = 0.0
+        self._waiting = self._abandoned = False
         self._discarding = threading.Event()
         self._error_lock = threading.Lock()
         self._threads = [threading.Thread(target=self._guard, args=(self._read,), name="reader", daemon=True)]
@@ -82,14 +86,19 @@ class Line:
             thread.start()
 
     def stop(self, *, discard: bool = False) -> None:
-        """No more is read; what is under way drains, or with ``discard`` is thrown away. Safe from a signal handler."""
+        """No more is read; what is under way drains, or with ``discard`` is thrown away. Safe from a signal handler.
+
+        A reader that a silent server or pipe keeps waiting is left behind after a second; it closes the source itself.
+        """
+        if not self._stopping.is_set():
+            self._stopped_at = time.monotonic()
         self._stopping.set()
         if discard:
             self._discarding.set()
 
     def abort(self) -> None:
         """Wake every thread and let it end at once."""
-        self._stopping.set()
+        self.stop()
         for ring in self.rings:
             ring.abort()
 
@@ -98,11 +107,28 @@ class Line:
         if self._threads[-1].ident is None:
             return True
         self._threads[-1].join(timeout)
+        self._leave_reader()
         if self._threads[-1].is_alive():
             return False
-        for thread in self._threads:
+        for thread in self._threads[1:]:
             thread.join()
+        while self._threads[0].is_alive() and not self._abandoned:
+            self._threads[0].join(POLL_SECONDS)
+            self._leave_reader()
         return True
+
+    def _leave_reader(self) -> None:
+        """Go on without a reader that does not come back from a read."""
+        if self._stopping.is_set() and time.monotonic() - self._stopped_at > READER_GRACE:
+            with self._error_lock:
+                self._abandoned = self._abandoned or (self._waiting and self._threads[0].is_alive())
+            if self._abandoned:
+                self.rings[0].close()
+
+    def close_source(self) -> None:
+        """Close the source once the threads have ended."""
+        if not self._abandoned:
+            self._source.close()
 
     def fail(self, error: BaseException) -> None:
         """Keep the first error and abort."""
@@ -125,16 +151,21 @@ class Line:
         try:
             while not self._stopping.is_set() and (self._limit is None or stats.items < self._limit):
                 began = time.perf_counter()
+                self._waiting = True
                 frame = next(frames, None)
-                if frame is None:
+                with self._error_lock:
+                    self._waiting = False
+                if frame is None or self._abandoned:
                     break
                 if frame.captured is None:
                     frame.captured = time.monotonic()
                 stats.add(time.perf_counter() - began)
                 out.put(frame)
         except TruncatedSourceError as error:
-            self.truncated = error
+            self.truncated = None if self._abandoned else error
         out.close()
+        if self._abandoned:
+            self._source.close()
 
     def _worker(
         self, stage: Stage[Any, Any], entry: RingBuffer[Any], out: RingBuffer[Any], stats: StageStats
@@ -189,6 +220,9 @@ class _WriterStage:
     def reset(self) -> None:
         self.frames = 0
 
+    def close(self) -> None:
+        """``drain`` has closed the outputs."""
+
 
 class Pipeline:
     """A video from a source through matting and compositing to a sink.
@@ -224,6 +258,7 @@ class Pipeline:
     ) -> None:
         self._source = source
         self._closing = closing
+        self._compositor = compositor
         self._outputs = sink if isinstance(sink, Outputs) else Outputs(sink)
         self._latency = LatencyHistogram()
         self._writer = _WriterStage(self._outputs, self._latency)
@@ -242,6 +277,7 @@ class Pipeline:
         Safe from a signal handler and from any thread.
         """
         self._line.stop(discard=discard)
+        self._compositor.interrupt()
 
     def run(self) -> Summary:
         """Run to the end and give the summary.
@@ -264,7 +300,7 @@ class Pipeline:
             self._outputs.abort()
             raise
         finally:
-            self._source.close()
+            self._line.close_source()
             for close in self._closing:
                 close()
         summary = self._summary()
@@ -366,4 +402,4 @@ def mattes(source: Source, matter: Matter, capacity: int = RING_CAPACITY) -> Gen
     finally:
         line.abort()
         line.join()
-        source.close()
+        line.close_source()

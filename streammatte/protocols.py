@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streammatte.frames import Composite, Frame, Matte, StreamInfo
 
-__all__ = ["Compositor", "Engine", "Matter", "Pending", "Sink", "Source", "Stage"]
+__all__ = ["Compositor", "Engine", "LiveSink", "LiveSource", "Matter", "Pending", "Sink", "Source", "Stage"]
 
 In_contra = TypeVar("In_contra", contravariant=True)
 Out = TypeVar("Out")
@@ -32,6 +32,10 @@ class Stage(Protocol[In_contra, Out]):
         """Forget the stream (a cut, a seek, another video); keep what is expensive (compiled models, pools)."""
         ...
 
+    def close(self) -> None:
+        """Release what the stage holds. Safe to call twice."""
+        ...
+
 
 @runtime_checkable
 class Source(Protocol):
@@ -48,12 +52,28 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class LiveSource(Source, Protocol):
+    """A source that has its own pace and does not end by itself."""
+
+    on_lost: Callable[[], None]
+    """Called in the reader's thread when the source is gone for a while."""
+
+    def interrupt(self) -> None:
+        """End ``frames`` soon; safe from any thread."""
+        ...
+
+
 class Matter(Stage[Frame, Matte], Protocol):
     """Frames in, mattes with their frames out."""
 
 
 class Compositor(Stage[Matte, Composite], Protocol):
     """Mattes in, composites out."""
+
+    def interrupt(self) -> None:
+        """The video ends: wait for nothing outside this process any longer. Safe from any thread."""
+        ...
 
 
 @runtime_checkable
@@ -78,6 +98,19 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """Give up: leave the folder as it was. Safe after ``close`` (then it does nothing)."""
+        ...
+
+
+class LiveSink(Sink, Protocol):
+    """A sink of a live session."""
+
+    continuous: bool
+    """Placeholder frames are shown outside the stream's time too, as a camera does; False for recordings."""
+    main_thread: bool
+    """Only the main thread may drive it: a window."""
+
+    def interrupt(self) -> None:
+        """The session ends: wait for no server any longer. Safe from any thread."""
         ...
 
 

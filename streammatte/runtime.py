@@ -6,10 +6,14 @@ import importlib
 import logging
 import os
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["available_cores", "import_pymatting", "set_threads"]
+__all__ = ["available_cores", "import_pymatting", "in_background", "set_threads"]
+
+T = TypeVar("T")
 
 _MOST = 4
 """More decoder threads than this win nothing while the network needs the other cores."""
@@ -32,6 +36,9 @@ log = logging.getLogger(__name__)
 
 SILENCE = 3.0
 """Seconds of importing before it is told why: from numba's cache it takes one or two."""
+
+_LOOK = 0.1
+"""Seconds between two looks at whether a wait is to be given up."""
 
 _turn = threading.Lock()
 
@@ -68,3 +75,47 @@ def _advise(*words: object) -> None:
 def available_cores() -> int:
     """Processor cores that this process may use: a container or ``taskset`` may leave it fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_background(work: Callable[[], T], undo: Callable[[T], object], stop: threading.Event | None = None) -> T | None:
+    """Run what may wait for the network in a thread of its own, so that the wait can be given up at once.
+
+    Parameters
+    ----------
+    work : callable
+        What it returns or raises is returned or raised here.
+    undo : callable
+        Takes a result that comes after the wait was given up.
+    stop : threading.Event, optional
+        Ends the wait; the result is then None. Without it only an exception in this thread (Ctrl-C) does.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+        else:
+            if future.set_running_or_notify_cancel():
+                future.set_result(result)
+            else:
+                undo(result)
+
+    threading.Thread(target=run, name="streammatte-open", daemon=True).start()
+    try:
+        while stop is None or not stop.is_set():
+            if wait([future], _LOOK).done:
+                return future.result()
+        raise _GivenUp
+    except BaseException as error:
+        if not future.cancel() and future.exception() is None:
+            undo(future.result())
+        if isinstance(error, _GivenUp):
+            return None
+        raise
+
+
+class _GivenUp(Exception):
+    """The wait ends without a result."""

@@ -54,6 +54,12 @@ class Doubler:
     def reset(self):
         self._held.clear()
 
+    def interrupt(self):
+        pass
+
+    def close(self):
+        pass
+
 
 class Broken(Doubler):
     def __init__(self, make, at, error):

@@ -49,6 +49,10 @@ class Background(Protocol):
         """The video starts anew."""
         ...
 
+    def interrupt(self) -> None:
+        """The video ends: wait for no server any longer. Safe from any thread."""
+        ...
+
     def close(self) -> None:
         """Release what was opened. Safe to call twice."""
         ...
@@ -59,6 +63,9 @@ class _Still:
 
     def reset(self) -> None:
         """Nothing is remembered of a video."""
+
+    def interrupt(self) -> None:
+        """Nothing is waited for."""
 
     def close(self) -> None:
         """Nothing is open."""

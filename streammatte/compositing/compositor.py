@@ -103,6 +103,10 @@ class StreamCompositor:
             if remembering is not None:
                 remembering.reset()
 
+    def interrupt(self) -> None:
+        """Wait for no server of a background any longer. Safe from any thread."""
+        self.background.interrupt()
+
     def close(self) -> None:
         """Release the background. Safe to call twice."""
         self.background.close()

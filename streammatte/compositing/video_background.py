@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
@@ -13,6 +14,7 @@ from streammatte.errors import BackgroundError, SourceError
 from streammatte.frames import Frame, Matte
 from streammatte.media.planes import Target, convert_planes
 from streammatte.protocols import Source
+from streammatte.runtime import in_background
 
 __all__ = ["VideoBackground"]
 
@@ -37,6 +39,7 @@ class _Loop:
         self._begin = 0.0
         self._first = 0.0
         self._last: Frame
+        self._stopped = threading.Event()
 
     @property
     def sample_aspect(self) -> Fraction:
@@ -57,7 +60,11 @@ class _Loop:
                 return None
             length += self._last_stands()
             self._begin += length * max(1, int((wanted - self._begin) / length))
-            frame = self._rewind()
+            try:
+                frame = self._rewind()
+            except (SourceError, BackgroundError) as error:
+                log.warning("the background video cannot be opened again and stands still: %s", error)
+                return None
         self._last = frame
         return self._begin + frame.time - self._first, frame
 
@@ -65,6 +72,10 @@ class _Loop:
         """Seconds that the last frame stands."""
         rate = self._source.info.rate if self._source is not None else None
         return float(self._last.duration * self._last.time_base) or float(1 / rate if rate else 0) or _FRAME
+
+    def interrupt(self) -> None:
+        """End the wait for a server; safe from any thread."""
+        self._stopped.set()
 
     def close(self) -> None:
         if self._source is not None:
@@ -80,7 +91,9 @@ class _Loop:
 
     def _rewind(self) -> Frame:
         self.close()
-        self._source = self._open()
+        self._source = in_background(self._open, lambda late: late.close(), self._stopped)
+        if self._source is None:
+            raise SourceError("the video ends")
         self._frames = self._source.frames()
         frame = self._read()
         if frame is None:
@@ -140,6 +153,10 @@ class VideoBackground:
         """Start the video again."""
         self.close()
         self._start()
+
+    def interrupt(self) -> None:
+        """Stand still where a server would have to be waited for; safe from any thread."""
+        self._loop.interrupt()
 
     def close(self) -> None:
         """Close the video."""

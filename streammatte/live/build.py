@@ -22,7 +22,7 @@ from streammatte.live.settings import CONTROLS, SMOOTHING, LiveSettings, Setting
 from streammatte.live.status import LiveStatus
 from streammatte.network_size import Fit
 from streammatte.options.live import LiveOptions
-from streammatte.protocols import Sink, Source
+from streammatte.protocols import LiveSink, LiveSource
 from streammatte.sinks.atomic import refuse_inputs
 from streammatte.sources.live_factory import open_live_source
 
@@ -55,7 +55,7 @@ class Session:
 def build_live(
     options: LiveOptions,
     *,
-    source: Source | None = None,
+    source: LiveSource | None = None,
     make_matter: Callable[[StreamInfo, LiveOptions], LiveMatter] | None = None,
     on_status: Callable[[LiveStatus], None] | None = None,
     on_tick: Callable[[SettingsStore], object] | None = None,
@@ -187,31 +187,31 @@ def _microphone(options: LiveOptions) -> Any:
     return Microphone("default" if options.mic == AUTO else options.mic)
 
 
-def _sinks(options: LiveOptions, board: SettingsStore, microphone: Any) -> list[tuple[str, Sink]]:
+def _sinks(options: LiveOptions, board: SettingsStore, microphone: Any) -> list[tuple[str, LiveSink]]:
     def feed() -> Any:
         return None if microphone is None else microphone.feed()
 
-    def virtual_camera() -> Sink:
+    def virtual_camera() -> LiveSink:
         from streammatte.sinks.virtual_camera import VirtualCameraSink
 
         return VirtualCameraSink(None if options.virtual_camera in (None, AUTO) else options.virtual_camera)
 
-    def preview() -> Sink:
+    def preview() -> LiveSink:
         from streammatte.sinks.window import PreviewSink
 
         return PreviewSink(lambda key: apply_key(board, key), lambda: apply_key(board, "q"))
 
-    def preview_http() -> Sink:
+    def preview_http() -> LiveSink:
         from streammatte.sinks.mjpeg import HttpPreviewSink
 
         return HttpPreviewSink()
 
-    def record() -> Sink:
+    def record() -> LiveSink:
         from streammatte.sinks.record import RecordSink
 
         return RecordSink(Path(str(options.record)), feed=feed(), overwrite=options.overwrite)
 
-    def stream() -> Sink:
+    def stream() -> LiveSink:
         from streammatte.sinks.stream import StreamSink
 
         return StreamSink(str(options.stream), feed=feed(), timeout=options.timeout)

@@ -13,7 +13,7 @@ from typing import Any
 from streammatte.errors import RingAborted
 from streammatte.frames import StreamInfo
 from streammatte.live.privacy_guard import Shown
-from streammatte.protocols import Sink
+from streammatte.protocols import LiveSink
 from streammatte.queues import RingBuffer
 from streammatte.stats import LatencyHistogram
 
@@ -36,18 +36,15 @@ class SinkWriter:
     ----------
     name : str
         For messages and the status.
-    sink : Sink
-        ``sink.continuous`` (default False): shows hold images outside the stream's time too, as a camera does; False
-        for recordings. ``sink.main_thread`` (default False): a window, which only the main thread may drive.
+    sink : LiveSink
     on_end : callable
         Called with the writer when it has ended, by failure or not, in the writer's thread.
     """
 
-    def __init__(self, name: str, sink: Sink, on_end: Callable[[SinkWriter], None]) -> None:
+    def __init__(self, name: str, sink: LiveSink, on_end: Callable[[SinkWriter], None]) -> None:
         self.name = name
         self.sink = sink
-        self.continuous: bool = getattr(sink, "continuous", False)
-        self.main_thread: bool = getattr(sink, "main_thread", False)
+        self.continuous, self.main_thread = sink.continuous, sink.main_thread
         self.frames = 0
         self.held = 0
         self.late = 0
@@ -145,11 +142,11 @@ class Fanout:
 
     Parameters
     ----------
-    sinks : sequence of (str, Sink)
+    sinks : sequence of (str, LiveSink)
         The first is the one whose latency the status shows.
     """
 
-    def __init__(self, sinks: list[tuple[str, Sink]]) -> None:
+    def __init__(self, sinks: list[tuple[str, LiveSink]]) -> None:
         self.changed = threading.Event()
         self.writers = [SinkWriter(name, sink, self._ended) for name, sink in sinks]
 
@@ -188,8 +185,7 @@ class Fanout:
     def interrupt(self) -> None:
         """Let sinks that wait for somebody (a server) give up."""
         for writer in self.writers:
-            if hasattr(writer.sink, "interrupt"):
-                writer.sink.interrupt()
+            writer.sink.interrupt()
 
     def _ended(self, _writer: SinkWriter) -> None:
         self.changed.set()

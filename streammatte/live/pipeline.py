@@ -22,7 +22,7 @@ from streammatte.live.scenes import Scenes
 from streammatte.live.settings import SettingsStore
 from streammatte.live.stages import LiveLine
 from streammatte.live.status import LiveStatus
-from streammatte.protocols import Sink, Source
+from streammatte.protocols import LiveSink, LiveSource
 
 __all__ = ["LivePipeline"]
 
@@ -55,9 +55,9 @@ class LivePipeline:
 
     Parameters
     ----------
-    source : Source
-        Frames at their own pace, with ``captured``. Where it has ``on_lost``, it is set: a camera that is gone
-        shows the hold image. Where it has ``interrupt``, that ends its waiting.
+    source : LiveSource
+        Frames at their own pace, with ``captured``. Its ``on_lost`` is set: while a camera is gone the hold image is
+        shown.
     make_matter : callable
         Gives the LiveMatter; called in the matting thread, since compiling takes a while.
     scenes : Scenes
@@ -76,10 +76,10 @@ class LivePipeline:
 
     def __init__(
         self,
-        source: Source,
+        source: LiveSource,
         make_matter: Callable[[], LiveMatter],
         scenes: Scenes,
-        sinks: list[tuple[str, Sink]],
+        sinks: list[tuple[str, LiveSink]],
         board: SettingsStore,
         *,
         duration: float | None = None,
@@ -124,8 +124,7 @@ class LivePipeline:
         except BaseException:
             self._source.close()
             raise
-        if hasattr(self._source, "on_lost"):
-            self._source.on_lost = lambda: self._guard.engage("source")
+        self._source.on_lost = lambda: self._guard.engage("source")
         self._start()
         try:
             self._supervise()

@@ -58,6 +58,11 @@ class Scenes:
         for scene in self._scenes:
             scene.compositor.reset()
 
+    def interrupt(self) -> None:
+        """Wait for no background any longer; safe from any thread."""
+        for scene in self._scenes:
+            scene.compositor.interrupt()
+
     def hold(self, settings: LiveSettings) -> Frame:
         """The hold image that belongs to the settings."""
         return self._holds[self._place(settings)]

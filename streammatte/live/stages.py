@@ -14,7 +14,7 @@ from streammatte.live.privacy_guard import USER, PrivacyGuard
 from streammatte.live.scenes import Scenes
 from streammatte.live.settings import SettingsStore
 from streammatte.live.status import RateMeter
-from streammatte.protocols import Source
+from streammatte.protocols import LiveSource
 from streammatte.queues import RingBuffer
 
 __all__ = ["LiveLine"]
@@ -32,7 +32,7 @@ class LiveLine:
 
     Parameters
     ----------
-    source : Source
+    source : LiveSource
     make_matter : callable
         Gives the LiveMatter; called in the matting thread, since compiling takes a while.
     scenes : Scenes
@@ -42,7 +42,7 @@ class LiveLine:
 
     def __init__(
         self,
-        source: Source,
+        source: LiveSource,
         make_matter: Callable[[], LiveMatter],
         scenes: Scenes,
         board: SettingsStore,
@@ -78,8 +78,8 @@ class LiveLine:
     def abort(self) -> None:
         """End every body soon; safe from any thread."""
         self._stopping.set()
-        if hasattr(self._source, "interrupt"):
-            self._source.interrupt()
+        self._source.interrupt()
+        self._scenes.interrupt()
         self._captured.abort()
         self._matted.abort()
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -138,7 +136,7 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool,
     if local and not allow_playlists:
         _refuse_playlist(Path(address), name)
     try:
-        container = _open(address, timeout, options, in_thread=url)
+        container = av.open(address, timeout=timeout, options=options, metadata_errors="replace")
     except av.error.ProtocolNotFoundError as error:
         raise UnsupportedSourceError(
             f"cannot open {name}: {MISSING_PROTOCOL}; give a file, http, rtsp or rtmp"
@@ -162,35 +160,6 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool,
         container.close()
         raise UnsupportedSourceError(f"{name} is a text file, not a video; give a video")
     return container
-
-
-def _open(address: str, timeout: float | None, options: dict[str, str], *, in_thread: bool) -> Any:
-    """``av.open``; in a thread of its own where it may wait for the network, so that Ctrl-C ends the wait at once."""
-
-    def attempt() -> Any:
-        return av.open(address, timeout=timeout, options=options, metadata_errors="replace")
-
-    if not in_thread or threading.current_thread() is not threading.main_thread():
-        return attempt()
-    with_result: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            container = attempt()
-        except BaseException as error:
-            with_result.set_exception(error)
-        else:
-            if not with_result.set_running_or_notify_cancel():
-                container.close()
-                return
-            with_result.set_result(container)
-
-    threading.Thread(target=run, name="streammatte-open", daemon=True).start()
-    try:
-        return with_result.result()
-    except BaseException:
-        with_result.cancel()
-        raise
 
 
 @cache

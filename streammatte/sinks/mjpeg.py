@@ -20,6 +20,7 @@ class HttpPreviewSink:
     """Encodes frames while somebody looks, and only then. Any thread may ``wait_newer``."""
 
     continuous = True
+    main_thread = False
 
     def __init__(self) -> None:
         self._pixels = PixelConverter("bgr24")
@@ -76,6 +77,9 @@ class HttpPreviewSink:
         with self._news:
             self._closed = True
             self._news.notify_all()
+
+    def interrupt(self) -> None:
+        """Nobody is waited for."""
 
     def abort(self) -> None:
         """As ``close``."""

@@ -40,6 +40,7 @@ class RecordSink:
     """
 
     continuous = False
+    main_thread = False
 
     def __init__(self, target: Path, *, feed: AudioFeed | None = None, overwrite: bool = False) -> None:
         suffix = target.suffix.lower()
@@ -85,6 +86,9 @@ class RecordSink:
     def close(self) -> None:
         """Nothing is left to do after ``drain``; without it the file ends where it is."""
         self.abort()
+
+    def interrupt(self) -> None:
+        """Nobody is waited for."""
 
     def abort(self) -> None:
         """End the file where it is: what was recorded stays and plays."""

@@ -55,6 +55,7 @@ class StreamSink:
     """
 
     continuous = False
+    main_thread = False
 
     def __init__(
         self,

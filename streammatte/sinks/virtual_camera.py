@@ -27,6 +27,7 @@ class VirtualCameraSink:
     """
 
     continuous = True
+    main_thread = False
 
     def __init__(self, device: str | None = None) -> None:
         self._device = device
@@ -80,6 +81,9 @@ class VirtualCameraSink:
         camera, self._camera = self._camera, None
         if camera is not None:
             camera.close()
+
+    def interrupt(self) -> None:
+        """Nobody is waited for."""
 
     def abort(self) -> None:
         """As ``close``: a camera leaves nothing behind."""

@@ -77,6 +77,9 @@ class PreviewSink:
             self._open = False
             cv2.destroyAllWindows()
 
+    def interrupt(self) -> None:
+        """Nobody is waited for."""
+
     def abort(self) -> None:
         """As ``close``."""
         self.close()

@@ -17,6 +17,7 @@ from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSour
 from streammatte.media.container import shown_address
 from streammatte.media.image_reader import STILL_SUFFIXES, animation_format
 from streammatte.protocols import Source
+from streammatte.runtime import in_background
 from streammatte.sources.images import IMAGE_SUFFIXES, AnimationSource, ImageSource, natural_key
 from streammatte.sources.read_options import ReadOptions
 from streammatte.sources.video import FileSource
@@ -58,10 +59,10 @@ def open_source(spec: str | os.PathLike[str], options: ReadOptions | None = None
     how = dataclasses.replace(options or ReadOptions(), **changes)
     text = os.fspath(spec)
     if text == "-":
-        return FileSource("pipe:0", "standard input", how)
+        return _waiting("pipe:0", "standard input", how)
     if is_url(text):
         if not text.lower().startswith("file://"):
-            return FileSource(text, shown_address(text), how)
+            return _waiting(text, shown_address(text), how)
         text = unquote(urlsplit(text).path)
     path = Path(text).expanduser()
     images = _images(path, text)
@@ -71,7 +72,14 @@ def open_source(spec: str | os.PathLike[str], options: ReadOptions | None = None
     _check_file(path, text)
     if path.suffix.lower() in STILL_SUFFIXES and animation_format(path) == "WEBP":  # FFmpeg reads GIF and APNG
         return AnimationSource(path, text, how)
-    return FileSource(str(path.absolute()), text, how)
+    return (_waiting if path.is_fifo() else FileSource)(str(path.absolute()), text, how)
+
+
+def _waiting(address: str, name: str, options: ReadOptions) -> FileSource:
+    """A source that may have to wait for a server or a writer: Ctrl-C ends the wait at once."""
+    source = in_background(lambda: FileSource(address, name, options), FileSource.close)
+    assert source is not None
+    return source
 
 
 def reopener(spec: str, options: ReadOptions) -> Callable[[], Source]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from streammatte.frames import Frame, StreamInfo
 from streammatte.media.planes import Target, convert_planes
-from streammatte.protocols import Source
+from streammatte.protocols import LiveSource, Source
 from streammatte.sources.camera import open_camera
 from streammatte.sources.factory import is_url, reopener
 from streammatte.sources.images import IMAGE_SUFFIXES
@@ -36,7 +35,7 @@ def open_live_source(
     loop: bool = False,
     duration: float | None = None,
     timeout: float = 10.0,
-) -> Any:
+) -> LiveSource:
     """Open a live source.
 
     Parameters
@@ -61,22 +60,19 @@ def open_live_source(
     size = (width, height) if width and height else None
     path = Path(spec).expanduser()
     if is_url(spec):
-        source = _network(spec, timeout, loop, duration)
-    elif path.is_file() or path.is_dir() or "%" in spec:
+        return _network(spec, timeout, loop, duration, size)
+    if path.is_file() or path.is_dir() or "%" in spec:
         still = path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-        opening = reopener(spec, ReadOptions(tracks=False, rate=rate or (DEFAULT_RATE if still else None)))
-        source = PacedSource(opening, loop=loop, repeat_last=still, duration=duration)
-    else:
-        camera = partial(open_camera, spec, width=width, height=height, rate=rate or DEFAULT_RATE)
-        return ReconnectingSource(camera)
-    if size is not None and size != (source.info.width, source.info.height):
-        return _Scaled(source, size)
-    return source
+        options = ReadOptions(tracks=False, rate=rate or (DEFAULT_RATE if still else None))
+        opening = _scaled(reopener(spec, options), size)
+        return PacedSource(opening, loop=loop, repeat_last=still, duration=duration)
+    camera = partial(open_camera, spec, width=width, height=height, rate=rate or DEFAULT_RATE)
+    return ReconnectingSource(camera)
 
 
-def _network(url: str, timeout: float, loop: bool, duration: float | None) -> Any:
+def _network(url: str, timeout: float, loop: bool, duration: float | None, size: tuple[int, int] | None) -> LiveSource:
     # One decoder thread: each further frame thread would add a frame of delay.
-    opening = reopener(url, ReadOptions(tracks=False, timeout=timeout, threads=1))
+    opening = _scaled(reopener(url, ReadOptions(tracks=False, timeout=timeout, threads=1)), size)
     first = opening()
     if first.info.duration is not None:
         _log.info("%s has an end: it is played at its own pace", first.info.name)
@@ -84,30 +80,28 @@ def _network(url: str, timeout: float, loop: bool, duration: float | None) -> An
     return ReconnectingSource(_first_then(first, opening))
 
 
-def _first_then(first: Source, opening: Any) -> Any:
+def _first_then(first: Source, opening: Callable[[], Source]) -> Callable[[], Source]:
     """An opener that gives what is open already, and opens anew from the second call on."""
     ready = [first]
     return lambda: ready.pop() if ready else opening()
 
 
-class _Scaled:
-    """A source at another size."""
+def _scaled(opening: Callable[[], Source], size: tuple[int, int] | None) -> Callable[[], Source]:
+    return opening if size is None else lambda: _Scaled(opening(), size)
 
-    def __init__(self, source: Any, size: tuple[int, int]) -> None:
+
+class _Scaled:
+    """A source fitted into another size."""
+
+    def __init__(self, source: Source, size: tuple[int, int]) -> None:
         self._source = source
         self.info: StreamInfo = replace(source.info, width=size[0], height=size[1])
         self._target = Target.of(self.info)
 
     def frames(self) -> Iterator[Frame]:
         for frame in self._source.frames():
-            yield replace(frame, planes=convert_planes(frame, self._target, "contain"), owner=None)
+            same = Target.of(frame) == self._target
+            yield frame if same else replace(frame, planes=convert_planes(frame, self._target, "contain"), owner=None)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # ``on_lost`` belongs to the source inside.
-        if name == "on_lost":
-            setattr(self._source, name, value)
-        else:
-            object.__setattr__(self, name, value)
+    def close(self) -> None:
+        self._source.close()

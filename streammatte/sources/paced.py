@@ -11,6 +11,7 @@ from dataclasses import replace
 from streammatte.errors import ConfigError, TruncatedSourceError
 from streammatte.frames import Frame
 from streammatte.protocols import Source
+from streammatte.sources.reconnect import nothing
 
 __all__ = ["PacedSource"]
 
@@ -55,6 +56,7 @@ class PacedSource:
         self._repeat_last = repeat_last
         self._duration = duration
         self._stopped = threading.Event()
+        self.on_lost = nothing
         self.info = replace(self._source.info, frame_count=None, duration=duration, tracks=None)
 
     def frames(self) -> Iterator[Frame]:

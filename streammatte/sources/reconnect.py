@@ -12,7 +12,7 @@ from streammatte.frames import Frame
 from streammatte.media.planes import Target, convert_planes
 from streammatte.protocols import Source
 
-__all__ = ["ReconnectingSource"]
+__all__ = ["ReconnectingSource", "nothing"]
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class ReconnectingSource:
         self._last: Frame | None = None
         self._shift: int | None = 0
         self.info = self._source.info
-        self.on_lost: Callable[[], None] = _nothing
+        self.on_lost: Callable[[], None] = nothing
         self.reconnects = 0
 
     def frames(self) -> Iterator[Frame]:
@@ -129,5 +129,5 @@ class ReconnectingSource:
         return placed
 
 
-def _nothing() -> None:
-    """Nobody listens."""
+def nothing() -> None:
+    """What ``on_lost`` is until a session sets it."""

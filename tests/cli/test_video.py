@@ -3,8 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
+from contextlib import nullcontext
 
 import av
 import numpy as np
@@ -192,8 +196,9 @@ def test_existing_output_is_replaced_only_with_overwrite(video, tmp_path):
     assert len(times(tmp_path / "out.mp4")) == 20
 
 
-def start(*args):
-    process = subprocess.Popen([*COMMAND, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(*args, stdin=None):
+    command = [*COMMAND, *map(str, args)]
+    process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while line := process.stdout.readline():
         if json.loads(line)["frames"] > 0:
             return process
@@ -210,6 +215,59 @@ def test_interrupt_leaves_a_complete_video_of_what_was_done(long_video, tmp_path
     assert 0 < len(kept) < 1500
     assert f"{len(kept)} frames" in errors
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+@pytest.mark.parametrize("kind", ["server", "pipe", "standard input"])
+def test_interrupt_while_the_input_is_silent_takes_two_seconds(tmp_path, kind):
+    data = make_video(tmp_path / "in.ts", frames=200, width=320, height=240, container="mpegts").read_bytes()
+    part = data[: len(data) * 2 // 3]
+    options = ["--json", "--timeout", "60", "--size", "192", "--bg", "none"]
+    target = tmp_path / "out.mp4"
+    silent = threading.Event()
+    if kind == "server":
+        server = socket.create_server(("127.0.0.1", 0))
+
+        def serve():
+            connection, _ = server.accept()
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\n\r\n" + part)
+            silent.wait(60)
+            connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        process = start("video", f"http://127.0.0.1:{server.getsockname()[1]}/in.ts", target, *options)
+    else:
+        fifo = tmp_path / "pipe.ts"
+        os.mkfifo(fifo)
+
+        def write():
+            with fifo.open("wb", 0) as pipe:
+                pipe.write(part)
+                silent.wait(60)
+
+        threading.Thread(target=write, daemon=True).start()
+        with fifo.open("rb") if kind == "standard input" else nullcontext(subprocess.DEVNULL) as given:
+            process = start("video", "-" if kind == "standard input" else fifo, target, *options, stdin=given)
+    done = 0
+    while (now := json.loads(process.stdout.readline())["frames"]) != done:
+        done = now
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=30)
+    taken = time.monotonic() - began
+    silent.set()
+    assert process.returncode == 130, errors
+    assert taken < 10, "the time-out was waited for"
+    assert done <= len(times(target)) < 200
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+def test_interrupt_while_a_pipe_has_no_writer(tmp_path):
+    os.mkfifo(tmp_path / "pipe.ts")
+    process = subprocess.Popen([*COMMAND, "video", str(tmp_path / "pipe.ts"), str(tmp_path / "o.mp4")])
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
 
 
 def test_kill_leaves_only_a_temporary_name(long_video, tmp_path):

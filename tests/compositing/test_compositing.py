@@ -1,5 +1,6 @@
 """Backgrounds, the foreground's colour and the compositor."""
 
+import threading
 from fractions import Fraction
 
 import cv2
@@ -14,7 +15,7 @@ from streammatte.compositing import (
     estimate_small,
     parse_background,
 )
-from streammatte.errors import BackgroundError, ConfigError, SourceNotFoundError, TruncatedSourceError
+from streammatte.errors import BackgroundError, ConfigError, SourceError, SourceNotFoundError, TruncatedSourceError
 from streammatte.frames import ColorSpec, Frame, Layout, Matte, StreamInfo, plane_shapes
 from streammatte.kernels.color import rgb_matrix
 from streammatte.matting.chroma_key import ChromaKey
@@ -454,6 +455,36 @@ def test_a_long_gap_does_not_play_every_loop():
 
     assert shown(VideoBackground(open_video), [0.0, 3000.15]) == [50, 60]
     assert len(opened) < 5
+
+
+def test_a_video_that_cannot_be_opened_again_stands_still(caplog):
+    openings = []
+
+    def open_video():
+        openings.append(True)
+        if len(openings) > 1:
+            raise SourceError("the server is gone")
+        return ListSource([50, 60])
+
+    assert shown(VideoBackground(open_video), [0.0, 0.1, 0.2, 0.9]) == [50, 60, 60, 60]
+    assert caplog.text.count("stands still") == 1
+    assert len(openings) == 2
+
+
+def test_an_interrupt_ends_the_wait_for_a_video_that_is_opened_again():
+    waiting, openings = threading.Event(), []
+
+    def open_video():
+        openings.append(True)
+        if len(openings) > 1:
+            waiting.wait(60)
+        return ListSource([50, 60])
+
+    background = VideoBackground(open_video)
+    timer = threading.Timer(0.2, background.interrupt)
+    timer.start()
+    assert shown(background, [0.0, 0.1, 0.2, 0.9]) == [50, 60, 60, 60]
+    waiting.set()
 
 
 class BrokenSource(ListSource):

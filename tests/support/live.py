@@ -60,6 +60,9 @@ class RoomCamera:
             now = time.monotonic()
             yield Frame(room(index), Layout.YUV420, round((now - start) / MICRO), MICRO, COLOR, index, captured=now)
 
+    def interrupt(self):
+        pass
+
     def close(self):
         self.closed = True
 
@@ -86,6 +89,7 @@ class EyeSink:
     """Remembers what it was shown, as RGB, with the time it came."""
 
     continuous = True
+    main_thread = False
 
     def __init__(self, raises_at=None, slow=0.0):
         self.seen, self.times, self.frames = [], [], []
@@ -111,6 +115,9 @@ class EyeSink:
 
     def close(self):
         self.closed = True
+
+    def interrupt(self):
+        pass
 
     def abort(self):
         self.aborted = True
