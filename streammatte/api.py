@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +16,7 @@ from streammatte.build import build_matter, build_pipeline, build_source
 from streammatte.errors import ConfigError
 from streammatte.frames import Frame, Layout, Matte
 from streammatte.options.video import VideoOptions
-from streammatte.pipeline import mattes
+from streammatte.pipeline import Mattes
 from streammatte.protocols import Sink
 from streammatte.stats import Progress, Summary
 
@@ -64,7 +63,7 @@ def matte_video(
     return build_pipeline(os.fspath(src), target, wanted, sink=sink, on_progress=on_progress).run()
 
 
-def stream(src: str | os.PathLike[str], **options: Any) -> Iterator[Matte]:
+def stream(src: str | os.PathLike[str], **options: Any) -> Mattes:
     """The mattes of a video, in order, each with its frame; made ahead in threads of their own.
 
     Parameters
@@ -74,10 +73,11 @@ def stream(src: str | os.PathLike[str], **options: Any) -> Iterator[Matte]:
     **options
         Fields of :class:`streammatte.options.video.VideoOptions`.
 
-    Yields
-    ------
-    Matte
-        ``alpha`` is (H, W) float32 in [0, 1]; ``frame.to_rgb()`` gives the image.
+    Returns
+    -------
+    Mattes
+        An iterator of :class:`streammatte.frames.Matte`: ``alpha`` is (H, W) float32 in [0, 1], ``frame.to_rgb()``
+        gives the image. Its ``close`` (also at the end of a ``with``) releases the video and the network before the end.
 
     Raises
     ------
@@ -91,13 +91,14 @@ def stream(src: str | os.PathLike[str], **options: Any) -> Iterator[Matte]:
     except BaseException:
         source.close()
         raise
-    return _floats(mattes(source, matter))
+    return _Floats(source, matter, closing=(matter.close,))
 
 
-def _floats(inner: Generator[Matte, None, None]) -> Iterator[Matte]:
-    with closing(inner):
-        for matte in inner:
-            yield _as_float(matte)
+class _Floats(Mattes):
+    """Mattes as the public functions give them."""
+
+    def __next__(self) -> Matte:
+        return _as_float(super().__next__())
 
 
 def matte_image(

@@ -12,8 +12,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 from streammatte.errors import RingAborted, TruncatedSourceError, UnsupportedSourceError
 from streammatte.frames import Composite, Matte
@@ -22,7 +22,7 @@ from streammatte.queues import RingBuffer
 from streammatte.sinks.multi import Outputs
 from streammatte.stats import LatencyHistogram, Progress, StageStats, Summary
 
-__all__ = ["Line", "Pipeline", "mattes"]
+__all__ = ["Line", "Mattes", "Pipeline"]
 
 log = logging.getLogger(__name__)
 
@@ -378,28 +378,74 @@ class Pipeline:
         )
 
 
-def mattes(source: Source, matter: Matter, capacity: int = RING_CAPACITY) -> Generator[Matte, None, None]:
-    """The mattes of a video, in order, made ahead in threads of their own; closing the iterator ends them.
+class Mattes(Iterator[Matte]):
+    """The mattes of a video, in order, made ahead in threads of their own; closed at the end, or by ``close``.
 
-    Raises what a stage raised, after the mattes before it.
+    Parameters
+    ----------
+    source : Source
+    matter : Matter
+    capacity : int
+        Of each ring.
+    closing : tuple of callables
+        Called once the threads have ended, whichever way.
+
+    Raises
+    ------
+    StreammatteError
+        From ``next``: what a stage raised, after the mattes before it.
     """
-    line = Line(source, [("matting", matter)], capacity)
-    line.start()
-    try:
-        while True:
-            try:
-                taken = line.exit.get_batch()
-            except RingAborted:
-                break
-            if not taken:
-                break
-            yield taken.pop()
-        line.join()
-        if line.error is not None:
-            raise line.error
-        if line.truncated is not None:
-            raise line.truncated
-    finally:
-        line.abort()
-        line.join()
-        line.close_source()
+
+    def __init__(
+        self,
+        source: Source,
+        matter: Matter,
+        capacity: int = RING_CAPACITY,
+        closing: tuple[Callable[[], None], ...] = (),
+    ) -> None:
+        self._closing = closing
+        self._started, self._ended = False, True  # ended, as long as there is no line
+        self._line = Line(source, [("matting", matter)], capacity)
+        self._ended = False
+
+    def __next__(self) -> Matte:
+        if self._ended:
+            raise StopIteration
+        if not self._started:
+            self._started = True
+            self._line.start()
+        try:
+            taken = self._line.exit.get_batch()
+        except RingAborted:
+            taken = []
+        except BaseException:
+            self.close()
+            raise
+        if taken:
+            matte: Matte = taken.pop()
+            return matte
+        self.close()
+        error = self._line.error or self._line.truncated
+        if error is not None:
+            raise error
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the threads and close the source. Safe to call twice."""
+        if self._ended:
+            return
+        self._ended = True
+        self._line.abort()
+        self._line.join()
+        self._line.close_source()
+        for close in self._closing:
+            close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()

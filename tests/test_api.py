@@ -48,11 +48,20 @@ def test_stream_gives_mattes_with_their_frames(video):
 
 
 def test_stream_can_be_left_early(video):
+    iterator = streammatte.stream(video, size=192)
+    assert next(iterator).frame.index == 0
+    iterator.close()
     with pytest.raises(StopIteration):
-        iterator = streammatte.stream(video, size=192)
         next(iterator)
-        iterator.close()
-        next(iterator)
+
+
+def test_stream_that_is_never_started_closes_its_engine(video, monkeypatch):
+    from streammatte.matting.network import NetworkMatter
+
+    closed, close = [], NetworkMatter.close
+    monkeypatch.setattr(NetworkMatter, "close", lambda self: (closed.append(self), close(self)))
+    streammatte.stream(video, size=192).close()
+    assert len(closed) == 1
 
 
 def test_matte_image_finds_the_person(portrait):

@@ -10,7 +10,7 @@ import pytest
 
 from streammatte.errors import DiskFullError, ModelError, TruncatedSourceError, UnsupportedSourceError
 from streammatte.frames import Composite, Frame, Layout, Matte, StreamInfo
-from streammatte.pipeline import Pipeline, mattes
+from streammatte.pipeline import Mattes, Pipeline
 from streammatte.sinks.multi import Outputs
 
 INFO = StreamInfo(8, 6, Layout.GRAY, Fraction(1, 25), rate=Fraction(25), name="numbers")
@@ -261,22 +261,29 @@ def test_outputs_describe_each_role():
 
 def test_mattes_iterate_in_order_and_end_their_threads():
     before = threads()
-    assert [matte.frame.index for matte in mattes(Numbers(40), Doubler(to_matte))] == list(range(40))
+    assert [matte.frame.index for matte in Mattes(Numbers(40), Doubler(to_matte))] == list(range(40))
     assert threads() == before
 
 
 def test_closing_the_iterator_early_ends_the_threads():
     source = Numbers(10_000)
     before = threads()
-    iterator = mattes(source, Doubler(to_matte))
+    iterator = Mattes(source, Doubler(to_matte))
     next(iterator)
     iterator.close()
     assert threads() == before
     assert source.closed == 1
 
 
+def test_an_iterator_that_was_never_started_releases_what_it_holds():
+    source, released = Numbers(10), []
+    with Mattes(source, Doubler(to_matte), closing=(lambda: released.append(True),)):
+        pass
+    assert (source.closed, released) == (1, [True])
+
+
 def test_iterator_raises_what_a_stage_raised():
     error = ModelError("broken")
     with pytest.raises(ModelError) as caught:
-        list(mattes(Numbers(40), Broken(to_matte, 5, error)))
+        list(Mattes(Numbers(40), Broken(to_matte, 5, error)))
     assert caught.value is error

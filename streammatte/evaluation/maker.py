@@ -14,7 +14,7 @@ from streammatte.images.source import read_frame
 from streammatte.options.declare import options_of
 from streammatte.options.images import ImageOptions
 from streammatte.options.video import VideoOptions
-from streammatte.pipeline import mattes
+from streammatte.pipeline import Mattes
 from streammatte.protocols import Compositor, Engine
 
 __all__ = ["NetworkMatteMaker"]
@@ -51,10 +51,8 @@ class NetworkMatteMaker:
             source.close()
             raise
         self._engine = matter.engine
-        try:
-            yield from mattes(source, matter)
-        finally:
-            matter.close()
+        with Mattes(source, matter, closing=(matter.close,)) as made:
+            yield from made
 
     def foreground(self, matte: Matte) -> U8:
         """The straight foreground of an image's matte, (H, W, 3) uint8."""

@@ -75,6 +75,7 @@ def build_stills(
         StillOutputs(jobs, open_job, folders),
         capacity=_CAPACITY,
         on_progress=on_progress,
+        closing=(matter.close, compositor.close),
     )
 
 
