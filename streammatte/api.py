@@ -77,7 +77,7 @@ def stream(src: str | os.PathLike[str], **options: Any) -> Mattes:
     -------
     Mattes
         An iterator of :class:`streammatte.frames.Matte`: ``alpha`` is (H, W) float32 in [0, 1], ``frame.to_rgb()``
-        gives the image. Its ``close`` (also at the end of a ``with``) releases the video and the network before the end.
+        gives the image. Its ``close`` (also at the end of a ``with``) releases the video and the network early.
 
     Raises
     ------

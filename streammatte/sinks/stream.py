@@ -11,7 +11,7 @@ import av.error
 
 from streammatte.errors import SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, StreamInfo
-from streammatte.media.container import shown_address
+from streammatte.media.container import MISSING_PROTOCOL, shown_address
 from streammatte.sinks.live_muxer import LiveMuxer
 from streammatte.sinks.stream_relay import RelayPipe
 from streammatte.tracks import AudioFeed
@@ -31,6 +31,9 @@ _MUXERS = {
     "https": "mpegts",
 }
 """Container by the URL's scheme."""
+
+_UNKNOWN_PROTOCOL = "Protocol not found"
+"""FFmpeg's words."""
 
 _QUALITY = {"preset": "veryfast"}
 BITS_A_PIXEL = 0.08
@@ -79,6 +82,8 @@ class StreamSink:
         self._pipe: RelayPipe | None = None
         self._wait = FIRST_WAIT
         self._retry_at = 0.0
+        self._reached = False
+        self._reason = ""
         self.lost = 0
         self.connects = 0
 
@@ -110,7 +115,11 @@ class StreamSink:
                 muxer.close()
         if self._pipe is not None:
             self._pipe.finish()  # ``interrupt`` must still find it
+            self._reached |= self._pipe.reached
             self._pipe = None
+        if not self._reached and (self.connects or self.lost):
+            why = f" ({self._reason})" if self._reason else ""
+            raise SinkError(f"{self._shown_url} was never reached{why}; check the address and the network")
         return []
 
     def close(self) -> None:
@@ -135,7 +144,11 @@ class StreamSink:
         if muxer is not None:
             with suppress(av.error.FFmpegError, OSError, ValueError):
                 muxer.drop()
-        return pipe.kill() if pipe is not None else ""
+        if pipe is None:
+            return ""
+        said = pipe.kill()
+        self._reached |= pipe.reached
+        return said
 
     def _connect(self, info: StreamInfo) -> LiveMuxer:
         rate = float(info.rate or 30)
@@ -158,6 +171,9 @@ class StreamSink:
         said = self._hang_up()
         self.lost += 1
         self._retry_at = self._clock() + self._wait
-        reason = said or getattr(error, "strerror", None) or error
-        _log.warning("%s: %s; next attempt in %.0f s", self._shown_url, reason, self._wait)
+        self._reason = str(said or getattr(error, "strerror", None) or error)
+        if self._reason == _UNKNOWN_PROTOCOL:
+            why = f"{MISSING_PROTOCOL}; give rtmp, rtsp or udp"
+            raise UnsupportedOutputError(f"cannot stream to {self._shown_url}: {why}")
+        _log.warning("%s: %s; next attempt in %.0f s", self._shown_url, self._reason, self._wait)
         self._wait = min(2 * self._wait, LONGEST_WAIT)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +26,8 @@ __all__ = ["RelayPipe", "relay"]
 
 _LOOK = 0.1
 """Seconds between two looks at whether a blocked write is to be given up."""
+_REACHED = "streammatte: reached"
+"""What the child says on standard error when the server has taken the first packet."""
 _GOODBYE = 1.0
 """Seconds that the relay gets to send what it has when a session ends."""
 
@@ -37,12 +40,18 @@ class RelayPipe:
     url, muxer : str
     timeout : float
         Seconds that a write may wait for the server.
+
+    Attributes
+    ----------
+    reached : bool
+        Whether the server took anything; known once the process has ended.
     """
 
     def __init__(self, url: str, muxer: str, timeout: float) -> None:
         command = [sys.executable, "-m", "streammatte.sinks.stream_relay", muxer, f"{timeout:g}"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         self._timeout = timeout
+        self.reached = False
         self._stopped = threading.Event()
         if self._process.stdin is None:
             raise OSError(errno.EPIPE, "the relay has no input")
@@ -98,7 +107,8 @@ class RelayPipe:
             with suppress(OSError):
                 pipe.close()
         lines = said.decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        self.reached = _REACHED in lines
+        return lines[-1] if lines and lines[-1] != _REACHED else ""
 
 
 _MUXER_OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "flv": {"flvflags": "no_duration_filesize"}}
@@ -106,17 +116,28 @@ _EAGER = {"analyzeduration": "0", "fflags": "nobuffer", "probesize": "4096"}
 """The header says everything: nothing needs to be read ahead."""
 
 
-def relay(source: Any, url: str, muxer: str, timeout: float) -> None:
-    """Copy packets from a file object to a URL until the input ends. Raises what PyAV raises."""
+def relay(source: Any, url: str, muxer: str, timeout: float, on_reached: Callable[[], object]) -> None:
+    """Copy packets from a file object to a URL until the input ends. Raises what PyAV raises.
+
+    Parameters
+    ----------
+    source : file object
+        Matroska.
+    url, muxer : str
+    timeout : float
+        Seconds.
+    on_reached : callable
+        Called once the server has taken the first packet.
+    """
     with av.open(source, format="matroska", options=_EAGER) as given:
         options = _MUXER_OPTIONS.get(muxer, {})
         with av.open(url, "w", format=muxer, container_options=dict(options), timeout=(timeout, timeout)) as sent:
             streams = {stream.index: sent.add_stream_from_template(stream) for stream in given.streams}
-            for packet in given.demux():
-                if packet.dts is None:
-                    continue
+            for number, packet in enumerate(packet for packet in given.demux() if packet.dts is not None):
                 packet.stream = streams[packet.stream_index]
                 sent.mux_one(packet)
+                if number == 0:
+                    on_reached()
 
 
 def _main() -> int:
@@ -128,7 +149,7 @@ def _main() -> int:
     muxer, timeout = sys.argv[1:]
     url = sys.stdin.buffer.readline().decode().rstrip("\n")
     try:
-        relay(sys.stdin.buffer, url, muxer, float(timeout))
+        relay(sys.stdin.buffer, url, muxer, float(timeout), lambda: print(_REACHED, file=sys.stderr, flush=True))
     except (av.error.FFmpegError, OSError, ValueError) as error:
         sys.stderr.write(f"{getattr(error, 'strerror', None) or error}\n")
         return 1

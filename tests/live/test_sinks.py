@@ -228,6 +228,22 @@ def test_stream_reaches_a_server_and_comes_back_after_a_break(tmp_path):
         assert sum(1 for _ in video.decode(video=0)) > 30
 
 
+def test_stream_by_a_protocol_that_this_build_lacks_fails_at_once():
+    try:
+        av.open("srt://127.0.0.1:9", timeout=0.1).close()
+    except av.error.ProtocolNotFoundError:
+        pass
+    except av.error.FFmpegError:
+        pytest.skip("this build of FFmpeg has SRT")
+    sink = StreamSink("srt://127.0.0.1:9")
+    sink.open(INFO)
+    with pytest.raises(UnsupportedOutputError, match="does not know the protocol"):
+        for index in range(2000):
+            sink.process(frame(index))
+            time.sleep(0.01)
+    sink.abort()
+
+
 @pytest.mark.slow
 def test_stream_without_a_server_only_loses_frames():
     sink = StreamSink("tcp://127.0.0.1:9", timeout=1)
@@ -239,6 +255,8 @@ def test_stream_without_a_server_only_loses_frames():
         index += 1
         time.sleep(0.01)
     assert sink.lost
+    with pytest.raises(SinkError, match=r"tcp://127\.0\.0\.1:9/ was never reached \(Connection refused\)"):
+        sink.drain()
     sink.close()
     with pytest.raises(UnsupportedOutputError, match="rtmp"):
         StreamSink("gopher://x")
@@ -279,7 +297,8 @@ def test_server_that_never_answers_stops_nobody_else():
         stream = StreamSink(f"rtmp://127.0.0.1:{server.getsockname()[1]}/live/x", timeout=30)
         session = pipeline(RoomCamera(), [("eye", eye), ("stream", stream)])
         threading.Thread(target=lambda: (wait_for(lambda: len(eye.seen) > 60), session.stop()), daemon=True).start()
-        session.run()
+        with pytest.raises(SinkError, match="never reached"):
+            session.run()
     assert session.unfinished == ()
     assert "UNMATTED" not in dict(runs(eye.seen))
     assert stream._pipe is None
