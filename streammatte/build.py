@@ -150,8 +150,9 @@ def build_background(
     *,
     timeout: float = 10.0,
     max_megapixels: int = MAX_MEGAPIXELS,
+    at_least: tuple[int, int] | None = None,
 ) -> Any:
-    """A background from its description, for frames of that sample aspect ratio. Raises BackgroundError."""
+    """A background from its description; see :func:`parse_background`. Raises BackgroundError."""
     from streammatte.compositing import parse_background
     from streammatte.sources import ReadOptions, reopener
 
@@ -162,22 +163,22 @@ def build_background(
         open_video=lambda path: reopener(path, options),
         sample_aspect=sample_aspect,
         max_megapixels=max_megapixels,
+        at_least=at_least,
     )
 
 
-def build_compositor(
-    options: CompositeOptions, background: str, sample_aspect: Fraction = Fraction(1)
-) -> StreamCompositor:
-    """The compositing stage for frames of that sample aspect ratio. Raises BackgroundError."""
+def build_compositor(options: CompositeOptions, background: str, info: StreamInfo | None = None) -> StreamCompositor:
+    """The compositing stage for frames of a description, or (None) of any size. Raises BackgroundError."""
     from streammatte.compositing import StreamCompositor
 
     return StreamCompositor(
         build_background(
             background,
             options.fit,
-            sample_aspect,
+            Fraction(1) if info is None else info.sample_aspect_ratio,
             timeout=options.timeout if isinstance(options, VideoOptions) else 10.0,
             max_megapixels=options.max_pixels,
+            at_least=None if info is None else (info.width, info.height),
         ),
         foreground=options.estimate_foreground,
         multilevel=options.refine == "best",
@@ -253,7 +254,7 @@ def build_pipeline(
     source = build_source(spec, options) if isinstance(spec, str | Path) else spec
     closing: list[Callable[[], None]] = []
     try:
-        compositor = build_compositor(options, background, source.info.sample_aspect_ratio)
+        compositor = build_compositor(options, background, source.info)
         closing.append(compositor.close)
         if matter is None:
             made = (

@@ -157,7 +157,7 @@ class _Bench:
 
     def _through(self, frames: list[Frame], alphas: list[npt.NDArray[np.float32]]) -> Iterator[Composite]:
         matter = build_matter(self.info, self.options, engine=_Replay(self.engine.input_size, alphas))
-        compositor = build_compositor(self.options, self.options.background or "none", self.info.sample_aspect_ratio)
+        compositor = build_compositor(self.options, self.options.background or "none", self.info)
         for frame in frames:
             for matte in matter.process(frame):
                 yield from compositor.process(matte)

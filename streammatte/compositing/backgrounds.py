@@ -151,6 +151,7 @@ def parse_background(
     open_video: Callable[[str], Callable[[], Source]] | None = None,
     sample_aspect: Fraction = Fraction(1),
     max_megapixels: int = MAX_MEGAPIXELS,
+    at_least: tuple[int, int] | None = None,
 ) -> Background:
     """A background from its description.
 
@@ -167,6 +168,8 @@ def parse_background(
         Width over height of the pixels of the video in front.
     max_megapixels : int
         Larger images are refused.
+    at_least : (int, int), optional
+        Width and height of the frames: an image that is larger may be kept smaller.
 
     Raises
     ------
@@ -188,7 +191,16 @@ def parse_background(
         return ColorBackground(parse_color(KEY_GREEN if name.lower() == "green" else name))
     if name.startswith("#"):
         raise BackgroundError(f"{spec!r} is no colour; write #rgb or #rrggbb with hexadecimal digits")
-    return _open_file(name, path, fit, open_video, sample_aspect, max_megapixels)
+    if "://" not in name:
+        still = _read_still(name, path, max_megapixels, at_least)
+        if still is not None:
+            return ImageBackground(still, fit, sample_aspect)
+    if open_video is None:
+        raise BackgroundError(f"background {name} cannot be read as an image; give {_FORMS}")
+    try:
+        return VideoBackground(open_video(str(path) if "://" not in name else name), fit, sample_aspect)
+    except SourceError as error:
+        raise BackgroundError(f"background {name} cannot be read: {error}") from error
 
 
 def _strength(text: str, spec: str) -> float:
@@ -201,38 +213,18 @@ def _strength(text: str, spec: str) -> float:
     return strength
 
 
-def _open_file(
-    name: str,
-    path: Path,
-    fit: str,
-    open_video: Callable[[str], Callable[[], Source]] | None,
-    sample_aspect: Fraction,
-    max_megapixels: int,
-) -> Background:
-    if "://" not in name:
-        if path.is_dir():
-            raise BackgroundError(f"background {name} is a folder; give {_FORMS}")
-        if not path.exists():
-            raise BackgroundError(f"background {name!r} is no file and no colour; give {_FORMS}")
-        if path.is_fifo():
-            raise BackgroundError(f"background {name} is a pipe, which cannot be read twice; give {_FORMS}")
-        rgb = _read_image(path, max_megapixels)
-        if rgb is not None:
-            return ImageBackground(rgb, fit, sample_aspect)
-    if open_video is None:
-        raise BackgroundError(f"background {name} cannot be read as an image; give {_FORMS}")
-    try:
-        return VideoBackground(open_video(str(path) if "://" not in name else name), fit, sample_aspect)
-    except SourceError as error:
-        raise BackgroundError(f"background {name} cannot be read: {error}") from error
-
-
-def _read_image(path: Path, max_megapixels: int) -> U8 | None:
+def _read_still(name: str, path: Path, max_megapixels: int, at_least: tuple[int, int] | None) -> U8 | None:
     """A still image as RGB, what is transparent in it over black; None where it may be a video."""
+    if path.is_dir():
+        raise BackgroundError(f"background {name} is a folder; give {_FORMS}")
+    if not path.exists():
+        raise BackgroundError(f"background {name!r} is no file and no colour; give {_FORMS}")
+    if path.is_fifo():
+        raise BackgroundError(f"background {name} is a pipe, which cannot be read twice; give {_FORMS}")
     if animation_format(path) or (path.suffix.lower() not in STILL_SUFFIXES and not is_image(path)):
         return None
     try:
-        rgb, alpha = read_still(path, max_megapixels)
+        rgb, alpha = read_still(path, max_megapixels, at_least)
     except SourceError as error:
         raise BackgroundError(f"background {error}") from error
     return rgb if alpha is None else np.asarray(cv2.multiply(rgb, cv2.merge([alpha] * 3), scale=1 / 255), np.uint8)

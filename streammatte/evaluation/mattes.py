@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import SourceNotFoundError, UnsupportedSourceError
 from streammatte.evaluation.datasets import is_image, list_images
 from streammatte.frames import U8, Frame, Layout
+from streammatte.media.image_reader import gray_of, read_matte, read_still
 
-__all__ = ["MatteReader", "VideoOpener", "matte_of", "read_matte", "read_rgb", "read_trimap"]
+__all__ = ["MatteReader", "VideoOpener", "matte_of", "read_trimap"]
 
 Array = npt.NDArray[Any]
 VideoOpener = Callable[[Path], Iterator[Frame]]
@@ -24,57 +24,9 @@ _LIMITED_TO_FULL = np.clip((np.arange(256) - 16) * 255 / 219, 0, 255).astype(np.
 """Luma of a limited-range video (16..235) as 0..1; not rounded back to bytes."""
 
 
-def read_matte(path: Path) -> Array:
-    """The matte in an image: its alpha channel where it has one, else its grey values.
-
-    Returns
-    -------
-    ndarray (H, W)
-        uint8, or float32 in 0..1 for 16 bits a sample.
-
-    Raises
-    ------
-    SourceNotFoundError, UnsupportedSourceError
-        No such file; no image; a colour image without alpha.
-    """
-    pixels = _read(path, cv2.IMREAD_UNCHANGED)
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
-        pixels = pixels[..., 3]
-    elif pixels.ndim == 3:
-        pixels = _grey(pixels, str(path))
-    if pixels.dtype == np.uint16:
-        return pixels.astype(np.float32) / np.float32(65535)
-    if pixels.dtype != np.uint8:
-        raise UnsupportedSourceError(f"{path} has {pixels.dtype} samples; a matte has 8 or 16 bits a sample")
-    return np.ascontiguousarray(pixels)
-
-
 def read_trimap(path: Path) -> U8:
-    """A trimap (H, W) uint8: 0 background, 255 person, else unknown. Raises as :func:`read_matte`."""
-    return _read(path, cv2.IMREAD_GRAYSCALE).astype(np.uint8)
-
-
-def read_rgb(path: Path) -> U8:
-    """An image as (H, W, 3) uint8 RGB, upright. Raises as :func:`read_matte`."""
-    found: U8 = _read(path, cv2.IMREAD_COLOR)[..., ::-1].astype(np.uint8)
-    return found
-
-
-def _read(path: Path, flags: int) -> Array:
-    if not path.is_file():
-        raise SourceNotFoundError(f"there is no image {path}")
-    pixels: Array | None = cv2.imdecode(np.fromfile(path, np.uint8), flags) if path.stat().st_size else None
-    if pixels is None:
-        raise UnsupportedSourceError(f"{path} is not an image that can be read; give a PNG or JPEG")
-    return pixels
-
-
-def _grey(pixels: Array, name: str) -> Array:
-    if not ((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()):
-        raise UnsupportedSourceError(
-            f"{name} is a colour image without alpha; give the matte (grey, or an alpha channel)"
-        )
-    return pixels[..., 0]
+    """A trimap (H, W) uint8: 0 background, 255 person, else unknown. Raises as :func:`read_still`."""
+    return np.ascontiguousarray(read_still(path)[0][..., 1])
 
 
 def matte_of(frame: Frame) -> Array:
@@ -90,7 +42,7 @@ def matte_of(frame: Frame) -> Array:
     if frame.alpha is not None:
         return frame.alpha
     if frame.layout is Layout.RGB:
-        return np.ascontiguousarray(_grey(frame.planes[0], f"frame {frame.index}"))
+        return np.ascontiguousarray(gray_of(frame.planes[0], f"frame {frame.index}"))
     luma = np.ascontiguousarray(frame.planes[0])
     if frame.layout is Layout.GRAY or frame.color.full_range:
         return luma

@@ -14,9 +14,10 @@ import numpy as np
 from streammatte.errors import UnsupportedSourceError
 from streammatte.evaluation.bands import dense_flow, trimap_from_alpha
 from streammatte.evaluation.datasets import Item
-from streammatte.evaluation.mattes import MatteReader, VideoOpener, matte_of, read_matte, read_rgb, read_trimap
+from streammatte.evaluation.mattes import MatteReader, VideoOpener, matte_of, read_trimap
 from streammatte.evaluation.scoring import ItemScore, Scorer, foreground_error
 from streammatte.frames import U8, Frame, Matte
+from streammatte.media.image_reader import read_matte, read_still
 
 __all__ = ["MatteMaker", "Trimaps", "score_item", "score_pair"]
 
@@ -157,7 +158,7 @@ def score_item(
         trimap = read_trimap(item.trimap) if item.trimap else trimap_from_alpha(truth)
     extra: dict[str, float] = {}
     if item.foreground is not None and matte.alpha.shape == truth.shape and {"sad", "mse"} & set(metrics):
-        true_foreground = read_rgb(item.foreground)
+        true_foreground = read_still(item.foreground)[0]
         errors = foreground_error(matte.alpha, maker.foreground(matte), truth, true_foreground, name=item.name)
         extra = {name: value for name, value in errors.items() if name.removeprefix("fg_") in metrics}
     scorer.add(item.name, matte.alpha, truth, trimap, image=matte.frame.to_rgb, extra=extra)

@@ -96,7 +96,7 @@ def read_trimap(path: Path, frame: Frame, name: str) -> U8:
         Of another size than its image, or no image at all.
     SourceNotFoundError, SourceError
     """
-    marks, _ = read_still(path)
+    marks, _ = read_still(path, -(-frame.width * frame.height // 1_000_000))
     if marks.shape[:2] != (frame.height, frame.width):
         raise UnsupportedSourceError(
             f"trimap {path} is {marks.shape[1]}x{marks.shape[0]}, its image {name} is "

@@ -30,6 +30,9 @@ __all__ = ["Session", "build_live"]
 
 _log = logging.getLogger(__name__)
 
+_MOST = (3840, 2160)
+"""What backgrounds are read for where the camera's size is not known."""
+
 AUTO = "auto"
 """Value of an option that names a device when it is given without one."""
 
@@ -165,7 +168,13 @@ def _causal(smooth: str) -> str:
 def _scenes(options: LiveOptions) -> Scenes:
     def compositor(spec: str) -> StreamCompositor:
         return StreamCompositor(
-            build_background(spec, options.fit, timeout=options.timeout, max_megapixels=options.max_pixels),
+            build_background(
+                spec,
+                options.fit,
+                timeout=options.timeout,
+                max_megapixels=options.max_pixels,
+                at_least=(options.width or _MOST[0], options.height or _MOST[1]),
+            ),
             foreground=options.estimate_foreground,
             multilevel=options.refine == "best",
             despill=options.despill,

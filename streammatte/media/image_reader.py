@@ -19,7 +19,16 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
 from streammatte.network_size import MAX_MEGAPIXELS
 
-__all__ = ["STILL_SUFFIXES", "animation_format", "is_image", "may_have_alpha", "read_animation", "read_still"]
+__all__ = [
+    "STILL_SUFFIXES",
+    "animation_format",
+    "gray_of",
+    "is_image",
+    "may_have_alpha",
+    "read_animation",
+    "read_matte",
+    "read_still",
+]
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +46,16 @@ _DEEP = 257.0
 _SHOWN = 100
 """Milliseconds that an image of an animation is shown where the file does not say, as browsers do."""
 
+_REDUCED = frozenset({"L", "RGB", "RGBA", "LA", "CMYK"})
+"""Modes of Pillow whose pixels can be averaged."""
+
 _ORIENTATION = 0x0112
 """EXIF's tag."""
 
 
-def read_still(path: str | Path, max_megapixels: int = MAX_MEGAPIXELS) -> tuple[U8, U8 | None]:
+def read_still(
+    path: str | Path, max_megapixels: int = MAX_MEGAPIXELS, at_least: tuple[int, int] | None = None
+) -> tuple[U8, U8 | None]:
     """A still image, upright, in sRGB.
 
     EXIF orientation is applied whatever the format. An embedded ICC profile is converted to sRGB, relative
@@ -55,6 +69,9 @@ def read_still(path: str | Path, max_megapixels: int = MAX_MEGAPIXELS) -> tuple[
         ``pillow-heif`` is installed.
     max_megapixels : int
         Images of more are refused before they are decoded.
+    at_least : (int, int), optional
+        The width and height that are needed: a larger image is decoded at half, a third, ... of its size, where its
+        format can do so, and reduced before it is copied.
 
     Returns
     -------
@@ -71,7 +88,53 @@ def read_still(path: str | Path, max_megapixels: int = MAX_MEGAPIXELS) -> tuple[
         _check_size(image, path, max_megapixels)
         if getattr(image, "is_animated", False) and image.format != "MPO":
             log.warning("%s holds %d images; the first is taken", path, getattr(image, "n_frames", 2))
-        return _decode(data, image, path)
+        if at_least is not None:
+            image.draft(None, (max(at_least), max(at_least)))  # only JPEG has drafts; it may lie on its side
+        return _decode(data, image, path, at_least)
+
+
+def read_matte(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> U8 | npt.NDArray[np.float32]:
+    """The alpha matte in an image: its alpha channel where it has one, else its gray values, exactly.
+
+    Parameters
+    ----------
+    path : Path
+        PNG, JPEG, TIFF, WebP.
+    max_megapixels : int
+        Images of more are refused before they are decoded.
+
+    Returns
+    -------
+    ndarray (H, W)
+        uint8, or float32 in [0, 1] for 16 bits a sample.
+
+    Raises
+    ------
+    SourceNotFoundError, UnsupportedSourceError, SourceError
+        No such file; no image; a colour image without alpha.
+    """
+    data = _content(path)
+    with _reading(path), Image.open(io.BytesIO(data)) as image:
+        _check_size(image, path, max_megapixels)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise UnsupportedSourceError(f"{path} is damaged and cannot be read")
+    if pixels.ndim == 3:
+        pixels = pixels[..., 3] if pixels.shape[2] == 4 else gray_of(pixels, str(path))
+    if pixels.dtype == np.uint16:
+        return pixels.astype(np.float32) / np.float32(65535)
+    if pixels.dtype != np.uint8:
+        raise UnsupportedSourceError(f"{path} has {pixels.dtype} samples; a matte has 8 or 16 bits a sample")
+    return np.ascontiguousarray(pixels, np.uint8)
+
+
+def gray_of(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """The one plane (H, W) of a colour image (H, W, 3) whose channels are equal. Raises UnsupportedSourceError."""
+    if not ((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()):
+        raise UnsupportedSourceError(
+            f"{name} is a colour image without alpha; give the matte (gray, or an alpha channel)"
+        )
+    return pixels[..., 0]
 
 
 def may_have_alpha(path: Path) -> bool:
@@ -179,7 +242,7 @@ def _heif_hint(path: Path) -> str:
     return "; HEIC needs pillow-heif: pip install pillow-heif" if missing else ""
 
 
-def _decode(data: bytes, image: Image.Image, path: Path) -> tuple[U8, U8 | None]:
+def _decode(data: bytes, image: Image.Image, path: Path, at_least: tuple[int, int] | None) -> tuple[U8, U8 | None]:
     # Before loading: exif_transpose drops the tag, and some plugins drop the profile.
     profile = image.info.get("icc_profile")
     image.load()
@@ -189,9 +252,12 @@ def _decode(data: bytes, image: Image.Image, path: Path) -> tuple[U8, U8 | None]
     if image.mode.startswith(("I", "F")):
         decoded = Image.fromarray(_to_8_bit(np.asarray(image), image.mode), "L")
         decoded.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
-    turned = ImageOps.exif_transpose(decoded) or decoded
-    alpha = _alpha_of(turned)
-    return _rgb_of(turned, profile, path), alpha
+    ImageOps.exif_transpose(decoded, in_place=True)
+    if at_least is not None and decoded.mode in _REDUCED:
+        factor = min(decoded.width // at_least[0], decoded.height // at_least[1])
+        decoded = decoded.reduce(factor) if factor > 1 else decoded
+    alpha = _alpha_of(decoded)
+    return _rgb_of(decoded, profile, path), alpha
 
 
 def _deep_png(data: bytes, image: Image.Image, profile: bytes | None, path: Path) -> tuple[U8, U8 | None]:

@@ -107,7 +107,7 @@ class Card:
     seed: SeedFigures = field(default_factory=SeedFigures)
     files: Mapping[FileKind, RemoteFile] = field(default_factory=dict)
     embedded: bool = False
-    output_scale: float = 1.0
+    output_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     assets: Mapping[str, str] = field(default_factory=dict)
     training: str = ""
     limits: str = ""

@@ -21,6 +21,8 @@ CHUNK = 1 << 18
 """Bytes a read: large enough that Python costs nothing beside the network, small enough for a live progress bar."""
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP answers that may be another at the next attempt."""
+_EXCESS = 4 << 20
+"""Bytes beyond the card's size at which a download is given up before its end."""
 MISSING = frozenset({404, 410})
 
 Progress = Callable[[int, int | None], None]
@@ -56,7 +58,7 @@ def fetch(
     if attempts < 1 or timeout <= 0:
         raise ConfigError(f"attempts must be 1 or more and the timeout positive; got {attempts}, {timeout}")
     headers = {"User-Agent": f"streammatte/{__version__}", "Accept-Encoding": "identity"}
-    bar = _Bar(on_progress) if on_progress else False
+    bar = _Bar(on_progress, remote.size)
     downloader = _Downloader(progressbar=bar, chunk_size=CHUNK, timeout=timeout, headers=headers)
     downloader.size = remote.size
     name = remote.filename
@@ -133,17 +135,21 @@ class _Downloader(pooch.HTTPDownloader):
 
 
 class _Bar:
-    """What pooch takes as a progress bar."""
+    """What pooch takes as a progress bar; ends a download that is longer than it may be."""
 
-    def __init__(self, report: Progress) -> None:
+    def __init__(self, report: Progress | None, size: int | None) -> None:
         self._report = report
+        self._size = size
         self._have = 0
         self.total = 0
 
     def update(self, count: int) -> None:
         """So many bytes more; the last piece may be smaller than pooch counts it."""
+        if self._size is not None and self._have + count > self._size + _EXCESS:
+            raise ValueError(f"it has more bytes than the {self._size} that the card states")
         self._have = min(self._have + count, self.total or self._have + count)
-        self._report(self._have, self.total or None)
+        if self._report is not None:
+            self._report(self._have, self.total or None)
 
     def reset(self) -> None:
         """An attempt has ended."""

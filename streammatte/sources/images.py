@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -25,14 +26,17 @@ _MILLISECOND = Fraction(1, 1000)
 _EDGE = 5e-4
 """Seconds: half a unit of time."""
 
+_DIGITS = re.compile(r"\d+")
+_LONGEST = 20
+"""Digits that numbers in names are filled up to, to be sorted by value."""
+
 SRGB = ColorSpec(matrix=2, primaries=1, transfer=13, full_range=True)
 """Stills without a profile are sRGB; they have no YUV matrix."""
 
 
-def natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key by which frame2 comes before frame10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(0, int(part), part) if part.isdigit() else (1, 0, part.lower()) for part in parts]
+def natural_key(path: str | Path) -> str:
+    """Sort key by which frame2 comes before frame10, whatever their folders."""
+    return _DIGITS.sub(lambda number: number[0].zfill(_LONGEST), os.path.basename(path).lower())  # noqa: PTH119
 
 
 class ImageSource:
@@ -40,7 +44,7 @@ class ImageSource:
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths : sequence of str or Path
         In order; all of one size.
     rate : Fraction or int
         Images a second.
@@ -57,7 +61,7 @@ class ImageSource:
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[str | Path],
         rate: Fraction | float = 25,
         name: str = "",
         max_megapixels: int = MAX_MEGAPIXELS,
@@ -80,7 +84,7 @@ class ImageSource:
             frame_count=len(self._paths),
             duration=float(len(self._paths) / self.rate),
             name=name or str(self._paths[0]),
-            has_alpha=alpha is not None or may_have_alpha(self._paths[0]),
+            has_alpha=alpha is not None or may_have_alpha(Path(self._paths[0])),
         )
 
     def frames(self) -> Iterator[Frame]:

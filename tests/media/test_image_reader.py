@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, features
 from support.videos import pattern_image
 
 from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
-from streammatte.media.image_reader import animation_format, read_animation
+from streammatte.media.image_reader import animation_format, read_animation, read_matte
 from streammatte.sources import open_source, read_still
 
 UPRIGHT = pattern_image(0, 48, 32)
@@ -327,3 +327,32 @@ def test_a_part_of_an_animation(tmp_path):
     np.testing.assert_allclose([frame.to_rgb()[5, 5, 0] for frame in frames], [30, 40, 50, 60], atol=3)
     with pytest.raises(SourceError, match="lies beyond its end"):
         open_source(tmp_path / "a.webp", start=2)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_large_image_is_reduced_while_it_is_read(tmp_path, suffix):
+    small = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    Image.fromarray(small).resize((4000, 3000), Image.Resampling.BICUBIC).save(tmp_path / f"a.{suffix}", quality=95)
+    whole, _ = read_still(tmp_path / f"a.{suffix}")
+    rgb, _ = read_still(tmp_path / f"a.{suffix}", at_least=(480, 270))
+    assert 480 <= rgb.shape[1] < 1000 and rgb.shape[0] >= 270
+    expected = cv2.resize(whole, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_AREA)
+    assert np.abs(rgb.astype(int) - expected).mean() < 1.5
+
+
+def test_a_small_image_is_read_as_it_is(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_still(tmp_path / "a.png", at_least=(480, 270))[0], image)
+
+
+def test_mattes_are_read_exactly_and_bounded(tmp_path):
+    deep = np.array([[0, 1, 65535, 32768]], np.uint16)
+    cv2.imwrite(str(tmp_path / "deep.png"), deep)
+    np.testing.assert_array_equal(read_matte(tmp_path / "deep.png"), deep.astype(np.float32) / np.float32(65535))
+    Image.new("L", (2000, 1000)).save(tmp_path / "a.png")
+    with pytest.raises(UnsupportedSourceError, match="more than the 1 megapixels"):
+        read_matte(tmp_path / "a.png", 1)
+    Image.fromarray(np.arange(12, dtype=np.uint8).reshape(2, 2, 3)).save(tmp_path / "colour.png")
+    with pytest.raises(UnsupportedSourceError, match="colour image without alpha"):
+        read_matte(tmp_path / "colour.png")

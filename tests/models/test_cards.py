@@ -50,6 +50,8 @@ def test_whole_numbers_are_numbers_and_null_is_unknown():
         (("sad: 50", "sad: .inf"), r"seed\.sad: .*finite"),
         (("embedded: false", "embedded: maybe"), "embedded: .*boolean; got 'maybe'"),
         (("output_scale: 1", "output_scale: half"), "output_scale: .*number"),
+        (("output_scale: 1", "output_scale: 0"), "output_scale: .*greater than 0"),
+        (("output_scale: 1", "output_scale: -1"), "output_scale: .*greater than 0"),
         (("title: Net", "title: 5"), "title: .*string; got 5"),
         (("sha256: null", "sha256: 1234"), r"files\.inference\.sha256: .*string"),
         (("sha256: null", "sha256: abcd"), r"files\.inference\.sha256: .*pattern"),

@@ -69,6 +69,13 @@ def test_another_file_than_the_card_describes_is_not_kept(server, tmp_path, beha
     assert names(tmp_path) == []
 
 
+def test_a_body_that_does_not_end_is_given_up(server, tmp_path):
+    server.behave = {"body": b"x" * (64 << 20), "no_length": True}
+    with pytest.raises(ModelError, match="more bytes than the 17 that the card states"):
+        fetch(remote(server, size=17), tmp_path, attempts=1)
+    assert names(tmp_path) == []
+
+
 def test_a_body_of_undeclared_length_is_taken(server, tmp_path):
     server.behave = {"no_length": True}
     seen = []
