@@ -9,9 +9,19 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["available_cores", "import_pymatting", "in_background", "set_threads"]
+from streammatte.errors import ModelError
+
+__all__ = [
+    "address_space_hint",
+    "available_cores",
+    "check_address_space",
+    "import_pymatting",
+    "in_background",
+    "set_threads",
+]
 
 T = TypeVar("T")
 
@@ -36,6 +46,10 @@ log = logging.getLogger(__name__)
 
 SILENCE = 3.0
 """Seconds of importing before it is told why: from numba's cache it takes one or two."""
+
+_LEAST_ADDRESS_SPACE = 2_000_000 << 10
+"""With less, 540p on two cores was seen to fail (1.8 GB), to crash and to loop for ever (0.8 GB)."""
+_NEAR = 0.85
 
 _LOOK = 0.1
 """Seconds between two looks at whether a wait is to be given up."""
@@ -70,6 +84,48 @@ def _tell() -> None:
 def _advise(*words: object) -> None:
     if text := " ".join(map(str, words)).strip():
         log.info("PyMatting: %s", text)
+
+
+def check_address_space() -> None:
+    """Refuse to load networks and encoders where the process may not have the address space for them.
+
+    Native libraries end the process or loop for ever where they get no memory, before anything can be said.
+
+    Raises
+    ------
+    ModelError
+        The limit (``ulimit -v``) is below 2 GB.
+    """
+    limit = _address_space_limit()
+    if limit is not None and limit < _LEAST_ADDRESS_SPACE:
+        raise ModelError(
+            f"this process may use {limit >> 20} MB of address space (ulimit -v), which is not enough memory for a "
+            f"network and an encoder; allow {_LEAST_ADDRESS_SPACE >> 20} MB or more"
+        )
+
+
+def address_space_hint() -> str:
+    """What to add to an error's message where the process has used nearly all the address space that it may."""
+    limit = _address_space_limit()
+    if limit is None:
+        return ""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        peak = int(status.partition("VmPeak:")[2].split()[0]) << 10
+    except (OSError, ValueError, IndexError):
+        return ""
+    near = peak > _NEAR * limit
+    return f"; memory is short: this process may use {limit >> 20} MB of address space (ulimit -v)" if near else ""
+
+
+def _address_space_limit() -> int | None:
+    """Bytes; None where there is no limit, or none that can be known."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def available_cores() -> int:

@@ -11,6 +11,7 @@ import click
 from streammatte._version import __version__
 from streammatte.cli.options import set_up_logging
 from streammatte.errors import StreammatteError
+from streammatte.runtime import address_space_hint, check_address_space
 
 __all__ = ["main"]
 
@@ -26,6 +27,9 @@ _COMMANDS = {  # name -> (module, one line of help)
     "doctor": ("streammatte.cli.doctor", "Check what this machine can do and how to mend what it cannot."),
 }
 
+_HEAVY = frozenset({"video", "image", "webcam", "eval", "bench"})
+"""Commands that run a network."""
+
 
 class _LazyGroup(click.Group):
     """Lists every command without importing any."""
@@ -36,6 +40,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        if cmd_name in _HEAVY:
+            check_address_space()
         command = import_module(_COMMANDS[cmd_name][0]).command
         if not isinstance(command, click.Command):
             raise TypeError(f"{_COMMANDS[cmd_name][0]}.command is no click command")
@@ -76,6 +82,9 @@ def main(args: list[str] | None = None) -> None:
     except StreammatteError as error:
         _explain(str(error))
         code = error.exit_code
+    except MemoryError:
+        _explain("there is not enough memory; close other programs, or take a smaller --size or --batch")
+        code = 1
     except Exception as error:
         _explain(f"unexpected {type(error).__name__}: {error}; --log-level debug shows where")
         code = 1
@@ -94,4 +103,4 @@ def _explain(text: str) -> None:
     log = logging.getLogger("streammatte")
     if log.isEnabledFor(logging.DEBUG):
         log.exception("the command failed")
-    click.echo(f"streammatte: {' '.join(text.split())}", err=True)
+    click.echo(f"streammatte: {' '.join(text.split())}{address_space_hint()}", err=True)

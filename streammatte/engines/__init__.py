@@ -10,6 +10,7 @@ from streammatte.errors import ConfigError
 from streammatte.models.files import ModelFiles
 from streammatte.models.resolve import resolve
 from streammatte.protocols import Engine
+from streammatte.runtime import check_address_space
 
 __all__ = ["ENGINES", "PRECISIONS", "choose_engine", "open_engine"]
 
@@ -74,6 +75,7 @@ def open_engine(
         raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     if batch < 1 or threads < 0:
         raise ConfigError(f"batch must be 1 or more and threads 0 or more; got batch {batch}, threads {threads}")
+    check_address_space()
     files = resolve(model)
     if files.rule.fixed not in (None, size):
         raise ConfigError(f"{files.name} takes {files.rule.fixed} (height, width) only; got {size}")

@@ -69,6 +69,8 @@ def open_source(spec: str | os.PathLike[str], options: ReadOptions | None = None
     if images is not None:
         rate = _RATE if how.rate is None else how.rate
         return ImageSource(_part(images, how.start, how.duration, rate, text), rate, text, how.max_megapixels)
+    if how.rate is not None:
+        log.log(how.notice, "%s has its own times; the rate is for image sequences and not used", text)
     _check_file(path, text)
     if path.suffix.lower() in STILL_SUFFIXES and animation_format(path) == "WEBP":  # FFmpeg reads GIF and APNG
         return AnimationSource(path, text, how)
