@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import re
+import socket
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import av
 import av.error
@@ -22,6 +26,7 @@ __all__ = [
     "best_video",
     "carried_streams",
     "decoder_of",
+    "is_own_host",
     "kept_chapters",
     "kept_metadata",
     "local_address",
@@ -55,6 +60,9 @@ _PLAYLISTS = {"an ffconcat list": b"ffconcat version", "an HLS playlist": b"#EXT
 """What texts that name other files begin with."""
 
 _HEAD = 64
+_REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 8
+_PATIENCE = 30.0
 _PIPE = "pipe:0"
 
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})
@@ -135,8 +143,20 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool,
         options["protocol_whitelist"] = ",".join({*_PROTOCOLS, *_LOCAL, "pipe"})
     if local and not allow_playlists:
         _refuse_playlist(Path(address), name)
+    guarded = url and not allow_playlists and address.lower().startswith(("http://", "https://"))
+    guarded = guarded and not is_own_host(urlsplit(address).hostname)
+    if guarded:
+        options["max_redirects"] = "0"
     try:
-        container = av.open(address, timeout=timeout, options=options, metadata_errors="replace")
+        try:
+            container = av.open(address, timeout=timeout, options=options, metadata_errors="replace")
+        except av.error.OSError:
+            target = _redirected(address, name, timeout) if guarded else None
+            if target is None:
+                raise
+            container = av.open(target, timeout=timeout, options=options, metadata_errors="replace")
+    except SourceError:
+        raise
     except av.error.ProtocolNotFoundError as error:
         raise UnsupportedSourceError(
             f"cannot open {name}: {MISSING_PROTOCOL}; give a file, http, rtsp or rtmp"
@@ -160,6 +180,46 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool,
         container.close()
         raise UnsupportedSourceError(f"{name} is a text file, not a video; give a video")
     return container
+
+
+def is_own_host(host: str | None) -> bool:
+    """True for a host that is this machine or a link of its own: loopback, unspecified and link-local addresses."""
+    try:
+        found = {ipaddress.ip_address(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except (OSError, ValueError):
+        return False
+    return any(address.is_loopback or address.is_unspecified or address.is_link_local for address in found)
+
+
+def _redirected(address: str, name: str, timeout: float | None) -> str | None:
+    """Where a server sends the reader; None where it does not. Redirections to this machine are refused."""
+    target = address
+    for _ in range(_MOST_REDIRECTS):
+        request = urllib.request.Request(target, headers={"User-Agent": "streammatte"})
+        try:
+            urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout or _PATIENCE).close()
+        except urllib.error.HTTPError as error:
+            found = error.headers.get("Location") if error.code in _REDIRECTIONS else None
+            error.close()
+            if found is None:
+                return None
+        except (OSError, ValueError):
+            return None
+        else:
+            return target if target != address else None
+        target = urljoin(target, found)
+        parts = urlsplit(target)
+        if parts.scheme not in ("http", "https") or is_own_host(parts.hostname):
+            raise UnsupportedSourceError(
+                f"{name} redirects to {parts.scheme}://{parts.hostname}, which may be a service of this machine; "
+                "if it is trusted, pass --allow-playlists"
+            )
+    return None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
 
 
 @cache

@@ -1,10 +1,12 @@
 """What may be opened: local names are paths, playlists stay in their folder, addresses are shown without secrets."""
 
+import http.server
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 
@@ -12,6 +14,7 @@ import pytest
 from support.videos import make_video
 
 from streammatte.errors import DeviceError, UnsupportedSourceError
+from streammatte.media import container
 from streammatte.media.container import shown_address
 from streammatte.sources import open_source
 from streammatte.sources.microphone import Microphone
@@ -89,6 +92,51 @@ def test_an_mp4_with_its_index_at_the_end_on_a_pipe_says_that_a_pipe_cannot_be_s
     code = "from streammatte.sources import open_source; open_source('-')"
     done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True)
     assert b"a pipe cannot be searched" in done.stderr
+
+
+class Redirecting(http.server.BaseHTTPRequestHandler):
+    """``/hop`` sends on to ``/video``, ``/in`` to a name of this machine, anything else is the video."""
+
+    video = b""
+
+    def do_GET(self):
+        if self.path in ("/hop", "/in"):
+            host = "localhost" if self.path == "/in" else "127.0.0.1"
+            self.send_response(302)
+            self.send_header("Location", f"http://{host}:{self.server.server_port}/video")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.video)))
+        self.end_headers()
+        self.wfile.write(self.video)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_server_may_redirect_but_not_to_this_machine(clip, monkeypatch):
+    monkeypatch.setattr(Redirecting, "video", clip.read_bytes())
+    monkeypatch.setattr(container, "is_own_host", lambda host: host == "localhost")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    for path in ("/video", "/hop"):
+        with closing(open_source(address + path)) as source:
+            assert sum(1 for _ in source.frames()) == 5
+    with pytest.raises(UnsupportedSourceError, match=r"redirects to http://localhost.*--allow-playlists"):
+        open_source(address + "/in")
+    with closing(open_source(address + "/in", allow_playlists=True)) as source:
+        assert sum(1 for _ in source.frames()) == 5
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("host", "own"), [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", True), ("192.0.2.7", False)]
+)
+def test_which_hosts_are_this_machine(host, own):
+    assert container.is_own_host(host) is own
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
