@@ -1,6 +1,7 @@
 """Shows that memory is flat: the same video, one minute and ten minutes long, through ``streammatte video``.
 
     python tools/soak.py samples/person.mp4
+    python tools/soak.py --clips FOLDER --long 60 --bg=blur     (an hour in chunks of a minute, in one process)
     python tools/soak.py --live --minutes 30        (a live session instead, see soak_live.py)
 
 The videos are made by repeating the clip's packets, which costs nothing. Peak memory is what the operating system
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import av
 
+ALLOWED_CHUNKS = 1.02
+"""Peak at the end by that after a tenth of the chunks."""
 ALLOWED = 1.05
 """Peak memory of the long video by that of the short one."""
 
@@ -76,6 +79,62 @@ def video(clip: Path, minutes: tuple[float, float], extra: list[str]) -> int:
     return 0 if ratio <= ALLOWED else 1
 
 
+def chunks(folder: Path, minutes: float, extra: list[str]) -> int:
+    """Many videos in one process: a folder's clips as 720p with a variable frame rate and audio, a minute each.
+
+    Compares the process's peak of resident memory after a tenth of the chunks with that at the end. Needs ``ffmpeg``.
+    """
+    clips = sorted(path for path in folder.iterdir() if path.suffix in (".mp4", ".mkv", ".avi", ".webm", ".mov"))
+    with tempfile.TemporaryDirectory(prefix="streammatte-soak-") as name:
+        work = Path(name)
+        for number, clip in enumerate(clips):
+            looped = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", str(clip), "-f", "lavfi", "-i", "sine=220"]
+            frames = "scale=1280:720,setsar=1,select=not(eq(mod(n\\,7)\\,3))"
+            encoded = [
+                "-map",
+                "0:v",
+                "-map",
+                "1:a",
+                "-vf",
+                frames,
+                "-fps_mode",
+                "vfr",
+                "-t",
+                "60",
+                "-preset",
+                "ultrafast",
+            ]
+            subprocess.run([*looped, *encoded, str(work / f"clip{number}.mp4")], check=True)
+        given = [work / f"in{number:03d}.mp4" for number in range(round(minutes))]
+        for number, path in enumerate(given):
+            path.hardlink_to(work / f"clip{number % len(clips)}.mp4")
+        done = work / "done"
+        command = [sys.executable, "-m", "streammatte", "video", *map(str, given), "--out-dir", str(done), *extra]
+        with (work / "log.txt").open("w") as log, subprocess.Popen(command, stderr=log) as process:
+            early = peak = 0.0
+            while process.poll() is None:
+                peak = max(peak, high_water(process.pid))
+                finished = len(list(done.glob("in*.mp4"))) if done.is_dir() else 0
+                if finished <= len(given) / 10:
+                    early = peak
+                time.sleep(1.0)
+        made = len(list(done.glob("in*.mp4")))
+    print(
+        f"{made} of {len(given)} chunks; peak {early:.1f} MB after a tenth, {peak:.1f} MB at the end: {peak / early:.3f}"
+    )
+    return 0 if made == len(given) and peak <= ALLOWED_CHUNKS * early else 1
+
+
+def high_water(pid: int) -> float:
+    """Peak resident megabytes of a process so far; 0 once it has ended (Linux)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    _, found, rest = status.partition("VmHWM:")
+    return int(rest.split()[0]) / 1024 if found else 0.0
+
+
 def main() -> int:
     """Run the soak that was asked for."""
     if "--live" in sys.argv:
@@ -86,7 +145,10 @@ def main() -> int:
     parser.add_argument("clip", nargs="?", type=Path, default=Path("samples/person.mp4"))
     parser.add_argument("--short", type=float, default=1.0, help="minutes of the short video")
     parser.add_argument("--long", type=float, default=10.0, help="minutes of the long video")
+    parser.add_argument("--clips", type=Path, help="a folder of clips: many chunks of a minute in one process")
     options, extra = parser.parse_known_args()
+    if options.clips is not None:
+        return chunks(options.clips, options.long, extra)
     return video(options.clip, (options.short, options.long), extra)
 
 
