@@ -119,9 +119,7 @@ def chunks(folder: Path, minutes: float, extra: list[str]) -> int:
                     early = peak
                 time.sleep(1.0)
         made = len(list(done.glob("in*.mp4")))
-    print(
-        f"{made} of {len(given)} chunks; peak {early:.1f} MB after a tenth, {peak:.1f} MB at the end: {peak / early:.3f}"
-    )
+    print(f"{made} of {len(given)} chunks; peak {early:.1f} MB after a tenth, {peak:.1f} MB at the end")
     return 0 if made == len(given) and peak <= ALLOWED_CHUNKS * early else 1
 
 
