@@ -30,6 +30,7 @@ LAYERS = (  # from the bottom; a room may import those of lower layers that its 
     ("build", "sources matting compositing engines models sinks options pipeline sinks.atomic"),
     ("images", "media models export sources matting compositing engines sinks options pipeline build sinks.atomic"),
     ("live", "kernels sources matting compositing engines sinks options pipeline build sinks.atomic"),
+    ("web", "live options sinks"),
     ("api", "options pipeline build images"),
     ("evaluation", "media kernels sources options pipeline build images"),
     ("benchmark", "media models networks export sources matting engines sinks options pipeline build"),
@@ -37,7 +38,7 @@ LAYERS = (  # from the bottom; a room may import those of lower layers that its 
     (
         "cli",
         "api benchmark build doctor evaluation export images live media models networks options pipeline sinks sources "
-        "sinks.atomic",
+        "sinks.atomic web",
     ),
     ("__init__", "api pipeline"),
     ("__main__", "cli"),
@@ -60,8 +61,8 @@ BASE = (  # modules every room may import; each may import those before it
     "stats",
 )
 
-STARTS_THREADS = ("pipeline.py", "runtime.py", "live", "engines/paddle/engine.py", "media/container.py")
-"""Pipelines own the threads; a notice after some seconds and Paddle's single worker are the exceptions."""
+STARTS_THREADS = ("pipeline.py", "runtime.py", "live", "web", "engines/paddle/engine.py")
+"""Pipelines own the threads; the HTTP server, waits that can be given up and Paddle's worker are the exceptions."""
 
 
 APART = ("sinks.atomic",)

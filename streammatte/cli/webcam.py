@@ -7,15 +7,18 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from streammatte.cli import options as shared
 from streammatte.options.live import LiveOptions
 from streammatte.options.presets import load_preset
+
+if TYPE_CHECKING:
+    from streammatte.web.live import LiveServers
 
 __all__ = ["command"]
 
@@ -89,6 +92,7 @@ def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Si
     session = None
     try:
         options = LiveOptions.build(load_preset(config) if config else None, **given)
+        servers = _servers(options, show)
         with TerminalKeys() as keys:
             session = build_live(
                 options,
@@ -96,9 +100,10 @@ def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Si
                 on_tick=lambda board: [apply_key(board, key) for key in keys.poll()],
             )
             received.stop = session.pipeline.stop
-            for server in session.servers:
-                show.say(f"listening on {server.url}")
-            session.run()
+            with ExitStack() as stack:
+                for url in [] if servers is None else stack.enter_context(servers.serving(session)):
+                    show.say(f"listening on {url}")
+                session.pipeline.run()
     except KeyboardInterrupt:
         return 128 + (received.number or signal.SIGINT), False
     except StreammatteError as error:
@@ -114,6 +119,18 @@ def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Si
     show.end()
     show.last(session.pipeline.status())
     return (128 + received.number if received.number else 0), bool(session.pipeline.unfinished)
+
+
+def _servers(options: LiveOptions, show: _Show) -> LiveServers | None:
+    """The servers that are asked for; without one, aiohttp is not imported."""
+    if not (options.control or options.preview_http):
+        return None
+    from streammatte.web.live import LiveServers
+
+    servers = LiveServers(options)
+    if servers.fingerprint:
+        show.say(f"TLS certificate: SHA-256 {servers.fingerprint}")
+    return servers
 
 
 class _Show:

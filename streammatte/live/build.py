@@ -13,8 +13,6 @@ from streammatte.build import build_background, build_engine, input_fit
 from streammatte.compositing import StreamCompositor
 from streammatte.frames import StreamInfo
 from streammatte.live.adaptive import LADDER, ladder
-from streammatte.live.http_api import control_app, preview_app
-from streammatte.live.http_server import LocalServer, parse_address
 from streammatte.live.matting import LiveMatter, SizeLevel
 from streammatte.live.pipeline import LivePipeline
 from streammatte.live.scenes import Scene, Scenes
@@ -24,6 +22,7 @@ from streammatte.network_size import Fit
 from streammatte.options.live import LiveOptions
 from streammatte.protocols import LiveSink, LiveSource
 from streammatte.sinks.atomic import refuse_inputs
+from streammatte.sinks.mjpeg import HttpPreviewSink
 from streammatte.sources.live_factory import open_live_source
 
 __all__ = ["Session", "build_live"]
@@ -37,22 +36,12 @@ AUTO = "auto"
 """Value of an option that names a device when it is given without one."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Session:
-    """A live pipeline and the servers around it."""
+    """A live pipeline, and its images for browsers where ``--preview-http`` asks for them."""
 
     pipeline: LivePipeline
-    servers: tuple[LocalServer, ...]
-
-    def run(self) -> LiveStatus:
-        """Run to the end; see :meth:`LivePipeline.run`."""
-        try:
-            for server in self.servers:
-                server.start()
-            return self.pipeline.run()
-        finally:
-            for server in self.servers:
-                server.close()
+    images: HttpPreviewSink | None
 
 
 def build_live(
@@ -76,11 +65,6 @@ def build_live(
     inputs |= {f"the background {name}": name for name in options.backgrounds}
     refuse_inputs(inputs, [] if options.record is None else [str(options.record)])
     board = SettingsStore(options.backgrounds, _initial(options))
-    parse = {name: getattr(options, name) for name in ("preview_http", "control") if getattr(options, name)}
-    addresses = {
-        name: parse_address(text, f"--{name.replace('_', '-')}", allow_remote=options.allow_remote)
-        for name, text in parse.items()
-    }
     scenes = _scenes(options)
     own = source is None
     source = source or open_live_source(
@@ -92,7 +76,6 @@ def build_live(
         duration=options.duration,
         timeout=options.timeout,
     )
-    servers: list[LocalServer] = []
     try:
         microphone = _microphone(options)
         sinks = _sinks(options, board, microphone)
@@ -109,19 +92,12 @@ def build_live(
             on_status=on_status,
             on_tick=None if on_tick is None else partial(on_tick, board),
         )
-        if "control" in addresses:
-            app = control_app(board, lambda: pipeline.status().as_dict())
-            servers.append(LocalServer(addresses["control"], app, options.token))
-        if "preview_http" in addresses:
-            images: Any = dict(sinks)["preview-http"]
-            servers.append(LocalServer(addresses["preview_http"], preview_app(images), options.token))
     except BaseException:
-        for server in servers:
-            server.close()
         if own:
             source.close()
         raise
-    return Session(pipeline, tuple(servers))
+    images = next((sink for _, sink in sinks if isinstance(sink, HttpPreviewSink)), None)
+    return Session(pipeline, images)
 
 
 def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
@@ -211,8 +187,6 @@ def _sinks(options: LiveOptions, board: SettingsStore, microphone: Any) -> list[
         return PreviewSink(lambda key: apply_key(board, key), lambda: apply_key(board, "q"))
 
     def preview_http() -> LiveSink:
-        from streammatte.sinks.mjpeg import HttpPreviewSink
-
         return HttpPreviewSink()
 
     def record() -> LiveSink:

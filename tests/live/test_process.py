@@ -141,8 +141,12 @@ def test_kill_leaves_a_playable_recording(webcam, tmp_path):
     assert times == sorted(times)
 
 
+TOKEN = "of this test"
+
+
 def ask(port, path, data=None):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=data)
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=data, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, json.load(answer)
@@ -152,7 +156,7 @@ def ask(port, path, data=None):
 
 def test_a_thousand_bad_requests_disturb_nothing(webcam, tmp_path):
     log = (tmp_path / "err").open("w+")
-    process, folder = webcam("--control", "127.0.0.1:0", stderr=log)
+    process, folder = webcam("--control", "127.0.0.1:0", "--token", TOKEN, stderr=log)
     port = int((tmp_path / "err").read_text().partition("127.0.0.1:")[2].partition("/")[0])
     before = ask(port, "/status")[1]
     bad = [

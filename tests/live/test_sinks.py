@@ -1,8 +1,6 @@
 """Sinks of live sessions: the virtual camera, recordings, streams, previews."""
 
 import contextlib
-import http.client
-import json
 import socket
 import threading
 import time
@@ -11,16 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 from support.live import COLOR, HEIGHT, MICRO, WIDTH, EyeSink, RoomCamera, pipeline, room, runs
 
-from streammatte.errors import ConfigError, DeviceError, OutputExistsError, SinkError, UnsupportedOutputError
+from streammatte.errors import DeviceError, OutputExistsError, SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, Layout, StreamInfo
-from streammatte.live.http_api import control_app, preview_app
-from streammatte.live.http_server import LocalServer, parse_address
-from streammatte.live.settings import SettingsStore
 from streammatte.media.convert import PixelConverter
 from streammatte.sinks.mjpeg import HttpPreviewSink
 from streammatte.sinks.record import RecordSink
@@ -310,119 +304,10 @@ def wait_for(condition):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:0", "localhost:8090", "[::1]:8090", ":8090"])
-def test_addresses_of_this_machine(text):
-    assert parse_address(text, "--control", allow_remote=False)[1] in (0, 8090)
-
-
-@pytest.mark.parametrize("text", ["0.0.0.0:8090", "192.168.1.2:80", "[::]:80", "example.org:80"])
-def test_other_addresses_need_allow_remote(text):
-    with pytest.raises(ConfigError, match="--allow-remote"):
-        parse_address(text, "--control", allow_remote=False)
-    assert parse_address(text, "--control", allow_remote=True)[1] > 0
-
-
-@pytest.mark.parametrize("text", ["8090x", "127.0.0.1", "127.0.0.1:99999", ""])
-def test_what_is_no_address(text):
-    with pytest.raises(ConfigError, match="HOST:PORT"):
-        parse_address(text, "--control", allow_remote=True)
-
-
-@pytest.fixture
-def server():
-    made = []
-
-    def start(app, address=("127.0.0.1", 0), token=None):
-        running = LocalServer(address, app, token)
-        running.start()
-        made.append(running)
-        return running
-
-    yield start
-    for running in made:
-        running.close()
-
-
-def ask(running, method, path, body=None, headers=None):
-    connection = http.client.HTTPConnection(*running.address, timeout=10)
-    connection.request(method, path, body, headers or {})
-    answer = connection.getresponse()
-    return answer.status, answer.read()
-
-
-def test_preview_in_a_browser(server):
-    sink = HttpPreviewSink()
-    running = server(preview_app(sink))
-    stop = threading.Event()
-
-    def feed():
-        for index in range(10_000):
-            if stop.wait(0.01):
-                return
-            sink.process(frame(index))
-
-    threading.Thread(target=feed, daemon=True).start()
-    assert b"stream.mjpg" in ask(running, "GET", "/")[1]
-    status, image = ask(running, "GET", "/snapshot.jpg")
-    assert status == 200
-    assert cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR).shape == (HEIGHT, WIDTH, 3)
-    connection = http.client.HTTPConnection(*running.address, timeout=10)
-    connection.request("GET", "/stream.mjpg")
-    answer = connection.getresponse()
-    assert "multipart/x-mixed-replace" in answer.getheader("Content-Type")
-    parts = answer.read(20_000)
-    assert parts.count(b"--frame") >= 2
-    connection.close()
-    assert ask(running, "POST", "/", b"")[0] == 405
-    assert ask(running, "GET", "/../etc/passwd")[0] == 404
-    stop.set()
-    sink.close()
-
-
 def test_preview_encodes_nothing_while_nobody_looks():
     sink = HttpPreviewSink()
     sink.process(frame(0))
     assert sink.number == 0
-
-
-def test_control_sets_and_refuses(server):
-    board = SettingsStore(["a.jpg", "b.jpg"])
-    running = server(control_app(board, lambda: {"frames": 7}))
-    assert json.loads(ask(running, "GET", "/status")[1]) == {"frames": 7}
-    assert ask(running, "POST", "/set", b'{"background": "b.jpg", "blur": true}')[0] == 200
-    assert (board.current.background, board.current.blur) == (1, True)
-    status, said = ask(running, "POST", "/set", b'{"mirror": true, "background": 5}')
-    assert status == 400
-    assert "0 to 1" in json.loads(said)["error"]
-    assert board.current.mirror is False
-    assert ask(running, "POST", "/set", b" " * 5000)[0] == 413
-    assert ask(running, "GET", "/set")[0] == 404
-
-
-def test_pages_of_the_web_cannot_reach_the_control(server):
-    board = SettingsStore(["a.jpg"])
-    running = server(control_app(board, dict))
-    body = b'{"mirror": true}'
-    assert ask(running, "POST", "/set", body, {"Origin": "https://evil.example"})[0] == 403
-    assert ask(running, "POST", "/set", body, {"Host": "evil.example"})[0] == 403
-    assert board.current.mirror is False
-    assert ask(running, "POST", "/set", body, {"Origin": "http://localhost:3000"})[0] == 200
-
-
-def test_remote_address_wants_a_token(server):
-    running = server(control_app(SettingsStore(["a.jpg"]), dict), ("0.0.0.0", 0))
-    assert running.token
-    assert ask(running, "GET", "/status")[0] == 401
-    assert ask(running, "GET", "/status?token=wrong")[0] == 401
-    assert ask(running, "GET", f"/status?token={running.token}")[0] == 200
-    assert ask(running, "GET", "/status", headers={"Authorization": f"Bearer {running.token}"})[0] == 200
-    assert ask(running, "POST", "/set", b"{}", {"Authorization": f"Bearer {running.token}"})[0] == 400
-
-
-def test_taken_port_is_a_device_error(server):
-    running = server(control_app(SettingsStore(["a.jpg"]), dict))
-    with pytest.raises(DeviceError, match="choose another port"):
-        LocalServer(running.address, control_app(SettingsStore(["a.jpg"]), dict))
 
 
 def test_record_and_camera_at_once_with_true_times(tmp_path):
