@@ -44,9 +44,9 @@ DEFAULT_BACKGROUND = KEY_GREEN
 
 def build_source(spec: str | Path, options: VideoOptions) -> Source:
     """Open an input as the options say. Raises SourceError."""
-    from streammatte.sources import open_source
+    from streammatte.sources import open_source, turned_source
 
-    return open_source(
+    source = open_source(
         spec,
         start=options.start,
         duration=options.duration,
@@ -57,6 +57,7 @@ def build_source(spec: str | Path, options: VideoOptions) -> Source:
         allow_playlists=options.allow_playlists,
         size_change=options.size_change,
     )
+    return turned_source(source, options.flip, options.rotate)
 
 
 def input_fit(info: StreamInfo, options: MatteOptions) -> Fit:

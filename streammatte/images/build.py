@@ -19,6 +19,8 @@ from streammatte.images.source import Failure, StillSource, read_frame, read_tri
 from streammatte.options.images import ImageOptions
 from streammatte.pipeline import Pipeline
 from streammatte.sinks.multi import Outputs
+from streammatte.sources.orientation import Orientation
+from streammatte.sources.turned import turned_frame
 from streammatte.stats import Progress
 
 __all__ = ["build_stills", "matte_still"]
@@ -69,7 +71,7 @@ def build_stills(
         return build_outputs(str(job.target), options.replace(alpha=alpha, foreground=foreground), background)
 
     return Pipeline(
-        StillSource(jobs, trimaps, on_failure, options.max_pixels),
+        StillSource(jobs, trimaps, on_failure, options.max_pixels, Orientation.asked(options.flip, options.rotate)),
         matter,
         compositor,
         StillOutputs(jobs, open_job, folders),
@@ -107,5 +109,7 @@ def matte_still(image: Path | Frame, trimap: str | npt.NDArray[np.uint8] | None,
                 f"got shape {trimap.shape}, {trimap.dtype}"
             )
         trimaps[frame.index] = three_levels(trimap)
+    orientation = Orientation.asked(options.flip, options.rotate)
+    frame, trimaps = turned_frame(frame, orientation), {n: orientation.apply(marks) for n, marks in trimaps.items()}
     with closing(StillMatter(options, trimaps)) as matter:
         return matter.process(frame)[0]

@@ -16,6 +16,8 @@ from streammatte.matting.trimap_methods import BACKGROUND, FOREGROUND, UNKNOWN
 from streammatte.media.image_reader import read_still
 from streammatte.network_size import MAX_MEGAPIXELS
 from streammatte.sources.images import SRGB
+from streammatte.sources.orientation import Orientation
+from streammatte.sources.turned import turned_frame
 
 __all__ = ["StillSource", "read_frame", "read_trimap", "three_levels"]
 
@@ -39,6 +41,8 @@ class StillSource:
         Called for an image that cannot be read, which is then skipped; without it the error is raised.
     max_megapixels : int
         Larger images are refused.
+    orientation : Orientation, optional
+        How images and trimaps are turned.
     """
 
     def __init__(
@@ -47,8 +51,10 @@ class StillSource:
         trimaps: Trimaps,
         on_failure: Failure | None = None,
         max_megapixels: int = MAX_MEGAPIXELS,
+        orientation: Orientation | None = None,
     ) -> None:
         self._most = max_megapixels
+        self._orientation = orientation or Orientation()
         self._jobs = jobs
         self._trimaps = trimaps
         self._on_failure = on_failure
@@ -62,13 +68,14 @@ class StillSource:
             try:
                 frame = read_frame(job.source, index, self._most)
                 if job.trimap is not None:
-                    self._trimaps[index] = read_trimap(job.trimap, frame, str(job.source))
+                    trimap = read_trimap(job.trimap, frame, str(job.source))
+                    self._trimaps[index] = self._orientation.apply(trimap)
             except SourceError as error:
                 if self._on_failure is None:
                     raise
                 self._on_failure(job, error)
                 continue
-            yield frame
+            yield turned_frame(frame, self._orientation)
 
     def close(self) -> None:
         """Nothing is held open."""

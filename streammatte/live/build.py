@@ -75,6 +75,8 @@ def build_live(
         loop=options.loop,
         duration=options.duration,
         timeout=options.timeout,
+        flip=options.flip,
+        rotate=options.rotate,
     )
     try:
         microphone = _microphone(options)

@@ -172,8 +172,8 @@ def declared(cls: type, name: str) -> Option:
 def check(entry: Option, value: Any) -> Any:
     """A value of the option's type and within its limits. Raises ConfigError.
 
-    ``False`` and ``True`` stand for the choices ``off`` and ``on``, which YAML reads so. A size or a box may be text; a
-    number may not.
+    ``False`` and ``True`` stand for the choices ``off`` and ``on``, which YAML reads so, and a number for a choice that
+    is written so. A size or a box may be text; a number may not.
     """
     if value is None and entry.default is None:
         return None
@@ -185,6 +185,8 @@ def check(entry: Option, value: Any) -> Any:
         return _numbers(entry, value) if entry.length else _texts(entry, value)
     if isinstance(value, bool) and entry.choices:
         value = "on" if value else "off"
+    if isinstance(value, int) and entry.choices and 0 <= value < 1000:
+        value = str(value)
     if entry.choices and value not in entry.choices:
         raise ConfigError(f"{entry.label} must be one of {', '.join(entry.choices)}; got {shortened(value)}")
     return _typed(entry, value, str, "text")

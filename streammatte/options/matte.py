@@ -95,6 +95,18 @@ class MatteOptions(Options):
         group="composite",
         choices=("multiply", "ignore", "only"),
     )
+    flip: str = option(
+        default="none",
+        help="Mirror the input: left and right, or top and bottom.",
+        group="controls",
+        choices=("none", "horizontal", "vertical"),
+    )
+    rotate: str = option(
+        default="0",
+        help="Rotate the input clockwise, in degrees.",
+        group="controls",
+        choices=("0", "90", "180", "270"),
+    )
     edge: float = option(
         default=0.0,
         help="Grow (or shrink, below 0) by -5 to 5 pixels.",

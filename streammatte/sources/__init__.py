@@ -5,6 +5,7 @@ from streammatte.sources.factory import is_url, open_source, reopener
 from streammatte.sources.images import ImageSource
 from streammatte.sources.read_options import ReadOptions
 from streammatte.sources.synthetic import SyntheticSource
+from streammatte.sources.turned import turned_source
 from streammatte.sources.video import FileSource
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "open_source",
     "read_still",
     "reopener",
+    "turned_source",
 ]

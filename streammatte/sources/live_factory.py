@@ -17,6 +17,7 @@ from streammatte.sources.images import IMAGE_SUFFIXES
 from streammatte.sources.paced import PacedSource
 from streammatte.sources.read_options import ReadOptions
 from streammatte.sources.reconnect import ReconnectingSource
+from streammatte.sources.turned import turned_source
 
 __all__ = ["open_live_source"]
 
@@ -35,6 +36,8 @@ def open_live_source(
     loop: bool = False,
     duration: float | None = None,
     timeout: float = 10.0,
+    flip: str = "none",
+    rotate: str = "0",
 ) -> LiveSource:
     """Open a live source.
 
@@ -52,6 +55,8 @@ def open_live_source(
         Seconds after which a video or an image ends.
     timeout : float
         Seconds that a server may take.
+    flip, rotate : str
+        As :func:`turned_source` takes them; ``width`` and ``height`` are those before.
 
     Raises
     ------
@@ -59,20 +64,23 @@ def open_live_source(
     """
     size = (width, height) if width and height else None
     path = Path(spec).expanduser()
+
+    def shaped(opening: Callable[[], Source]) -> Callable[[], Source]:
+        return lambda: turned_source(opening() if size is None else _Scaled(opening(), size), flip, rotate)
+
     if is_url(spec):
-        return _network(spec, timeout, loop, duration, size)
+        # One decoder thread: each further frame thread would add a frame of delay.
+        network = shaped(reopener(spec, ReadOptions(tracks=False, timeout=timeout, threads=1)))
+        return _network(network, loop, duration)
     if path.is_file() or path.is_dir() or "%" in spec:
         still = path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
         options = ReadOptions(tracks=False, rate=rate or (DEFAULT_RATE if still else None))
-        opening = _scaled(reopener(spec, options), size)
-        return PacedSource(opening, loop=loop, repeat_last=still, duration=duration)
+        return PacedSource(shaped(reopener(spec, options)), loop=loop, repeat_last=still, duration=duration)
     camera = partial(open_camera, spec, width=width, height=height, rate=rate or DEFAULT_RATE)
-    return ReconnectingSource(camera)
+    return ReconnectingSource(lambda: turned_source(camera(), flip, rotate))
 
 
-def _network(url: str, timeout: float, loop: bool, duration: float | None, size: tuple[int, int] | None) -> LiveSource:
-    # One decoder thread: each further frame thread would add a frame of delay.
-    opening = _scaled(reopener(url, ReadOptions(tracks=False, timeout=timeout, threads=1)), size)
+def _network(opening: Callable[[], Source], loop: bool, duration: float | None) -> LiveSource:
     first = opening()
     if first.info.duration is not None:
         _log.info("%s has an end: it is played at its own pace", first.info.name)
@@ -84,10 +92,6 @@ def _first_then(first: Source, opening: Callable[[], Source]) -> Callable[[], So
     """An opener that gives what is open already, and opens anew from the second call on."""
     ready = [first]
     return lambda: ready.pop() if ready else opening()
-
-
-def _scaled(opening: Callable[[], Source], size: tuple[int, int] | None) -> Callable[[], Source]:
-    return opening if size is None else lambda: _Scaled(opening(), size)
 
 
 class _Scaled:

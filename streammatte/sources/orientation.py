@@ -69,6 +69,11 @@ class Orientation:
             return cls()
         return cls(turns, mirror)
 
+    @classmethod
+    def asked(cls, flip: str, rotate: str) -> Orientation:
+        """A flip ("none", "horizontal", "vertical"), then a rotation clockwise ("0", "90", "180", "270")."""
+        return cls(int(rotate) // 90 + (2 if flip == "vertical" else 0), mirror=flip != "none")
+
     @property
     def upright(self) -> bool:
         """True where nothing is to be done."""
