@@ -250,7 +250,7 @@ def test_the_command_line_is_made_from_the_declaration(pair):
             (str, 0): (entry.choices[-1] if entry.choices else "text",) * 2,
         }[entry.type, entry.length]
         if entry.type is int and (entry.low or 0) > 20:
-            wanted = 32 * int(entry.low)
+            wanted = 2 * int(entry.low)
             text = str(wanted)
         arguments = [flag, text]
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)
