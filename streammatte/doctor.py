@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from streammatte.errors import StreammatteError
+from streammatte.optional_imports import import_openvino
 from streammatte.runtime import available_cores
 
 __all__ = ["Finding", "run_checks"]
@@ -118,8 +119,7 @@ def _version(package: str) -> str:
 
 def _gpu() -> Iterator[Finding]:
     seen = [str(path) for path in (Path("/dev/nvidia0"), Path("/dev/dri/renderD128")) if path.exists()]
-    import openvino
-
+    openvino = import_openvino()
     gpus = [device for device in openvino.Core().available_devices if device.startswith("GPU")]
     if gpus:
         yield Finding(

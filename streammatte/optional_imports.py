@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 from streammatte.errors import EngineUnavailableError
 
-__all__ = ["import_paddle", "message", "need"]
+__all__ = ["import_openvino", "import_paddle", "message", "need"]
 
 _KIND = re.compile(r"(?:\w+Error: )?(\(\w+\) \S.*)")
 _NAME = re.compile(r"\w+Error:")
@@ -29,6 +30,41 @@ def need(package: str) -> Any:
         raise EngineUnavailableError(
             f"converting needs {package}, which is not installed; install streammatte[export]"
         ) from error
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry.
+
+    OpenVINO's package reports its import to its makers, from a forked process; nothing of this product leaves the
+    machine unasked. Where the host has imported OpenVINO itself, nothing is changed.
+
+    Raises
+    ------
+    EngineUnavailableError
+        It is not installed.
+    """
+    try:
+        with _absent("openvino_telemetry"):
+            return importlib.import_module("openvino")
+    except ImportError as error:
+        raise EngineUnavailableError("the openvino engine needs openvino; install streammatte again") from error
+
+
+@contextmanager
+def _absent(package: str) -> Iterator[None]:
+    """Let imports inside find that a package is not installed; OpenVINO then takes a stand-in of its own."""
+    if "openvino" in sys.modules:
+        yield
+        return
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == package}
+    for name in before:
+        del sys.modules[name]
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+        sys.modules.update(before)
 
 
 def import_paddle(purpose: str, extra: str = "streammatte[cpu] or streammatte[gpu]") -> Any:

@@ -31,14 +31,15 @@ LAYERS = (  # from the bottom; a room may import those of lower layers that its 
     ("images", "media models export sources matting compositing engines sinks options pipeline build sinks.atomic"),
     ("live", "kernels sources matting compositing engines sinks options pipeline build sinks.atomic"),
     ("web", "live options sinks"),
+    ("cluster", "media sources options pipeline build sinks.atomic"),
     ("api", "options pipeline build images"),
     ("evaluation", "media kernels sources options pipeline build images"),
     ("benchmark", "media models networks export sources matting engines sinks options pipeline build"),
     ("doctor", "media engines sources sinks models"),
     (
         "cli",
-        "api benchmark build doctor evaluation export images live media models networks options pipeline sinks sources "
-        "sinks.atomic web",
+        "api benchmark build cluster doctor evaluation export images live media models networks options pipeline sinks "
+        "sources sinks.atomic web",
     ),
     ("__init__", "api pipeline"),
     ("__main__", "cli"),
@@ -61,7 +62,7 @@ BASE = (  # modules every room may import; each may import those before it
     "stats",
 )
 
-STARTS_THREADS = ("pipeline.py", "runtime.py", "live", "web", "engines/paddle/engine.py")
+STARTS_THREADS = ("pipeline.py", "runtime.py", "live", "web", "cluster", "engines/paddle/engine.py")
 """Pipelines own the threads; the HTTP server, waits that can be given up and Paddle's worker are the exceptions."""
 
 

@@ -17,6 +17,7 @@ __all__ = ["main"]
 
 _COMMANDS = {  # name -> (module, one line of help)
     "video": ("streammatte.cli.video", "Take the person out of a video."),
+    "batch": ("streammatte.cli.batch", "Take the people out of many videos, with a journal."),
     "image": ("streammatte.cli.image", "Take the person out of still images."),
     "webcam": ("streammatte.cli.webcam", "Put a new background behind a live camera."),
     "cameras": ("streammatte.cli.cameras", "List the cameras and their formats."),
@@ -27,7 +28,7 @@ _COMMANDS = {  # name -> (module, one line of help)
     "doctor": ("streammatte.cli.doctor", "Check what this machine can do and how to mend what it cannot."),
 }
 
-_HEAVY = frozenset({"video", "image", "webcam", "eval", "bench"})
+_HEAVY = frozenset({"video", "batch", "image", "webcam", "eval", "bench"})
 """Commands that run a network."""
 
 

@@ -14,17 +14,15 @@ import numpy.typing as npt
 from streammatte.engines.inputs import check_inputs
 from streammatte.engines.openvino_graph import compile_cached, read_static
 from streammatte.engines.precision import choose
-from streammatte.errors import ConfigError, EngineUnavailableError, ModelError
+from streammatte.errors import ConfigError, ModelError
 from streammatte.models.files import ModelFiles
 from streammatte.models.graph import TRIMAP, first_line, needs_trimap
+from streammatte.optional_imports import import_openvino
 from streammatte.runtime import available_cores
 
 __all__ = ["OpenVINOEngine"]
 
-try:
-    import openvino as ov
-except ImportError as error:
-    raise EngineUnavailableError("the openvino engine needs openvino; install streammatte again") from error
+ov = import_openvino()
 
 
 log = logging.getLogger(__name__)
@@ -167,7 +165,7 @@ class OpenVINOEngine:
         return padded
 
 
-def _instructions(compiled: ov.CompiledModel) -> str:
+def _instructions(compiled: Any) -> str:
     """The instruction set of most kernels, as the CPU plugin names them; empty where they are not."""
     kernels = [
         str(node.get_rt_info()["primitiveType"].astype(str))
@@ -178,7 +176,7 @@ def _instructions(compiled: ov.CompiledModel) -> str:
     return f"; kernels for {found.most_common(1)[0][0].replace('_', ' ')}" if found else ""
 
 
-def _device(core: ov.Core, name: str) -> str:
+def _device(core: Any, name: str) -> str:
     """OpenVINO's name of a device: ``cpu`` is CPU, ``gpu:0`` GPU.0."""
     wanted = "CPU" if name == "auto" else name.upper().replace(":", ".")
     available = core.available_devices

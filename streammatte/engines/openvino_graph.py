@@ -6,19 +6,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
-
 from streammatte.cache import trim, user_cache_dir
 from streammatte.errors import ModelError
 from streammatte.models.files import ModelFiles
 from streammatte.models.graph import check_alpha, first_line, normalised, read_graph, static
+from streammatte.optional_imports import import_openvino
 
 __all__ = ["compile_cached", "read_static"]
 
+ov = import_openvino()
 log = logging.getLogger(__name__)
 
 
-def read_static(files: ModelFiles, graph: Path, shape: tuple[int, ...]) -> ov.Model:
+def read_static(files: ModelFiles, graph: Path, shape: tuple[int, ...]) -> Any:
     """Read a graph, put the normalisation in front where it has none, and fix its input's shape.
 
     Parameters
@@ -50,7 +50,7 @@ def read_static(files: ModelFiles, graph: Path, shape: tuple[int, ...]) -> ov.Mo
     return model
 
 
-def compile_cached(core: ov.Core, model: ov.Model, device: str, settings: dict[str, Any]) -> ov.CompiledModel:
+def compile_cached(core: Any, model: Any, device: str, settings: dict[str, Any]) -> Any:
     """Compile through the user's cache, which OpenVINO keys by the model's content; without it where it is damaged.
 
     Parameters

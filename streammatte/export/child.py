@@ -96,6 +96,7 @@ def _ending(code: int) -> str:
 
 def _main(call: Path, result: Path) -> None:
     """The child's side of :func:`in_child`."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # nothing is reported to anybody
     with call.open("rb") as file:
         function, args, kwargs = pickle.load(file)
     value, error = None, None

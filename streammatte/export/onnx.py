@@ -15,7 +15,7 @@ from streammatte.errors import ModelError
 from streammatte.export.paddle_program import PARAMS, check_room, write_program
 from streammatte.models.graph import RULE_KEY, rule_text
 from streammatte.models.input_rule import InputRule
-from streammatte.optional_imports import message, need
+from streammatte.optional_imports import import_openvino, message, need
 
 __all__ = ["onnx_to_onnx", "program_to_onnx", "save_openvino", "to_onnx"]
 
@@ -154,7 +154,7 @@ def save_openvino(model: Any, path: str | Path, half: bool = True) -> int:
     OSError
         The disk is full.
     """
-    import openvino as ov
+    ov = import_openvino()
 
     path = Path(path)
     for number, operation in enumerate(model.get_ordered_ops()):

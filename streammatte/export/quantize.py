@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
-from streammatte.optional_imports import need
+from streammatte.optional_imports import import_openvino, need
 
 __all__ = ["BAD_LOSS", "FEWEST", "Loss", "Sample", "quantise", "quantise_measured"]
 
@@ -100,7 +100,7 @@ def quantise_measured(model: Any, samples: Sequence[Sample]) -> tuple[Any, Loss]
 
 
 def _alphas(model: Any, samples: Sequence[Sample]) -> list[npt.NDArray[np.float32]]:
-    import openvino as ov
+    ov = import_openvino()
 
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return [np.array(compiled([part[None] for part in sample])[0], np.float32) for sample in samples]

@@ -19,7 +19,7 @@ from streammatte.models.resolve import resolve
 from streammatte.models.store import verify
 from streammatte.networks import create
 from streammatte.networks.checkpoints import read_state
-from streammatte.optional_imports import import_paddle, message
+from streammatte.optional_imports import import_openvino, import_paddle, message
 
 __all__ = ["Verdict", "check"]
 
@@ -83,7 +83,7 @@ def _run(files: ModelFiles) -> Verdict:
 
 
 def _openvino(files: ModelFiles, kind: str, image: U8, trimap: U8) -> npt.NDArray[Any]:
-    import openvino as ov
+    ov = import_openvino()
 
     height, width = image.shape[1:3]
     graph = graph_of(files, (height, width), kind)

@@ -13,6 +13,7 @@ import numpy as np
 
 from streammatte.errors import ConfigError, ModelError
 from streammatte.models.input_rule import InputRule, checked
+from streammatte.optional_imports import import_openvino
 
 __all__ = [
     "RULE_KEY",
@@ -50,7 +51,7 @@ def read_graph(path: Path) -> Any:
     RuntimeError
         As OpenVINO.
     """
-    import openvino as ov
+    ov = import_openvino()
     from openvino import frontend
 
     if path.suffix.lower() != ".onnx":
@@ -149,7 +150,7 @@ def normalised(model: Any, rule: InputRule) -> Any:
     ModelError
         It has other inputs, or no such output.
     """
-    import openvino as ov
+    ov = import_openvino()
     from openvino import opset15 as ops
     from openvino.preprocess import PrePostProcessor
 

@@ -17,7 +17,17 @@ import av.error
 
 from streammatte.errors import ConfigError, DiskFullError, OutputExistsError, SinkError
 
-__all__ = ["AtomicFile", "AtomicFolder", "check_folder", "identity", "publish", "refuse_inputs", "with_kept", "writing"]
+__all__ = [
+    "AtomicFile",
+    "AtomicFolder",
+    "check_folder",
+    "identity",
+    "publish",
+    "refuse_inputs",
+    "remove_leftovers",
+    "with_kept",
+    "writing",
+]
 
 _NAME_KEPT = 40
 """Characters of the asked name that the temporary one repeats: at four bytes each it stays under the usual 255."""
@@ -123,6 +133,15 @@ def identity(path: Path) -> str:
 
 def _temporary_name(target: Path) -> Path:
     return target.with_name(f".{target.name[:_NAME_KEPT]}.{secrets.token_hex(4)}.part")
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what a killed process left of an output; only for a caller that knows that nobody writes it now."""
+    for path in target.parent.glob(f".{glob.escape(target.name[:_NAME_KEPT])}.????????.part"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _exists(target: Path) -> OutputExistsError:

@@ -1,0 +1,1 @@
+"""Many videos: planned, journaled, worked on by processes that stay alive, reported."""
