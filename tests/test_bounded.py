@@ -1,6 +1,10 @@
 """Nothing grows with the length of a video, whatever its source and its sink."""
 
+import gc
+import os
 import weakref
+from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,14 +12,17 @@ import pytest
 from PIL import Image
 from support.videos import make_video
 
-from streammatte.build import build_pipeline
-from streammatte.frames import Matte
+from streammatte.build import build_background, build_pipeline
+from streammatte.frames import Frame, Layout, Matte, plane_shapes
 from streammatte.options.video import VideoOptions
 from streammatte.sinks import MemorySink
+from streammatte.sources import open_source
+from streammatte.sources.live_factory import open_live_source
 from streammatte.tracks import TrackFeed
 
 FRAMES, EVERY = 300, 20
 WIDTH, HEIGHT = 64, 48
+BASE = Fraction(1, 25)
 SOURCES = ["aac.mp4", "opus.mkv", "subrip.mkv", "aac.ts", "pcm.mov", "mp3.avi", "vp9.webm", "folder", "%04d.png"]
 SOURCES += ["a.gif", "a.apng", "a.webp"]
 SINKS = ["o.mp4", "o.mkv", "o.mov", "o.webm", "o.gif", "o_%04d.png", "folder/", "null", "o.mp4+alpha.mkv"]
@@ -113,3 +120,47 @@ def test_nothing_grows_with_the_length_of_a_video(sources, tmp_path, monkeypatch
     half = len(watch.held) // 2
     for what, held in zip(("frames", "packets"), zip(*watch.held, strict=True), strict=True):
         assert max(held[half:]) - max(held[1:half]) <= 12, f"{what} pile up"
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory as Linux shows it")
+@pytest.mark.parametrize("what", ["source", "background", "camera"])
+def test_opening_again_and_again_leaks_nothing_without_the_garbage_collector(tmp_path, what):
+    path = str(make_video(tmp_path / "a.mp4", width=1280, height=720, frames=3, options={"preset": "ultrafast"}))
+    planes = tuple(np.zeros(shape, np.uint8) for shape in plane_shapes(Layout.YUV420, 96, 64))
+    frame = Frame(planes, Layout.YUV420, 0, BASE)
+    matte = Matte(frame, np.zeros((64, 96), np.uint8), np.zeros((16, 16), np.float32))
+
+    def source():
+        opened = open_source(path)
+        next(opened.frames())
+        opened.close()
+
+    def background():
+        opened = build_background(path, "cover")
+        opened.planes(matte)
+        opened.reset()
+        opened.planes(matte)
+        opened.close()
+
+    def camera():
+        opened = open_live_source(path, loop=True)
+        next(opened.frames())
+        opened.close()
+
+    act = {"source": source, "background": background, "camera": camera}[what]
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            act()
+        before = resident()
+        for _ in range(40):
+            act()
+        assert resident() - before < 5
+    finally:
+        gc.enable()
+
+
+def resident():
+    """Resident megabytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -11,6 +11,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from streammatte.frame_pool import FramePool
 from streammatte.frames import ColorSpec, Layout
 from streammatte.kernels.tonemap import HLG_PEAK_NITS, tone_map, tone_table
+from streammatte.sources.orientation import side_data
 
 __all__ = ["ToneMapper", "peak_of"]
 
@@ -25,7 +26,7 @@ _LEAST_PEAK, _MOST_PEAK = 400.0, 10_000.0
 
 def peak_of(frame: Any) -> float:
     """The video's brightest light in cd/m2 as its metadata say: content (MaxCLL), else mastering display, else 1000."""
-    found = {item.type.name: bytes(item) for item in frame.side_data}
+    found = side_data(frame)
     content = np.frombuffer(found.get("CONTENT_LIGHT_LEVEL", b"")[:4], np.uint32)
     if content.size and _LEAST_PEAK <= content[0] <= _MOST_PEAK:
         return float(content[0])

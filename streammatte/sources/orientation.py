@@ -6,13 +6,14 @@ import logging
 import math
 from typing import Any
 
+import av.error
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from streammatte.frames import Layout
 
-__all__ = ["Orientation", "display_matrix"]
+__all__ = ["Orientation", "display_matrix", "side_data"]
 
 log = logging.getLogger(__name__)
 
@@ -23,18 +24,33 @@ _FIXED_ONE = 65536.0
 
 _TURNS = {1: cv2.ROTATE_90_CLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
+_SMALL = 16
+"""Side of the copy that side data are read from."""
+
 _SLACK = 1.0
 """Degrees by which a display matrix may miss a right angle and still be taken as one (rounded by editors)."""
 
 
+def side_data(frame: Any) -> dict[str, bytes]:
+    """A decoded frame's side data by the names of their types.
+
+    They are read from a small copy: PyAV's container of side data and its frame refer to each other, so that the frame
+    would stay until the garbage collector comes by.
+    """
+    try:
+        small = frame.reformat(width=_SMALL, height=_SMALL, format="gray", threads=1)
+    except (av.error.FFmpegError, ValueError):  # a pixel format that cannot be scaled
+        small = frame
+    return {item.type.name: bytes(item) for item in small.side_data}
+
+
 def display_matrix(frame: Any) -> tuple[float, float, float, float] | None:
     """(a, b, c, d) of the frame's display matrix, x' = a x + c y and y' = b x + d y, or None where it has none."""
-    for item in frame.side_data:
-        if item.type.name == "DISPLAYMATRIX":
-            values = np.frombuffer(bytes(item), np.int32)
-            a, b, _u, c, d = (float(value) / _FIXED_ONE for value in values[:5])
-            return a, b, c, d
-    return None
+    found = side_data(frame).get("DISPLAYMATRIX")
+    if found is None:
+        return None
+    a, b, _u, c, d = (float(value) / _FIXED_ONE for value in np.frombuffer(found, np.int32)[:5])
+    return a, b, c, d
 
 
 class Orientation:
