@@ -1,4 +1,4 @@
-"""Joins configuration to objects. The only module that knows every room."""
+"""Joins configuration to objects. The only module that imports every stage."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def build_input_alpha_matter(info: StreamInfo, options: MatteOptions) -> InputAl
 
 
 def resolve_background(spec: str | None, target: str | None, codec: str) -> str:
-    """The background asked for, else transparent where ``target`` is of a kind made for alpha, else green."""
+    """The requested background, else transparent where ``target`` is of a kind made for alpha, else green."""
     from streammatte.sinks import alpha_by_default
 
     if spec is not None:

@@ -1,4 +1,4 @@
-"""The checks of ``streammatte doctor``. Each looks, tries, and says how to mend what it found."""
+"""The checks of ``streammatte doctor``. Each tests one thing and shows how to repair it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run_checks() -> Iterator[Finding]:
     for name, check in checks:
         try:
             yield from check()
-        except Exception as error:  # a doctor that dies helps nobody
+        except Exception as error:  # one failed check must not end the others
             yield Finding(name, "warn", f"the check itself failed: {error}", "report this with --json's output")
 
 

@@ -17,8 +17,8 @@
     |-- DeviceError (OSError)             7   a camera or another device failed
     `-- RingAborted                       internal: a ring was aborted; never reaches a caller
 
-Each also subclasses the builtin that a caller would expect. A message says what was given, what is allowed and the next
-step, on one line.
+Each also subclasses the builtin that a caller would expect. A message states what was given, what is allowed and the
+next step, on one line.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class OutputExistsError(SinkError, FileExistsError):
 
 
 class UnsupportedOutputError(SinkError, ValueError):
-    """The container or the encoder cannot hold what was asked."""
+    """The container or the encoder cannot hold what was requested."""
 
 
 class DiskFullError(SinkError):

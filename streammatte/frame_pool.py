@@ -23,10 +23,10 @@ class _Lease:
 
 
 class FramePool:
-    """Planes that are used again once nobody refers to them any more.
+    """Planes that are used again once nothing refers to them any more.
 
     ``take`` hands out uninitialised planes; their memory comes back by itself when the last view of it is gone, so a
-    plane that somebody still holds is never overwritten. Thread-safe.
+    plane that is still referred to is never overwritten. Thread-safe.
     """
 
     _ALIGN = 64

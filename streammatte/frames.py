@@ -1,7 +1,7 @@
 """What travels through the pipeline: frames in their own planes, mattes that carry their frame, composites.
 
 Plain data over numpy; no decoder, no engine. The layouts are the only ones inside the pipeline; sources convert
-everything else once, at the door.
+everything else once, at their output.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class Matte:
 
 @dataclass(slots=True)
 class Composite:
-    """What the compositor makes of a matte: the image, and the extra videos that were asked for."""
+    """What the compositor makes of a matte: the image, and the extra videos that were requested."""
 
     frame: Frame
     alpha: Frame | None = None

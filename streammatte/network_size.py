@@ -75,7 +75,7 @@ def fit_input(
     rule : SizeRule
         The network's.
     size : int, optional
-        The long side that the user wants.
+        The requested long side.
     multiple, pixel_aspect
         As :func:`fit_to`.
     """

@@ -130,7 +130,7 @@ class Engine(Protocol):
     device: str
     precision: str
     precision_reason: str
-    """Why this precision, and the instructions that the kernels use where the engine knows them."""
+    """Why this precision, and the instructions that the kernels use where the engine reports them."""
     input_size: tuple[int, int]
     """(height, width) the network was compiled for."""
     in_flight: int

@@ -26,7 +26,7 @@ class RingBuffer(Generic[T]):
 
     Notes
     -----
-    ``close`` says that no more will come: what is inside can still be taken. ``abort`` wakes both ends at once with
+    ``close`` declares that no more will come: what is inside can still be taken. ``abort`` wakes both ends at once with
     :class:`RingAborted` and drops what is inside. ``drops`` counts the items thrown away.
     """
 

@@ -45,7 +45,7 @@ def set_threads(stream: Any, threads: int) -> None:
 log = logging.getLogger(__name__)
 
 SILENCE = 3.0
-"""Seconds of importing before it is told why: from numba's cache it takes one or two."""
+"""Seconds of importing before a notice explains it: from numba's cache it takes one or two."""
 
 _LEAST_ADDRESS_SPACE = 2_000_000 << 10
 """With less, 540p on two cores was seen to fail (1.8 GB), to crash and to loop for ever (0.8 GB)."""
@@ -58,7 +58,7 @@ _turn = threading.Lock()
 
 
 def import_pymatting() -> Any:
-    """The package; says by a notice in the log what a first import takes so long for."""
+    """The package; a notice in the log explains why a first import takes long."""
     with _turn:
         return _imported()
 

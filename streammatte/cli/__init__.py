@@ -67,7 +67,7 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and end the process with the exit code README lists."""
-    set_up_logging("warning")  # what is told before a command has read its options looks like the rest
+    set_up_logging("warning")  # messages before a command has read its options look like the rest
     try:
         code = cli.main(args=args, prog_name="streammatte", standalone_mode=False)
     except click.exceptions.Abort:

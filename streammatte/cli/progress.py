@@ -1,4 +1,4 @@
-"""What a running job shows: a bar on a terminal, JSON lines when asked, nothing when piped."""
+"""What a running job shows: a bar on a terminal, JSON lines on request, nothing in a pipe."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Reporter:
             self._bar.stop()
 
     def finish(self, summary: Summary) -> None:
-        """The line at the end: JSON where it was asked for, else words on standard error."""
+        """The line at the end: JSON on request, else text on standard error."""
         if self._json is not None:
             self._write(summary.as_dict())
         else:

@@ -122,7 +122,7 @@ def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Si
 
 
 def _servers(options: LiveOptions, show: _Show) -> LiveServers | None:
-    """The servers that are asked for; without one, aiohttp is not imported."""
+    """The requested servers; without one, aiohttp is not imported."""
     if not (options.control or options.preview_http):
         return None
     from streammatte.web.live import LiveServers

@@ -177,7 +177,7 @@ class Batch:
         self._journal.begin(record)
         job = {"source": record.source, "target": name, "options": attrs.asdict(options)}  # type: ignore[arg-type]
         stdin: IO[str] = worker.process.stdin  # type: ignore[assignment]
-        with suppress(OSError):  # it has ended: its reader says so
+        with suppress(OSError):  # it has ended: its reader reports that
             stdin.write(json.dumps(job) + "\n")
             stdin.flush()
         return True

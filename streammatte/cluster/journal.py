@@ -215,5 +215,5 @@ class Journal:
             raise SinkError(f"cannot write {self._path}: {error}") from error
         except (sqlite3.DatabaseError, ValueError) as error:
             raise ConfigError(
-                f"{self._path} is damaged ({error}); move it away to begin anew (outputs that are there stay)"
+                f"{self._path} is damaged ({error}); move it away to start again (outputs that are there stay)"
             ) from error

@@ -46,7 +46,7 @@ class Background(Protocol):
         ...
 
     def reset(self) -> None:
-        """The video starts anew."""
+        """The video starts again."""
         ...
 
     def interrupt(self) -> None:
@@ -59,7 +59,7 @@ class Background(Protocol):
 
 
 class _Still:
-    """A background that knows no time."""
+    """A background that does not depend on time."""
 
     def reset(self) -> None:
         """Nothing is remembered of a video."""

@@ -97,7 +97,7 @@ class StreamCompositor:
         return []
 
     def reset(self) -> None:
-        """Another video: the background starts anew."""
+        """Another video: the background starts again."""
         self.background.reset()
         for remembering in (self._despill, self._light):
             if remembering is not None:

@@ -1,7 +1,7 @@
 """Fits the person's light to the new background's, gently.
 
-The scene the person stood in says what light fell on them, the new scene what light would. Exposure follows the ratio
-of the scenes' mean luma, white balance the difference of their mean chroma (gray world); both only in part, and never
+The scene the person stood in determines the light on them, the new scene the light that they would have. Exposure
+follows the ratio of the scenes' mean luma, white balance the difference of their mean chroma (gray world); both only in part, and never
 far: clothes and walls have colours of their own.
 """
 

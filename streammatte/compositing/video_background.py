@@ -26,7 +26,7 @@ _SLACK = 1e-6
 """Seconds by which two presentation times may differ and still be the same."""
 
 _FRAME = 1 / 25
-"""Seconds that a last frame stands where neither it nor its video says how long."""
+"""Seconds that a last frame stands where neither it nor its video has a duration."""
 
 
 class _Loop:

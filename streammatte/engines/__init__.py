@@ -43,7 +43,7 @@ def open_engine(
     model : str
         A name or a path, as :func:`streammatte.models.resolve.resolve` takes it.
     engine : {"auto", "openvino", "paddle"}
-        ``auto`` chooses as :func:`choose_engine` says; what it chose and why is logged.
+        ``auto`` chooses as :func:`choose_engine` does; the choice and its reason are logged.
     device : str
         ``auto``, ``cpu``, ``gpu`` or ``gpu:N``; what OpenVINO names otherwise (``npu``) is passed on to it.
     precision : {"auto", "int8", "bf16", "f16", "f32"}

@@ -21,7 +21,7 @@ LAYOUTS = (
     "images/ + alphas/",
     "stills/NAME.jpg + NAME_alpha.png, videos/NAME/frames.* + alpha.*, empty/*.jpg",
 )
-"""What ``find_items`` knows, for messages and help."""
+"""What ``find_items`` recognises, for messages and help."""
 
 _FOLDER_PAIRS = (("image", "matte"), ("images", "mattes"), ("fg", "alpha"), ("image", "alpha"), ("images", "alphas"))
 _PARTS = (".", "val", "test")
@@ -31,7 +31,7 @@ _PARTS = (".", "val", "test")
 class Item:
     """One image or video of a data set.
 
-    ``alpha`` is None for an ``empty`` image (nobody in it: the right matte is zero). ``trimap`` and ``foreground`` are
+    ``alpha`` is None for an ``empty`` image (no person: the right matte is zero). ``trimap`` and ``foreground`` are
     there where the data set has them.
     """
 

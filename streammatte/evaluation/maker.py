@@ -74,5 +74,5 @@ class NetworkMatteMaker:
 
     @cached_property
     def _compositor(self) -> Compositor:
-        # The name only says that a foreground is wanted; nothing is written.
+        # The name only requests a foreground; nothing is written.
         return build_compositor(self._options.replace(foreground="foreground"), "none")

@@ -33,7 +33,7 @@ def matte_of(frame: Frame) -> Array:
     """The matte that a video's frame holds.
 
     Its alpha where it has one; else a grey frame's values as they are (lossless mattes are stored so, whatever the
-    range tag says); else luma, stretched from 16..235 unless the video is tagged full range.
+    range tag is); else luma, stretched from 16..235 unless the video is tagged full range.
 
     Returns
     -------

@@ -18,7 +18,7 @@ __all__ = ["Report", "as_csv", "as_json", "as_table", "seed_line"]
 KINDS = {"still": "stills", "video": "videos", "empty": "empty rooms"}
 
 EMPTY_LIMITS = (0.001, 0.005)
-"""Mean alphas of a room with nobody in it above which the network detected somebody."""
+"""Mean alphas of an empty room above which the network detected a person."""
 
 _SEED = ("sad", "mse", "grad", "conn")
 
@@ -107,7 +107,7 @@ def _align(rows: list[list[str]]) -> str:
 
 
 def empty_summary(report: Report) -> str:
-    """Mean alphas of the images with nobody in them, in one line."""
+    """Mean alphas of the images without a person, in one line."""
     alphas = report.empty_alphas()
     values = [alpha for _, alpha in alphas]
     worst, highest = max(alphas, key=lambda room: room[1])

@@ -236,7 +236,7 @@ class Scorer:
                     values[f"{metric}_unknown"] = _STILL[metric](p, t, trimap)
             elif metric == "band":
                 band = transition_band(t)
-                # A frame without a transition (nobody there) has no band, which is not an error of 0 within it.
+                # A frame without a transition (no person) has no band, which is not an error of 0 within it.
                 values["band"] = float(np.abs(p - t)[band].mean()) if band.any() else None
         return values
 

@@ -1,4 +1,4 @@
-"""From the form a network is here in to the form an engine or a user wants."""
+"""Conversion of a network from the form that is here to the form that an engine or a user needs."""
 
 from __future__ import annotations
 

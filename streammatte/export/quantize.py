@@ -49,7 +49,7 @@ def quantise(model: Any, samples: Sequence[Sample], *, accurate: bool = False) -
     """Post-training quantisation to 8 bits; attention's products and the convolution that reads the image stay float.
 
     Measured on the embedded network: that first convolution in float takes 2 % more time, brings alpha a fifth closer
-    to the float network's, and takes away a fifth of the haze that 8 bits lay over rooms with nobody in them.
+    to the float network's, and takes away a fifth of the haze that 8 bits lay over rooms without a person.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ STATUS_EVERY = 1.0
 STOP_WITHIN = 1.0
 """Seconds that threads get to end after a stop; with start and end of the process it stays under two."""
 PATIENCE = 0.5
-"""Seconds after a stop in which sinks may still reach a server; then they are told to give up."""
+"""Seconds after a stop in which sinks may still reach a server; then they are interrupted."""
 END_WITHIN = 15.0
 """Seconds that sinks get after the source's own end to write what is queued."""
 

@@ -39,7 +39,7 @@ USER = "user"
 class Shown:
     """An image on its way to the sinks. Made by the guard alone.
 
-    ``held`` says that it is the hold image. ``timed`` is False for hold images outside the stream's time (before
+    ``held`` is true for the hold image. ``timed`` is False for hold images outside the stream's time (before
     the first frame, after the last): a recording leaves them out.
     """
 

@@ -71,7 +71,7 @@ class Scenes:
         """The composite of a matte as the settings want it."""
         place = self._place(settings)
         if place != self._current:
-            # A video behind begins anew: catching up with the time it was away would stall the image.
+            # A video background starts again: catching up with the time it was away would stall the image.
             self._scenes[place].compositor.reset()
             self._current = place
         return _compose(self._scenes[place].compositor, _mirrored(matte) if settings.mirror else matte)

@@ -1,4 +1,4 @@
-"""What a live session tells about itself, once a second and at its end."""
+"""The status of a live session, once a second and at its end."""
 
 from __future__ import annotations
 

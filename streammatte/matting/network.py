@@ -126,7 +126,7 @@ class NetworkMatter:
         return done + self._pair(self._smoother.drain())
 
     def reset(self) -> None:
-        """Forget the video: wait for what flies and drop it, start smoothing anew."""
+        """Forget the video: wait for submissions under way, drop them, and reset smoothing."""
         while self._flying:
             batch = self._flying.popleft()
             if batch.pending is not None:

@@ -43,7 +43,7 @@ METHODS = tuple(_ESTIMATORS)
 CERTAIN = 0.05
 """A matte's pixels this near to 0 or 1 count as known: networks rarely say exactly 0 or 1 in hair, but often 0.02."""
 LONGEST_SOLVE = 10_000
-"""Steps of conjugate gradients; a solution that needs more has a trimap that tells it next to nothing."""
+"""Steps of conjugate gradients; a solution that needs more has a trimap with too little information."""
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
 
 

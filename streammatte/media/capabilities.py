@@ -10,7 +10,7 @@ import av.codec
 import av.codec.hwaccel
 import av.error
 
-__all__ = ["FfmpegFeatures", "ffmpeg_features", "has_encoder"]
+__all__ = ["FfmpegFeatures", "ffmpeg_features", "has_encoder", "has_protocol"]
 
 
 def has_encoder(name: str) -> bool:
@@ -23,7 +23,7 @@ def has_encoder(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FfmpegFeatures:
-    """The version of PyAV, and which of the names that were asked for it has."""
+    """The version of PyAV, and which of the given names it has."""
 
     version: str
     encoders: tuple[str, ...]
@@ -36,7 +36,7 @@ def ffmpeg_features(encoders: Sequence[str], protocols: Sequence[str]) -> Ffmpeg
     return FfmpegFeatures(
         av.__version__,
         tuple(name for name in encoders if has_encoder(name) or _has_codec(name)),
-        tuple(name for name in protocols if _has_protocol(name)),
+        tuple(name for name in protocols if has_protocol(name)),
         tuple(av.codec.hwaccel.hwdevices_available()),
     )
 
@@ -48,8 +48,8 @@ def _has_codec(name: str) -> bool:
         return False
 
 
-def _has_protocol(name: str) -> bool:
-    """Opening an address that nobody answers says at once whether the protocol is known."""
+def has_protocol(name: str) -> bool:
+    """Opening an address without a server shows at once whether the protocol is supported."""
     try:
         av.open(f"{name}://127.0.0.1:1/none", timeout=(0.2, 0.2)).close()
     except (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError):

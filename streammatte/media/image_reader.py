@@ -144,7 +144,7 @@ def may_have_alpha(path: Path) -> bool:
 
 
 def is_image(path: Path) -> bool:
-    """True for what Pillow knows as an image."""
+    """True for what Pillow recognises as an image."""
     try:
         with Image.open(path):
             return True

@@ -87,14 +87,14 @@ def rule_text(rule: InputRule, *, normalises: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GraphFacts:
-    """What a graph says of itself: its input's rule, and whether it was quantised to 8 bits."""
+    """A graph's own metadata: its input's rule, and whether it was quantised to 8 bits."""
 
     rule: InputRule = field(default_factory=InputRule)
     int8: bool = False
 
 
 def read_facts(path: Path) -> GraphFacts:
-    """What a graph's file says of itself; the defaults where it cannot be read, which its engine reports."""
+    """The metadata of a graph's file; the defaults where it cannot be read, which its engine reports."""
     try:
         model = read_graph(path)
     except RuntimeError:

@@ -46,7 +46,7 @@ def checked(kind: type[T], data: object, where: str) -> T:
         return TypeAdapter(kind).validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        # a misspelled key is both unknown and missing; the first says more
+        # a misspelled key is both unknown and missing; the first is more informative
         first = next((fault for fault in faults if fault["type"] == _UNKNOWN), faults[0])
         place = ".".join(map(str, first["loc"])) or "it"
         if first["type"] in (_UNKNOWN, "missing"):
@@ -177,7 +177,7 @@ class InputRule:
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """What a ``deploy.yaml`` says of the exported model beside it. File names are as written, relative to it."""
+    """The description of an exported model in the ``deploy.yaml`` beside it. File names are relative to it."""
 
     model: str
     params: str

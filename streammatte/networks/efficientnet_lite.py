@@ -66,7 +66,7 @@ class _InvertedResidual(nn.Layer):
 
 
 class EfficientNetLite0(nn.Layer):
-    """Feature maps at 2x, 4x, 8x, 16x and 32x; ``feat_channels`` tells how many channels each has."""
+    """Feature maps at 2x, 4x, 8x, 16x and 32x; ``feat_channels`` are their numbers of channels."""
 
     feat_channels = (16, 24, 40, 112, 192)
 

@@ -46,7 +46,7 @@ class _Conv(nn.Layer):
 
 
 class _SqueezeExcite(nn.Layer):
-    """Weighs channels by what the whole map says (Hu et al. 2018)."""
+    """Weighs channels by the mean of the whole map (Hu et al. 2018)."""
 
     def __init__(self, channels: int, reduction: int = 4) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class MODNet(nn.Layer):
     Parameters
     ----------
     backbone : nn.Layer
-        Gives maps at 2x, 4x, 8x, 16x and 32x and says their ``feat_channels``.
+        Gives maps at 2x, 4x, 8x, 16x and 32x; ``feat_channels`` are their numbers of channels.
 
     Attributes
     ----------

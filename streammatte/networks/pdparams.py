@@ -29,7 +29,7 @@ KINDS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "
 MOST_STEPS = 400_000
 """Instructions of a pickle that are run; the largest network's checkpoint has 50,000."""
 MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
-"""Instructions that number an object: Python makes room for as many as the highest number says."""
+"""Instructions that number an object: Python allocates as many places as the highest number."""
 
 
 def read_pdparams(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -27,7 +27,7 @@ DETAIL = (64, 32, 16, 8)
 
 
 class _SemanticContext(nn.Layer):
-    """The branch that tells foreground, transition and background apart."""
+    """The branch that classifies foreground, transition and background."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class _SemanticContext(nn.Layer):
 
 
 class _GatedConv(nn.Layer):
-    """1x1 convolution whose input is raised where a one-channel guide says so (Takikawa et al., Gated-SCNN, 2019)."""
+    """1x1 convolution whose input is raised by a one-channel guide (Takikawa et al., Gated-SCNN, 2019)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ _FACTORIES = {
 
 
 def names() -> tuple[str, ...]:
-    """Names that :func:`create` knows, in the order of the table."""
+    """Names that :func:`create` takes, in the order of the table."""
     return tuple(_FACTORIES)
 
 

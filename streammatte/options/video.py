@@ -7,7 +7,7 @@ from streammatte.options.matte import CompositeOptions, timeout_option
 __all__ = ["VideoOptions"]
 
 LONGEST = 1e8
-"""Seconds, three years: what lies beyond is a slip of the hand."""
+"""Seconds, three years: more is taken as a mistake."""
 
 
 @option_class

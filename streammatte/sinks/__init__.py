@@ -35,7 +35,7 @@ STANDARD_OUTPUT = "-"
 
 _ALPHA_SUFFIXES = {".png", ".webp", ".gif"}
 _TRANSPARENT_VIDEOS = {".mov", ".webm"}
-"""Videos whose ordinary use is a cut-out; Matroska holds alpha too, but lossless and large: only if asked."""
+"""Videos whose ordinary use is a cut-out; Matroska holds alpha too, but lossless and large: only on request."""
 
 
 def open_sink(target: str | Path, options: EncodeOptions | None = None, **fields: Any) -> Sink:
@@ -93,6 +93,6 @@ def can_hold_alpha(target: str | Path, codec: str = "auto") -> bool:
 
 
 def alpha_by_default(target: str | Path, codec: str = "auto") -> bool:
-    """True where a cut-out is written with alpha unless a background is asked for: .mov, .webm, PNG images."""
+    """True where a cut-out is written with alpha unless a background is requested: .mov, .webm, PNG images."""
     suffix = Path(target).suffix.lower()
     return can_hold_alpha(target, codec) and (suffix in _TRANSPARENT_VIDEOS or suffix not in {*CONTAINERS, ".gif"})

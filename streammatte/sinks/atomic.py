@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _NAME_KEPT = 40
-"""Characters of the asked name that the temporary one repeats: at four bytes each it stays under the usual 255."""
+"""Characters of the requested name that the temporary one repeats: at four bytes each it stays under the usual 255."""
 
 _NUMBERED = re.compile(r"%0?\d*d")
 _IN_FOLDER = re.compile(r"\d{6,}\.png")
@@ -136,7 +136,7 @@ def _temporary_name(target: Path) -> Path:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove what a killed process left of an output; only for a caller that knows that nobody writes it now."""
+    """Remove what a killed process left of an output; only for a caller that excludes other writers."""
     for path in target.parent.glob(f".{glob.escape(target.name[:_NAME_KEPT])}.????????.part"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -377,7 +377,7 @@ def publish(outputs: Sequence[AtomicFile | AtomicFolder]) -> None:
 
 
 def with_kept(error: SinkError, outputs: Sequence[AtomicFile | AtomicFolder]) -> SinkError:
-    """The same error after the outputs, whose work is finished, were kept; its text says where."""
+    """The same error after the outputs, whose work is finished, were kept; its text names them."""
     kept = []
     for output in outputs:
         with suppress(OSError):

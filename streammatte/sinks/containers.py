@@ -19,7 +19,7 @@ class Container:
     video : tuple of str
         Encoders that ``auto`` tries, in order.
     encoders : tuple of str
-        Encoders that may be asked for by name, of those that the build has.
+        Encoders that may be named, of those that the build has.
     alpha : tuple of str
         Encoders that keep an alpha channel there; the first is what ``auto`` takes.
     audio : tuple of str

@@ -88,7 +88,7 @@ class EncodeOptions:
         return {option: f"{value:g}", **also}
 
     def speed(self, steps: tuple[str | int, ...]) -> str:
-        """The preset as the encoder says it."""
+        """The preset in the encoder's notation."""
         preset = self.preset or "veryfast"
         return str(steps[X264_PRESETS.index(preset)]) if preset in X264_PRESETS else preset
 

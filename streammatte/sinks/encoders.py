@@ -66,7 +66,7 @@ def choose_encoder(container: Container, codec: str, alpha: bool, target: str, l
     Raises
     ------
     UnsupportedOutputError
-        The build lacks it, the container does not take it, or it cannot keep the alpha channel that was asked for.
+        The build lacks it, the container does not take it, or it cannot keep the requested alpha channel.
     """
     if codec == "auto":
         candidates = container.alpha if alpha else container.video

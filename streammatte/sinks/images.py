@@ -166,7 +166,7 @@ class SequenceSink:
         self._folder.create()
 
     def _refuse_present(self) -> None:
-        """Images of an earlier run: refused, or with ``overwrite`` told of, since longer runs leave a tail."""
+        """Images of an earlier run: refused, or with ``overwrite`` reported, since longer runs leave a tail."""
         head, tail = _NUMBER.split(self._name)[0], _NUMBER.split(self._name)[-1]
         numbered = re.compile(re.escape(head) + r"\d+" + re.escape(tail))
         folder = self._folder.folder

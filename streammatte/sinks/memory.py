@@ -10,7 +10,7 @@ __all__ = ["MemorySink"]
 
 
 class MemorySink:
-    """Keeps what it is given, as copies that nobody will write over.
+    """Keeps what it is given, as copies of its own.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ QUALITY = 80
 
 
 class HttpPreviewSink:
-    """Encodes frames while somebody looks, and only then. Any thread may ``wait_newer``."""
+    """Encodes frames only while a client waits for them. Any thread may ``wait_newer``."""
 
     continuous = True
     main_thread = False
@@ -79,7 +79,7 @@ class HttpPreviewSink:
             self._news.notify_all()
 
     def interrupt(self) -> None:
-        """Nobody is waited for."""
+        """Nothing is waited for."""
 
     def abort(self) -> None:
         """As ``close``."""

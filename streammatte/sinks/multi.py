@@ -1,4 +1,4 @@
-"""Spreads composites over the sinks that were asked for: the image, the alpha matte, the foreground."""
+"""Spreads composites over the requested sinks: the image, the alpha matte, the foreground."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Outputs:
         for role, sink in self._sinks.items():
             frame: Frame | None = getattr(item, role)
             if frame is None:
-                raise SinkError(f"the compositor was not asked for the {role} that a sink wants")
+                raise SinkError(f"the compositor was not built to give the {role} that a sink takes")
             sink.process(frame)
         return []
 

@@ -27,7 +27,7 @@ _QUALITY = {"preset": "veryfast", "crf": "20"}
 
 
 class RecordSink:
-    """Writes H.264 (and AAC) with the frames' true times, under the asked name from the first second on.
+    """Writes H.264 (and AAC) with the frames' true times, under the requested name from the first second on.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class RecordSink:
         self.abort()
 
     def interrupt(self) -> None:
-        """Nobody is waited for."""
+        """Nothing is waited for."""
 
     def abort(self) -> None:
         """End the file where it is: what was recorded stays and plays."""

@@ -11,6 +11,7 @@ import av.error
 
 from streammatte.errors import SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, StreamInfo
+from streammatte.media.capabilities import has_protocol
 from streammatte.media.container import MISSING_PROTOCOL, shown_address
 from streammatte.sinks.live_muxer import LiveMuxer
 from streammatte.sinks.stream_relay import RelayPipe
@@ -31,9 +32,6 @@ _MUXERS = {
     "https": "mpegts",
 }
 """Container by the URL's scheme."""
-
-_UNKNOWN_PROTOCOL = "Protocol not found"
-"""FFmpeg's words."""
 
 _QUALITY = {"preset": "veryfast"}
 BITS_A_PIXEL = 0.08
@@ -89,6 +87,11 @@ class StreamSink:
 
     def open(self, info: StreamInfo) -> None:
         """Remember the description; connecting waits for the first frame, since it may take a while."""
+        scheme = self._url.partition("://")[0].lower()
+        if not has_protocol(scheme):
+            raise UnsupportedOutputError(
+                f"cannot stream to {self._shown_url}: {MISSING_PROTOCOL} {scheme}; give rtmp or udp"
+            )
         self._info = info
 
     def process(self, item: Frame) -> list[None]:
@@ -172,8 +175,5 @@ class StreamSink:
         self.lost += 1
         self._retry_at = self._clock() + self._wait
         self._reason = str(said or getattr(error, "strerror", None) or error)
-        if self._reason == _UNKNOWN_PROTOCOL:
-            why = f"{MISSING_PROTOCOL}; give rtmp, rtsp or udp"
-            raise UnsupportedOutputError(f"cannot stream to {self._shown_url}: {why}")
         _log.warning("%s: %s; next attempt in %.0f s", self._shown_url, self._reason, self._wait)
         self._wait = min(2 * self._wait, LONGEST_WAIT)

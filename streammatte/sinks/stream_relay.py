@@ -27,7 +27,7 @@ __all__ = ["RelayPipe", "relay"]
 _LOOK = 0.1
 """Seconds between two looks at whether a blocked write is to be given up."""
 _REACHED = "streammatte: reached"
-"""What the child says on standard error when the server has taken the first packet."""
+"""What the child writes to standard error when the server has taken the first packet."""
 _GOODBYE = 1.0
 """Seconds that the relay gets to send what it has when a session ends."""
 
@@ -113,7 +113,7 @@ class RelayPipe:
 
 _MUXER_OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "flv": {"flvflags": "no_duration_filesize"}}
 _EAGER = {"analyzeduration": "0", "fflags": "nobuffer", "probesize": "4096"}
-"""The header says everything: nothing needs to be read ahead."""
+"""The header is complete: nothing needs to be read ahead."""
 
 
 def relay(source: Any, url: str, muxer: str, timeout: float, on_reached: Callable[[], object]) -> None:

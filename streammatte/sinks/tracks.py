@@ -70,7 +70,7 @@ class TrackWriter:
     output : av.container.OutputContainer
         Not started yet; its image's stream is there already.
     feed : TrackFeed
-        Streams that the container takes are copied, others transcoded or left out, and the log says which.
+        Streams that the container takes are copied, others transcoded or left out; the log names them.
     box : Container
         What the output is.
     target : str

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 _LIMITED, _FULL = 1, 2  # AVColorRange
 _FALLBACK_RATE = Fraction(25)
-"""Frames a second where the source knows none: it only fills headers and the last frame's duration."""
+"""Frames a second where the source has none: it only fills headers and the last frame's duration."""
 
 _NO_ASPECT = {"matroska", "webm"}
 """Muxers that PyAV gives no pixel aspect: there it must be in the encoded images themselves."""
@@ -49,7 +49,7 @@ _X265_DELAY = 2
 """Of videos no longer than its delay, x265 gives decoding times that it never set; none is reordered."""
 
 _QUIET_SVT = ("SVT_LOG", "1")
-"""SVT-AV1 writes to standard error by itself unless its own variable says: errors only."""
+"""SVT-AV1 writes to standard error by itself unless its own variable limits it to errors."""
 
 _INTERLEAVE_US = "1000000"
 """How far, in microseconds, the muxer lets images run ahead while it waits for audio: what it holds stays bounded

@@ -11,7 +11,7 @@ from streammatte.media.convert import PixelConverter
 __all__ = ["VirtualCameraSink"]
 
 _DEFAULT_RATE = 30.0
-"""Frames a second that other programs are told where the source does not say."""
+"""Frames a second that are reported to other programs where the source has none."""
 
 _NATIVE = {"I420": "yuv420p", "NV12": "nv12"}
 """Formats of backends that are sent as they are: 1.5 bytes a pixel and no second conversion in the backend."""
@@ -53,7 +53,7 @@ class VirtualCameraSink:
             except (RuntimeError, ValueError, OSError) as error:
                 reasons = " ".join(str(error).split())
                 raise DeviceError(
-                    f"no virtual camera can be opened ({reasons}); `streammatte doctor` tells how to set one up"
+                    f"no virtual camera can be opened ({reasons}); `streammatte doctor` shows how to set one up"
                 ) from error
 
         camera = opened(formats.RGB)
@@ -83,7 +83,7 @@ class VirtualCameraSink:
             camera.close()
 
     def interrupt(self) -> None:
-        """Nobody is waited for."""
+        """Nothing is waited for."""
 
     def abort(self) -> None:
         """As ``close``: a camera leaves nothing behind."""

@@ -28,7 +28,7 @@ class PreviewSink:
     on_key : callable, optional
         Called with each key's character.
     on_closed : callable, optional
-        Called when somebody closes the window.
+        Called when the window is closed.
     """
 
     continuous = True
@@ -45,7 +45,7 @@ class PreviewSink:
 
     def open(self, info: StreamInfo) -> None:
         """Open the window. Raises SinkError where there is no display."""
-        # Some builds of OpenCV end the whole process where no display answers, so it is asked for first.
+        # Some builds of OpenCV end the whole process where no display answers, so this is tested first.
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise SinkError(f"no window can be shown: there is no display here (DISPLAY is not set); {_WAYS}")
         try:
@@ -78,7 +78,7 @@ class PreviewSink:
             cv2.destroyAllWindows()
 
     def interrupt(self) -> None:
-        """Nobody is waited for."""
+        """Nothing is waited for."""
 
     def abort(self) -> None:
         """As ``close``."""

@@ -53,7 +53,7 @@ class Y4MSink:
         UnsupportedOutputError
             Frames with alpha.
         SinkError
-            Standard output is a terminal, or nobody reads it.
+            Standard output is a terminal, or its pipe is closed.
         """
         if info.has_alpha:
             raise UnsupportedOutputError(f"Y4M holds no alpha; these can: {', '.join(containers_with_alpha())}")

@@ -48,7 +48,7 @@ class CameraSource:
     name : str
         For messages.
     rate : float
-        Frames a second that were asked for, where the device does not say.
+        The requested frames a second, where the device reports none.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def _captured(image: Any, arrived: float) -> float:
 
 
 def negotiate(framework: str, address: str, name: str, size: tuple[int, int] | None, rate: float | None) -> Any:
-    """Open a device in the best format it has at the asked size and rate.
+    """Open a device in the best format it has at the requested size and rate.
 
     Parameters
     ----------

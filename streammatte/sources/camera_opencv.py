@@ -21,7 +21,7 @@ _BT601 = ColorSpec(matrix=6, primaries=6, transfer=6, full_range=False)
 
 
 class OpenCVCamera:
-    """A camera that OpenCV opens; frames become YUV 4:2:0 at the door.
+    """A camera that OpenCV opens; frames are converted to YUV 4:2:0 here.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ _STEPS_BACK = (0, 2, 10, 60)
 """Seconds before the start at which the search for a keyframe begins, one after the other."""
 
 _EARLY = Fraction(1)
-"""Seconds before the start from which audio is remembered until the first image says by how much all moves."""
+"""Seconds before the start from which audio is remembered until the first image determines the shift of all tracks."""
 
 _INTERLEAVE = Fraction(2)
 """Seconds that are read on after the last wanted frame, for audio that is stored later than its image."""
@@ -99,7 +99,7 @@ class VideoReader:
         except BaseException:
             container.close()
             raise
-        # The decoder refuses images in mid-video that are larger than the header says.
+        # The decoder refuses images in mid-video that are larger than the header declares.
         video.codec_context.options = {"max_pixels": str(how.max_megapixels * 1_000_000)}
         return container, video
 
@@ -167,7 +167,7 @@ class VideoReader:
         if self._part[0] and self.ending.seen:
             raise SourceError(
                 f"{self._name} lasts {self.ending.length():.2f} s; "
-                f"the part asked for (start {float(self._part[0]):g} s) lies beyond its end, give an earlier start"
+                f"the requested part (start {float(self._part[0]):g} s) lies beyond its end, give an earlier start"
             )
         why = "the file may be damaged"
         if self._address == _PIPE:

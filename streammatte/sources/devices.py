@@ -24,7 +24,7 @@ FRAMEWORKS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 class Camera:
     """A camera of this machine.
 
-    ``address`` is what FFmpeg opens; ``problem`` says why it cannot be used, or is empty.
+    ``address`` is what FFmpeg opens; ``problem`` is why it cannot be used, or empty.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""High-dynamic-range videos on their way through the door."""
+"""Tone mapping of high-dynamic-range videos in the source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HLG = 18
 _BT2020 = 9
 _UNSPECIFIED = 2
 _LEAST_PEAK, _MOST_PEAK = 400.0, 10_000.0
-"""Metadata that says less or more than this (0 is common) is no help."""
+"""Metadata below or above this (0 is common) is ignored."""
 
 
 def peak_of(frame: Any) -> float:

@@ -24,7 +24,7 @@ __all__ = ["open_live_source"]
 _log = logging.getLogger(__name__)
 
 DEFAULT_RATE = 30.0
-"""Frames a second of a still image, and what a camera is asked for."""
+"""Frames a second of a still image, and the rate that is requested of a camera."""
 
 
 def open_live_source(
@@ -89,7 +89,7 @@ def _network(opening: Callable[[], Source], loop: bool, duration: float | None) 
 
 
 def _first_then(first: Source, opening: Callable[[], Source]) -> Callable[[], Source]:
-    """An opener that gives what is open already, and opens anew from the second call on."""
+    """An opener that gives what is open already, and opens again from the second call on."""
     ready = [first]
     return lambda: ready.pop() if ready else opening()
 

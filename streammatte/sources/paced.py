@@ -18,7 +18,7 @@ __all__ = ["PacedSource"]
 _log = logging.getLogger(__name__)
 
 LOST = 2.0
-"""Seconds behind its own clock from which a video's clock is set anew: the machine slept, or the disk did."""
+"""Seconds behind its own clock from which a video's clock is reset: the machine was suspended, or the disk was slow."""
 
 
 class PacedSource:
@@ -75,7 +75,7 @@ class PacedSource:
             if self._stopped.is_set():
                 return
             if wait < -LOST:
-                _log.info("%s is %.1f s behind its own time; its clock is set anew", self.info.name, -wait)
+                _log.info("%s is %.1f s behind its own time; its clock is reset", self.info.name, -wait)
                 start -= wait
                 due -= wait
             frame.captured = due

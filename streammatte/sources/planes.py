@@ -1,4 +1,4 @@
-"""From a decoder's image to planes: views where the layout is ours, one conversion at the door where it is not."""
+"""From a decoder's image to planes: views where the layout is one of the pipeline's, one conversion where it is not."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PQ, _HLG = 16, 18
 _FULL, _LIMITED = 2, 1
 _NEUTRAL = 128
 _PROBE = 16
-"""Any width divisible by every chroma subsampling; only ratios are asked of it."""
+"""Any width divisible by every chroma subsampling; only ratios are computed from it."""
 
 
 def is_hdr(transfer: int) -> bool:
@@ -46,7 +46,7 @@ def is_hdr(transfer: int) -> bool:
 
 
 def color_of(frame: Any, context: Any) -> ColorSpec:
-    """Colour description of a decoded frame; where it says nothing, the stream's."""
+    """Colour description of a decoded frame; where it has none, the stream's."""
 
     def known(name: str) -> int:
         value = int(getattr(frame, name))

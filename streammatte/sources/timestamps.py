@@ -14,7 +14,7 @@ _WITHOUT_PTS = frozenset({"avi"})
 """Demuxers that know decoding order alone: the times FFmpeg guesses for frames out of order go back and forth."""
 
 _EDGE = Fraction(1, 2000)
-"""Half a millisecond: a frame this far before the asked start is still the first one (typed decimals are rounded)."""
+"""Half a millisecond: a frame this far before the requested start is still the first one (decimals are rounded)."""
 
 
 _BACK = Fraction(1, 10)

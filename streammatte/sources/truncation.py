@@ -1,4 +1,4 @@
-"""Where a video ends, and whether it ends where it says."""
+"""Where a video ends, and whether it ends where its container declares."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ __all__ = ["TurnedSource", "turned_frame", "turned_source"]
 
 
 def turned_source(source: Source, flip: str, rotate: str) -> Source:
-    """The source itself where neither is asked for, else its images flipped, then rotated clockwise.
+    """The source itself where neither is requested, else its images flipped, then rotated clockwise.
 
     Parameters
     ----------

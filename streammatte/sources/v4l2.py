@@ -1,4 +1,4 @@
-"""What a Linux camera can deliver, asked of the kernel (Video4Linux2, linux/videodev2.h)."""
+"""What a Linux camera can deliver, as the kernel reports it (Video4Linux2, linux/videodev2.h)."""
 
 from __future__ import annotations
 

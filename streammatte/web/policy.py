@@ -2,7 +2,7 @@
 
 Every request is checked, GET and streams included: a web page of another site must neither read the images nor change
 a setting, whether by a host name that was made to resolve to this machine (``Host``), by a request from its scripts
-(``Origin``) or by embedding (``Sec-Fetch-Site``). Who may talk to the session knows its token, also on this machine.
+(``Origin``) or by embedding (``Sec-Fetch-Site``). Clients need the session's token, also on this machine.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Policy:
     local : bool
         The server listens on a loopback address: requests by any other name are refused.
     encrypted : bool
-        The server speaks TLS.
+        The server uses TLS.
     hashes : sequence of str
         SHA-256 sources of the page's own script and style, as Content-Security-Policy writes them.
     """

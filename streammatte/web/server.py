@@ -1,4 +1,4 @@
-"""Serves an application in a thread of its own: on a loopback address, elsewhere only when asked, and then by TLS."""
+"""Serves an application in a thread of its own: on a loopback address, elsewhere only on request, and then by TLS."""
 
 from __future__ import annotations
 

@@ -229,13 +229,8 @@ def test_stream_by_a_protocol_that_this_build_lacks_fails_at_once():
         pass
     except av.error.FFmpegError:
         pytest.skip("this build of FFmpeg has SRT")
-    sink = StreamSink("srt://127.0.0.1:9")
-    sink.open(INFO)
-    with pytest.raises(UnsupportedOutputError, match="does not know the protocol"):
-        for index in range(2000):
-            sink.process(frame(index))
-            time.sleep(0.01)
-    sink.abort()
+    with pytest.raises(UnsupportedOutputError, match="does not know the protocol srt"):
+        StreamSink("srt://127.0.0.1:9").open(INFO)
 
 
 @pytest.mark.slow

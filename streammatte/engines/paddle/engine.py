@@ -54,7 +54,7 @@ class PaddleEngine:
     device, precision, size, batch, threads, throughput
         As :func:`streammatte.engines.open_engine`; ``cpu`` or ``gpu:N``, ``f32`` or (GPU) ``f16``.
     trt : bool
-        TensorRT on the GPU, in float16 unless ``precision`` says otherwise.
+        TensorRT on the GPU, in float16 unless ``precision`` is another.
 
     Raises
     ------

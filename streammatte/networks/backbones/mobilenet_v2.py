@@ -16,7 +16,7 @@ TAPS = (0, 1, 2, 4)
 
 
 class _InvertedResidual(nn.Layer):
-    """Expand, depthwise, project; added to its input where asked."""
+    """Expand, depthwise, project; added to its input if requested."""
 
     def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int, shortcut: bool) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ class _Block(nn.Layer):
         self.pooled = pooled
 
     def branch(self, x: Tensor) -> Tensor:
-        """What is added to the input; a subclass says."""
+        """What is added to the input; defined by a subclass."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
