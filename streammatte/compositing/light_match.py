@@ -1,8 +1,8 @@
 """Fits the person's light to the new background's, gently.
 
 The scene the person stood in determines the light on them, the new scene the light that they would have. Exposure
-follows the ratio of the scenes' mean luma, white balance the difference of their mean chroma (gray world); both only in part, and never
-far: clothes and walls have colours of their own.
+follows the ratio of the scenes' mean luma, white balance the difference of their mean chroma (gray world); both only in
+part, and never far: clothes and walls have colours of their own.
 """
 
 from __future__ import annotations
