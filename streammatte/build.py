@@ -95,6 +95,7 @@ def build_engine(info: StreamInfo, options: MatteOptions, *, throughput: bool = 
         threads=options.threads,
         throughput=throughput,
         trt=options.trt,
+        average=options.average,
     )
     log.info("%s on %s (%s), input %dx%d", options.model, engine.device, engine.precision, width, height)
     return engine

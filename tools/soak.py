@@ -79,10 +79,11 @@ def video(clip: Path, minutes: tuple[float, float], extra: list[str]) -> int:
     return 0 if ratio <= ALLOWED else 1
 
 
-def chunks(folder: Path, minutes: float, extra: list[str]) -> int:
+def chunks(folder: Path, minutes: float, seconds: int, extra: list[str]) -> int:
     """Many videos in one process: a folder's clips as 720p with a variable frame rate and audio, a minute each.
 
-    Compares the process's peak of resident memory after a tenth of the chunks with that at the end. Needs ``ffmpeg``.
+    Compares the process's peak of resident memory after a tenth of the chunks (and every clip once) with that at the
+    end. Needs ``ffmpeg``.
     """
     clips = sorted(path for path in folder.iterdir() if path.suffix in (".mp4", ".mkv", ".avi", ".webm", ".mov"))
     with tempfile.TemporaryDirectory(prefix="streammatte-soak-") as name:
@@ -90,22 +91,9 @@ def chunks(folder: Path, minutes: float, extra: list[str]) -> int:
         for number, clip in enumerate(clips):
             looped = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", str(clip), "-f", "lavfi", "-i", "sine=220"]
             frames = "scale=1280:720,setsar=1,select=not(eq(mod(n\\,7)\\,3))"
-            encoded = [
-                "-map",
-                "0:v",
-                "-map",
-                "1:a",
-                "-vf",
-                frames,
-                "-fps_mode",
-                "vfr",
-                "-t",
-                "60",
-                "-preset",
-                "ultrafast",
-            ]
+            encoded = [*"-map 0:v -map 1:a -fps_mode vfr -preset ultrafast -vf".split(), frames, "-t", str(seconds)]
             subprocess.run([*looped, *encoded, str(work / f"clip{number}.mp4")], check=True)
-        given = [work / f"in{number:03d}.mp4" for number in range(round(minutes))]
+        given = [work / f"in{number:03d}.mp4" for number in range(round(minutes * 60 / seconds))]
         for number, path in enumerate(given):
             path.hardlink_to(work / f"clip{number % len(clips)}.mp4")
         done = work / "done"
@@ -115,8 +103,9 @@ def chunks(folder: Path, minutes: float, extra: list[str]) -> int:
             while process.poll() is None:
                 peak = max(peak, high_water(process.pid))
                 finished = len(list(done.glob("in*.mp4"))) if done.is_dir() else 0
-                if finished <= len(given) / 10:
+                if finished <= max(len(given) / 10, len(clips)):
                     early = peak
+                print(f"{finished} {peak:.1f}", file=sys.stderr)
                 time.sleep(1.0)
         made = len(list(done.glob("in*.mp4")))
     print(f"{made} of {len(given)} chunks; peak {early:.1f} MB after a tenth, {peak:.1f} MB at the end")
@@ -143,10 +132,11 @@ def main() -> int:
     parser.add_argument("clip", nargs="?", type=Path, default=Path("samples/person.mp4"))
     parser.add_argument("--short", type=float, default=1.0, help="minutes of the short video")
     parser.add_argument("--long", type=float, default=10.0, help="minutes of the long video")
+    parser.add_argument("--chunk", type=int, default=60, help="seconds of a chunk, with --clips")
     parser.add_argument("--clips", type=Path, help="a folder of clips: many chunks of a minute in one process")
     options, extra = parser.parse_known_args()
     if options.clips is not None:
-        return chunks(options.clips, options.long, extra)
+        return chunks(options.clips, options.long, options.chunk, extra)
     return video(options.clip, (options.short, options.long), extra)
 
 

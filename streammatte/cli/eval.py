@@ -13,6 +13,7 @@ import click
 from streammatte.cli import options as shared
 from streammatte.errors import ConfigError, SinkError
 from streammatte.frames import Frame
+from streammatte.options.presets import load_preset
 from streammatte.options.video import VideoOptions
 from streammatte.sinks.atomic import refuse_inputs
 
@@ -79,7 +80,9 @@ def command(
             name: getattr(options, name)
             for name in ("model", "engine", "device", "precision", "size", "smooth", "refine", "estimate_foreground")
         }
-        report = Report(f"{options.model} on {data.name}", _over_data(data, options, wanted, settings), settings)
+        average = given.get("average") or (load_preset(config).get("average") if config else None)
+        scores = _over_data(data, options, average, wanted, settings)
+        report = Report(f"{options.model} on {data.name}", scores, settings)
     else:
         if len(paths) != 2:
             raise ConfigError(f"give PRED and TRUTH, or --data FOLDER; got {len(paths)} path(s)")
@@ -109,14 +112,16 @@ def _pair(paths: tuple[Path, ...], trimap: str | None, frames: Path | None, metr
     return score_pair(paths[0], paths[1], _open_video, metrics, trimaps, frames)
 
 
-def _over_data(folder: Path, options: VideoOptions, metrics: tuple[str, ...], settings: dict[str, Any]) -> list[Any]:
+def _over_data(
+    folder: Path, options: VideoOptions, average: str | None, metrics: tuple[str, ...], settings: dict[str, Any]
+) -> list[Any]:
     """The scores of every item; ``settings`` gets the engine and precision that ran."""
     from streammatte.evaluation.datasets import find_items
     from streammatte.evaluation.maker import NetworkMatteMaker
     from streammatte.evaluation.runner import score_item
 
     items = find_items(folder)
-    maker = NetworkMatteMaker(options)
+    maker = NetworkMatteMaker(options, average)
     scores = []
     try:
         with click.progressbar(items, label=folder.name, file=sys.stderr, hidden=not sys.stderr.isatty()) as shown:

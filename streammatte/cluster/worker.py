@@ -38,7 +38,7 @@ __all__ = ["Engines", "work"]
 MOST_ENGINES = 4
 """Compiled networks that are kept: videos of one shape share one."""
 MOST_WARNINGS = 20
-_COMPILED_FOR = ("model", "engine", "device", "precision", "batch", "threads", "trt")
+_COMPILED_FOR = ("model", "engine", "device", "precision", "batch", "threads", "trt", "average")
 _EVERY = 0.5
 """Seconds between two events of progress."""
 

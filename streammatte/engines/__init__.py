@@ -35,6 +35,7 @@ def open_engine(
     threads: int = 0,
     throughput: bool = True,
     trt: bool = False,
+    average: str = "off",
 ) -> Engine:
     """Compile a network for one size of input.
 
@@ -59,6 +60,8 @@ def open_engine(
         threads, the lowest latency.
     trt : bool
         TensorRT, for the paddle engine on a GPU.
+    average : {"off", "flip"}
+        ``flip`` averages with the matte of the mirror image.
 
     Raises
     ------
@@ -93,13 +96,20 @@ def open_engine(
         files = convert_for_engine(files, chosen)
     options: dict[str, Any] = {"device": device, "precision": precision, "size": size, "batch": batch}
     options |= {"threads": threads, "throughput": throughput}
+    opened: Engine
     if chosen == "paddle":
         from streammatte.engines.paddle.engine import PaddleEngine
 
-        return PaddleEngine(files, **options, trt=trt)
-    from streammatte.engines.openvino import OpenVINOEngine
+        opened = PaddleEngine(files, **options, trt=trt)
+    else:
+        from streammatte.engines.openvino import OpenVINOEngine
 
-    return OpenVINOEngine(files, **options)
+        opened = OpenVINOEngine(files, **options)
+    if average == "flip":
+        from streammatte.engines.averaged import FlipAveragedEngine
+
+        return FlipAveragedEngine(opened)
+    return opened
 
 
 def choose_engine(engine: str, device: str, files: ModelFiles) -> tuple[str, str]:

@@ -27,14 +27,17 @@ class NetworkMatteMaker:
     ----------
     options : VideoOptions
         Images take what concerns them.
+    still_average : {"off", "flip"}, optional
+        ``average`` of images, whose default is another than that of videos.
     """
 
-    def __init__(self, options: VideoOptions) -> None:
+    def __init__(self, options: VideoOptions, still_average: str | None = None) -> None:
         self._options = options.replace(audio=False)
         self._engine: Engine | None = None
         known = {entry.name for entry in options_of(ImageOptions) if entry.group != "sequence"}
         given: dict[str, Any] = {name: getattr(options, name) for name in known & set(vars(options))}
-        self._still_matter = StillMatter(ImageOptions(**given))
+        given.pop("average")
+        self._still_matter = StillMatter(ImageOptions.build(given, average=still_average))
 
     def still(self, path: Path) -> Matte:
         """The matte of an image."""

@@ -97,6 +97,7 @@ class Networks:
                 size=size,
                 threads=options.threads,
                 throughput=False,
+                average=options.average if chosen else "off",
             )
             log.info("%s: input %dx%d", model, size[1], size[0])
         self._engines.move_to_end(key)

@@ -156,9 +156,7 @@ class LiveMatter:
     def close(self) -> None:
         """Release the engines."""
         for rung in self._rungs:
-            close: Any = getattr(rung.matter, "close", None)
-            if close is not None:
-                close()
+            rung.matter.close()
 
     def _idle(self, frame: Frame, now: float) -> bool:
         if now - self._last_run >= self._idle_interval:

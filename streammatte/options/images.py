@@ -35,6 +35,12 @@ class ImageOptions(CompositeOptions):
         unit="pixels (the network input's long side)",
         shown="2048, or the network's own",
     )
+    average: str = option(
+        default="flip",
+        help="flip runs the network on the mirror image too and averages: better mattes in twice the time.",
+        group="network",
+        choices=("off", "flip"),
+    )
     smooth: str = option(default="off", help="Images have no before and after.", group="sequence", choices=("off",))
     trimap: str | None = option(
         default=None,

@@ -62,6 +62,12 @@ class MatteOptions(Options):
         shown="the network's own, 512 for the embedded",
     )
     threads: int = option(default=0, help="Inference threads; 0 is all cores.", group="network", low=0, high=1024)
+    average: str = option(
+        default="off",
+        help="flip runs the network on the mirror image too and averages: better mattes in twice the time.",
+        group="network",
+        choices=("off", "flip"),
+    )
     max_pixels: int = option(
         default=MAX_MEGAPIXELS,
         help="Refuse larger images and videos, in megapixels.",

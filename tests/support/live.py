@@ -81,6 +81,9 @@ class RoomMatter:
     def drain(self):
         return []
 
+    def close(self):
+        pass
+
     def reset(self):
         pass
 
