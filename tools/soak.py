@@ -91,7 +91,12 @@ def chunks(folder: Path, minutes: float, seconds: int, extra: list[str]) -> int:
         for number, clip in enumerate(clips):
             looped = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", str(clip), "-f", "lavfi", "-i", "sine=220"]
             frames = "scale=1280:720,setsar=1,select=not(eq(mod(n\\,7)\\,3))"
-            encoded = [*"-map 0:v -map 1:a -fps_mode vfr -preset ultrafast -vf".split(), frames, "-t", str(seconds)]
+            encoded = [
+                *["-map", "0:v", "-map", "1:a", "-fps_mode", "vfr", "-preset", "ultrafast", "-vf"],
+                frames,
+                "-t",
+                str(seconds),
+            ]
             subprocess.run([*looped, *encoded, str(work / f"clip{number}.mp4")], check=True)
         given = [work / f"in{number:03d}.mp4" for number in range(round(minutes * 60 / seconds))]
         for number, path in enumerate(given):
