@@ -206,7 +206,7 @@ def command(*args):
 
 IMPORT = """
 import logging, os, sys, warnings
-import av, cv2, numba, numpy, openvino, pymatting, requests, scipy, yaml  # these may do what they like
+import aiohttp.web, av, cv2, numba, numpy, openvino, pymatting, requests, scipy, yaml  # these may do what they like
 def state():
     root = logging.root
     return dict(os.environ), list(warnings.filters), list(root.handlers), root.level, numba.config.CACHE_DIR

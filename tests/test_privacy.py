@@ -29,9 +29,8 @@ streammatte.matte_video(given, Path(sys.argv[1]) / "b.mp4", size=192)
     "act",
     [
         VIDEO,
-        "import streammatte.doctor; list(streammatte.doctor.run_checks())",
-        "import streammatte.engines.openvino_graph",
-        "from streammatte.models.graph import read_graph\nimport streammatte.engines.openvino",
+        pytest.param("import streammatte.doctor; list(streammatte.doctor.run_checks())", marks=pytest.mark.slow),
+        pytest.param("import streammatte.engines.openvino_graph", marks=pytest.mark.slow),
     ],
 )
 def test_no_telemetry(tmp_path, act):

@@ -53,6 +53,9 @@ class ChromaKey:
     def reset(self) -> None:
         """Nothing is remembered."""
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
 
 def _chroma(frame: Frame) -> tuple[U8, U8]:
     if frame.layout.is_yuv:

@@ -169,6 +169,11 @@ class ClassicMatter:
         if self._inner is not None:
             self._inner.reset()
 
+    def close(self) -> None:
+        """Release what makes the mattes that trimaps are made of."""
+        if self._inner is not None:
+            self._inner.close()
+
     def _refined(self, matte: Matte) -> Matte:
         trimap = auto_trimap(matte.alpha, self._radius)
         if not ((trimap == BACKGROUND).any() and (trimap == FOREGROUND).any()):

@@ -339,7 +339,9 @@ def test_a_file_where_the_folder_should_be(photos, tmp_path):
         run(photos, "--out-dir", tmp_path / "o" / "deeper")
 
 
-@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_an_interrupt_leaves_complete_images_only(tmp_path, number, code):
     photos, out = tmp_path / "photos", tmp_path / "o"
     photos.mkdir()

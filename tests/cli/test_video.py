@@ -205,7 +205,9 @@ def start(*args, stdin=None):
     raise AssertionError(process.stderr.read())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_interrupt_leaves_a_complete_video_of_what_was_done(long_video, tmp_path, number, code):
     process = start("video", long_video, tmp_path / "out.mp4", "--json", "--preset", "veryslow", "--size", "512")
     process.send_signal(number)
@@ -217,7 +219,10 @@ def test_interrupt_leaves_a_complete_video_of_what_was_done(long_video, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
-@pytest.mark.parametrize("kind", ["server", "pipe", "standard input"])
+@pytest.mark.parametrize(
+    "kind",
+    ["server", pytest.param("pipe", marks=pytest.mark.slow), pytest.param("standard input", marks=pytest.mark.slow)],
+)
 def test_interrupt_while_the_input_is_silent_takes_two_seconds(tmp_path, kind):
     data = make_video(tmp_path / "in.ts", frames=200, width=320, height=240, container="mpegts").read_bytes()
     part = data[: len(data) * 2 // 3]
@@ -279,6 +284,7 @@ def test_kill_leaves_only_a_temporary_name(long_video, tmp_path):
     assert all(name.startswith(".") for name in names)
 
 
+@pytest.mark.slow
 def test_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     video = make_video(tmp_path / "in.mp4", frames=40, width=320, height=240, image=static)
     target = tmp_path / "out"

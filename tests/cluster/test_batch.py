@@ -86,6 +86,7 @@ def test_everything_is_done_once_and_reported(clips, tmp_path):
     assert not list(target.glob(".*.part"))
 
 
+@pytest.mark.slow
 def test_an_output_that_was_there_before_is_not_replaced(clips, tmp_path):
     target = tmp_path / "out"
     target.mkdir()
@@ -106,6 +107,7 @@ def test_inputs_are_never_outputs(clips):
     assert frames(clips / "v0.mp4") == 10
 
 
+@pytest.mark.slow
 def test_rows_have_options_of_their_own(clips, tmp_path):
     target = tmp_path / "out"
     rows = [
