@@ -38,7 +38,7 @@ def test_recorded_pixels_outside_the_matte_are_the_background(samples, tmp_path)
         return compose(matte, settings)
 
     scenes.compose = remember
-    status = session.run()
+    status = session.pipeline.run()
     assert status.frames > 10
     looked_at = held = 0
     with av.open(str(target)) as video:
