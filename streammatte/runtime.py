@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -18,6 +19,7 @@ __all__ = [
     "address_space_hint",
     "available_cores",
     "check_address_space",
+    "ended_by",
     "import_pymatting",
     "in_background",
     "set_threads",
@@ -131,6 +133,12 @@ def _address_space_limit() -> int | None:
 def available_cores() -> int:
     """Processor cores that this process may use: a container or ``taskset`` may leave it fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ended_by(code: int) -> str:
+    """How a child process ended, by its return code: a signal's name, or ``exit code N``."""
+    names = {-known: known.name for known in signal.Signals}
+    return names.get(code, f"exit code {code}")
 
 
 def in_background(work: Callable[[], T], undo: Callable[[T], object], stop: threading.Event | None = None) -> T | None:

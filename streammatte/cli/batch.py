@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from streammatte.cli import options as shared
+from streammatte.cli.interrupts import interrupts
 from streammatte.errors import ConfigError, StreammatteError
-from streammatte.options.declare import option, option_class
+from streammatte.options.batch import BatchOptions
 from streammatte.options.video import VideoOptions
 
 if TYPE_CHECKING:
@@ -32,21 +31,10 @@ _SETTLED = 2.0
 """Seconds for which a file in a watched folder must not have changed."""
 
 
-@option_class
-class _BatchOptions:
-    jobs: int = option(default=0, help="Videos at once; 0 is one for every four cores.", low=0, high=256)
-    output_format: str = option(
-        default="auto",
-        help="Of the outputs; png makes folders of images.",
-        choices=("auto", "mp4", "mkv", "mov", "webm", "gif", "png"),
-        flag="--format",
-    )
-
-
 @click.command(short_help="Take the people out of many videos, with a journal.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--to", "target", type=_FOLDER, required=True, help="Folder of the outputs.")
-@shared.declared_options(_BatchOptions)
+@shared.declared_options(BatchOptions)
 @click.option("--retry-failed", is_flag=True, help="Failed videos are tried again.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--watch", is_flag=True, help="Take new videos of the inputs when they are complete, until Ctrl-C.")
@@ -80,6 +68,7 @@ def command(
     """
     from streammatte.cluster.batch import Batch, check_jobs
     from streammatte.cluster.journal import FAILED, PARTIAL, Journal
+    from streammatte.sinks.atomic import AtomicFile
 
     shared.set_up_logging(log_level)
     options = shared.fill(config, given)
@@ -91,10 +80,12 @@ def command(
         return _tell_plan(plan(), target, as_json)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(target))
-        journal.add([] if watch else plan(), retry_failed=retry_failed, overwrite=options.overwrite)
+        if report is not None:
+            AtomicFile(report, overwrite=True).check()
+        journal.add([] if watch else plan(), retry_failed=retry_failed)
         show = stack.enter_context(_Show(as_json))
         batch = Batch(journal, options, check_jobs(jobs or 0), show)
-        stopped = _stop_by_signals(batch.stop, stack)
+        stopped = stack.enter_context(interrupts(batch))
         files = _Settling()
 
         def take_new() -> bool:
@@ -120,18 +111,6 @@ def _planner(inputs: Sequence[str], options: VideoOptions, kind: str, lines: lis
     from streammatte.cluster.plan import plan_items
 
     return lambda: plan_items(inputs, options, kind, manifest=lines)
-
-
-def _stop_by_signals(stop: Callable[[], None], stack: ExitStack) -> list[int]:
-    received: list[int] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
-        stack.callback(signal.signal, number, signal.signal(number, handle))
-    return received
 
 
 def _tell_plan(items: list[Item], target: Path, as_json: bool) -> int:

@@ -6,14 +6,21 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-from streammatte.pipeline import Pipeline
+from typing import Protocol
 
 __all__ = ["interrupts"]
 
 
+class Stoppable(Protocol):
+    """A pipeline or a batch."""
+
+    def stop(self, *, discard: bool = False) -> None:
+        """End soon, and give up what is under way with ``discard``."""
+        ...
+
+
 @contextmanager
-def interrupts(pipeline: Pipeline) -> Iterator[list[int]]:
+def interrupts(run: Stoppable) -> Iterator[list[int]]:
     """The first signal finishes what is under way, a second throws it away; both leave complete files.
 
     Gives the list of the signals' numbers, which grows as they come.
@@ -22,7 +29,7 @@ def interrupts(pipeline: Pipeline) -> Iterator[list[int]]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        pipeline.stop(discard=len(received) > 1)
+        run.stop(discard=len(received) > 1)
 
     numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
     before = {number: signal.signal(number, handle) for number in numbers}

@@ -22,7 +22,6 @@ __all__ = ["command"]
 log = logging.getLogger("streammatte.cli")
 
 _STILLS = (".png", ".jpg", ".jpeg", ".webp")
-_VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".m4v")
 SNAPSHOT_SECONDS = 2.0
 """Length of video a snapshot may look through for one frame; slide shows have frames seconds apart."""
 
@@ -95,21 +94,16 @@ def _jobs(files: tuple[str, ...], out_dir: Path | None, options: VideoOptions) -
         return [(files[0], files[1])]
     if options.alpha or options.foreground:
         raise ConfigError("--alpha and --foreground name one file each; with --out-dir run the videos one by one")
+    from streammatte.cluster.plan import output_for
+
     out_dir.mkdir(parents=True, exist_ok=True)
-    jobs = [(spec, str(out_dir / _name_for(spec, options))) for spec in files]
+    jobs = [(spec, str(out_dir / output_for(Path(spec).name or "video", options))) for spec in files]
     names = [target for _, target in jobs]
     refuse_inputs({f"the input {spec}": spec for spec in files} | {"the background": options.background}, names)
     for target in names:
         if names.count(target) > 1:
             raise ConfigError(f"several inputs would become {target}; run them with outputs named one by one")
     return jobs
-
-
-def _name_for(spec: str, options: VideoOptions) -> str:
-    path = Path(spec)
-    if options.background == "transparent" and path.suffix.lower() not in (".mov", ".webm"):
-        return f"{path.stem}.mov"
-    return path.name if path.suffix.lower() in _VIDEOS else f"{path.stem}.mp4"
 
 
 def _run(spec: str, target: str, options: VideoOptions, as_json: bool, *, several: bool) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import queue
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +20,7 @@ import attrs
 from streammatte.cluster.journal import DONE, FAILED, PARTIAL, RUNNING, WAITING, Journal, Record
 from streammatte.errors import ConfigError, DiskFullError, StreammatteError
 from streammatte.options.video import VideoOptions
-from streammatte.runtime import available_cores
+from streammatte.runtime import available_cores, ended_by
 from streammatte.sinks.atomic import refuse_inputs, remove_leftovers
 
 __all__ = ["Batch", "Status", "check_jobs"]
@@ -63,7 +62,6 @@ class _Worker:
     record: Record | None = None
     began: float = 0.0
     progress: tuple[int, int | None, float] = (0, None, 0.0)
-    ended: bool = field(default=False)
 
 
 class Batch:
@@ -99,14 +97,9 @@ class Batch:
         self._spent = 0.0
         self._finished = 0
 
-    def stop(self) -> None:
-        """End soon; safe from a signal handler."""
+    def stop(self, *, discard: bool = False) -> None:
+        """End soon; what is under way is given up in either case. Safe from a signal handler."""
         self._stopping.set()
-
-    @property
-    def stopped(self) -> bool:
-        """True once ``stop`` was called."""
-        return self._stopping.is_set()
 
     def run(self, more: Callable[[], bool] = lambda: False) -> None:
         """Work until nothing waits.
@@ -238,7 +231,7 @@ class Batch:
         record, worker.record = worker.record, None
         if record is None:
             return
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        how = ended_by(code)
         attempts = self._journal.attempts(record.output)
         if attempts >= MOST_ATTEMPTS:
             reason = f"its process ended by {how}, {attempts} times"

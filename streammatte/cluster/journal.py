@@ -103,14 +103,16 @@ class Journal:
             raise ConfigError(f"another batch works on {target}; wait for it, or choose another --to") from error
         except OSError as error:
             raise SinkError(f"cannot write into {target}: {error.strerror or error}") from error
+        self._begun: set[str] = set()
         try:
-            self._base = sqlite3.connect(self._path, isolation_level=None)
-            self._base.row_factory = sqlite3.Row
             with self._sound():
+                self._base = sqlite3.connect(self._path, isolation_level=None)
+                self._base.row_factory = sqlite3.Row
                 self._base.execute("PRAGMA synchronous=FULL")
                 (version,) = self._base.execute("PRAGMA user_version").fetchone()
-                if version not in (0, _VERSION):
-                    raise ConfigError(f"{self._path} is of another version of streammatte; choose another --to")
+            if version not in (0, _VERSION):
+                raise ConfigError(f"{self._path} is of another version of streammatte; choose another --to")
+            with self._sound():
                 self._base.execute(_SCHEMA)
                 self._base.execute(f"PRAGMA user_version={_VERSION}")
         except BaseException:
@@ -128,16 +130,14 @@ class Journal:
         self._base.close()
         self._lock.release()
 
-    def add(self, items: Iterable[Item], *, retry_failed: bool = False, overwrite: bool = False) -> None:
-        """Plan items: what is done and unchanged stays done, what was under way is decided by its output.
+    def add(self, items: Iterable[Item], *, retry_failed: bool = False) -> None:
+        """Plan items: what is done and unchanged stays done, what a run that ended had begun is decided by its output.
 
         Parameters
         ----------
         items : iterable of Item
         retry_failed : bool
             Failed items wait again; those whose input or options changed always do.
-        overwrite : bool
-            Items that are done wait again where their output is gone or was changed by others.
         """
         known = {record.output: record for record in self.records()}
         with self._sound(), self._base:
@@ -149,29 +149,28 @@ class Journal:
                     row = (item.output, item.source, options, item.priority, place, WAITING)
                     fields = "(output, source, options, priority, place, state)"
                     self._base.execute(f"INSERT INTO items {fields} VALUES (?, ?, ?, ?, ?, ?)", row)
-                    continue
-                state = self._state_of(record, item, options, retry_failed, overwrite)
-                attempts = 0 if state == WAITING else record.attempts
-                self._base.execute(
-                    "UPDATE items SET source=?, options=?, priority=?, state=?, attempts=? WHERE output=?",
-                    (item.source, options, item.priority, state, attempts, item.output),
-                )
+                elif not (record.state == RUNNING and record.output in self._begun):
+                    state = self._state_of(record, item, options, retry_failed)
+                    attempts = record.attempts if state == record.state else 0
+                    self._base.execute(
+                        "UPDATE items SET source=?, options=?, priority=?, state=?, attempts=? WHERE output=?",
+                        (item.source, options, item.priority, state, attempts, item.output),
+                    )
 
-    def _state_of(self, record: Record, item: Item, options: str, retry: bool, overwrite: bool) -> str:
+    def _state_of(self, record: Record, item: Item, options: str, retry: bool) -> str:
         changed = (record.source, json.dumps(record.options, sort_keys=True)) != (item.source, options)
         output = fingerprint(self.target / item.output)
         if record.state == RUNNING:
-            # The run ended between the output's appearance and this journal's note of it, or before the appearance.
+            # That run ended between the output's appearance and this journal's note of it, or before the appearance.
             return DONE if output and output != record.before and not changed else WAITING
+        changed = changed or fingerprint(item.source) != record.given
         if record.state in (DONE, PARTIAL):
-            again = changed or fingerprint(item.source) != record.given or not output
-            return WAITING if again or (overwrite and record.state == PARTIAL) else record.state
-        if record.state == FAILED:
-            return WAITING if retry or changed or fingerprint(item.source) != record.given else FAILED
-        return WAITING
+            return WAITING if changed or not output else record.state
+        return WAITING if changed or retry else record.state
 
     def begin(self, record: Record) -> None:
         """An item is under way."""
+        self._begun.add(record.output)
         self._set(record.output, state=RUNNING, before=fingerprint(self.target / record.output))
         with self._sound():
             self._base.execute("UPDATE items SET attempts=attempts+1 WHERE output=?", (record.output,))

@@ -19,14 +19,11 @@ from streammatte.options.video import VideoOptions
 from streammatte.sources import is_url
 from streammatte.sources.images import natural_key
 
-__all__ = ["FORMATS", "VIDEO_SUFFIXES", "Item", "plan_items"]
+__all__ = ["VIDEO_SUFFIXES", "Item", "output_for", "plan_items"]
 
 _SEARCHED = ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .vob .wmv .flv .ogv .3gp .mxf"
 VIDEO_SUFFIXES = frozenset(_SEARCHED.split())
 """What a folder is searched for, in lower case."""
-
-FORMATS = ("auto", "mp4", "mkv", "mov", "webm", "gif", "png")
-"""Containers of outputs; ``auto`` keeps the input's where it can be written, ``png`` makes a folder of images."""
 
 _KEPT = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 _MANIFESTS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -70,7 +67,7 @@ def plan_items(
     options : VideoOptions
         What holds for all; a manifest's rows are checked together with it.
     kind : str
-        One of :data:`FORMATS`.
+        As :class:`streammatte.options.batch.BatchOptions` has ``output_format``.
     manifest : iterable of str
         Lines of standard input: names, or JSON objects.
 
@@ -100,7 +97,7 @@ def _items_of(name: str, options: VideoOptions, kind: str, manifest: Iterable[st
     if name == "-":
         yield from _rows(_json_lines(manifest, "standard input"), options, kind, Path.cwd())
     elif is_url(name):
-        yield Item(name, _output_for(PurePosixPath(name.partition("?")[0]).name or "video", options, kind))
+        yield Item(name, output_for(PurePosixPath(name.partition("?")[0]).name or "video", options, kind))
     elif path.suffix.lower() in _MANIFESTS and path.is_file():
         yield from _rows(_manifest_rows(path), options, kind, path.parent.resolve())
     elif path.is_dir():
@@ -108,15 +105,15 @@ def _items_of(name: str, options: VideoOptions, kind: str, manifest: Iterable[st
         if not videos:
             raise UnsupportedSourceError(f"the folder {name} holds no video; looked for {_SEARCHED}")
         for video in videos:
-            yield Item(_absolute(video), _output_for(video.relative_to(path).as_posix(), options, kind))
+            yield Item(_absolute(video), output_for(video.relative_to(path).as_posix(), options, kind))
     elif path.exists():
-        yield Item(_absolute(path), _output_for(path.name, options, kind))
+        yield Item(_absolute(path), output_for(path.name, options, kind))
     elif _WILD.search(name):
         matches = sorted(filter(_is_video, map(Path, glob.glob(str(path), recursive=True))), key=natural_key)  # noqa: PTH207
         if not matches:
             raise SourceNotFoundError(f"{name} matches no video; check the pattern (and quote it in a shell)")
         for video in matches:
-            yield Item(_absolute(video), _output_for(video.name, options, kind))
+            yield Item(_absolute(video), output_for(video.name, options, kind))
     else:
         raise SourceNotFoundError(f"there is no {name}; check the name")
 
@@ -130,7 +127,8 @@ def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _output_for(name: str, options: VideoOptions, kind: str) -> str:
+def output_for(name: str, options: VideoOptions, kind: str = "auto") -> str:
+    """The name of what a video becomes: the same container where it can be written, and hold alpha if it has to."""
     path = PurePosixPath(name)
     if kind == "png":
         return f"{path.with_suffix('')}/"
@@ -203,7 +201,7 @@ def _rows(
             raise ConfigError(f"{where}: {error}") from error
         output = given.get("output")
         if output is None:
-            output = _output_for(PurePosixPath(source.partition("?")[0]).name, merged, kind)
+            output = output_for(PurePosixPath(source.partition("?")[0]).name, merged, kind)
         names = [output, *(values[role] for role in _ROLES if values.get(role))]
         for each in names:
             _check_inside(each, where)

@@ -15,7 +15,7 @@ from PIL import Image
 from streammatte.cluster.journal import DONE, PARTIAL, Record
 from streammatte.errors import StreammatteError
 from streammatte.media.container import shown_address
-from streammatte.sinks.atomic import AtomicFile
+from streammatte.sinks.atomic import AtomicFile, writing
 from streammatte.sources import is_url, open_source
 from streammatte.stats import bytes_told
 
@@ -71,7 +71,8 @@ def write_report(path: Path, target: Path, records: Sequence[Record]) -> list[Pa
         file = AtomicFile(name, overwrite=True)
         file.check()
         file.create()
-        file.path.write_text(text, encoding="utf-8")
+        with writing(name):
+            file.path.write_text(text, encoding="utf-8")
         file.publish()
     return [path, page]
 

@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 import time
-from collections import OrderedDict
 from typing import Any
 
 import cv2
@@ -27,41 +26,19 @@ from streammatte.build import (
     build_source,
     input_fit,
 )
+from streammatte.engines.kept import KeptEngines
 from streammatte.errors import DiskFullError, StreammatteError, TruncatedSourceError
-from streammatte.frames import StreamInfo
 from streammatte.options.video import VideoOptions
-from streammatte.protocols import Engine, Matter
+from streammatte.protocols import Matter
 from streammatte.stats import Progress, Summary
 
-__all__ = ["Engines", "work"]
+__all__ = ["work"]
 
-MOST_ENGINES = 4
-"""Compiled networks that are kept: videos of one shape share one."""
 MOST_WARNINGS = 20
 _COMPILED_FOR = ("model", "engine", "device", "precision", "batch", "threads", "trt", "average")
+"""Options that an engine is made from, besides the network's input size."""
 _EVERY = 0.5
 """Seconds between two events of progress."""
-
-
-class Engines:
-    """Compiled networks by what they are compiled for, the least recently used closed first."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Any, ...], Engine] = OrderedDict()
-
-    def get(self, info: StreamInfo, options: VideoOptions) -> Engine:
-        """The engine for frames of this description."""
-        fit = input_fit(info, options).padded
-        key = (
-            fit,
-            *(getattr(options, name) for name in ["model", "engine", "device", "precision", "batch", "threads", "trt"]),
-        )
-        if key not in self._kept:
-            self._kept[key] = build_engine(info, options)
-            while len(self._kept) > MOST_ENGINES:
-                self._kept.popitem(last=False)[1].close()
-        self._kept.move_to_end(key)
-        return self._kept[key]
 
 
 class _Warnings(logging.Handler):
@@ -77,7 +54,7 @@ class _Warnings(logging.Handler):
             self.texts.append(text)
 
 
-def work(source: str, target: str, options: VideoOptions, engines: Engines, on_progress: Any) -> Summary:
+def work(source: str, target: str, options: VideoOptions, engines: KeptEngines, on_progress: Any) -> Summary:
     """One video with an engine that may be there already. Raises StreammatteError."""
     opened = build_source(source, options)
     try:
@@ -85,7 +62,9 @@ def work(source: str, target: str, options: VideoOptions, engines: Engines, on_p
         if options.input_alpha == "only":
             matter = build_input_alpha_matter(opened.info, options)
         else:
-            matter = build_matter(opened.info, options, engine=engines.get(opened.info, options))
+            key = (input_fit(opened.info, options).padded, *(getattr(options, name) for name in _COMPILED_FOR))
+            engine = engines.get(key, lambda: build_engine(opened.info, options))
+            matter = build_matter(opened.info, options, engine=engine)
         pipeline = build_pipeline(opened, target, options, matter=matter, on_progress=on_progress)
     except BaseException:
         opened.close()
@@ -106,7 +85,7 @@ def _main() -> int:
         os._exit(0)
 
     threading.Thread(target=listen, name="worker-input", daemon=True).start()
-    engines, collected = Engines(), _Warnings()
+    engines, collected = KeptEngines(), _Warnings()
     logging.getLogger("streammatte").addHandler(collected)
     logging.getLogger("streammatte").propagate = False
     while True:
@@ -116,7 +95,7 @@ def _main() -> int:
         print(json.dumps({**event, "warnings": collected.texts}), file=events)
 
 
-def _do(job: dict[str, Any], engines: Engines, tell: Any) -> dict[str, Any]:
+def _do(job: dict[str, Any], engines: KeptEngines, tell: Any) -> dict[str, Any]:
     last = [0.0]
 
     def progress(now: Progress) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import ParamSpec, TypeVar
 
 from streammatte.errors import ModelError, StreammatteError
 from streammatte.optional_imports import message
+from streammatte.runtime import ended_by
 
 __all__ = ["in_child"]
 
@@ -74,7 +74,7 @@ def in_child(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if result.is_file():
             value, error = pickle.loads(result.read_bytes())
         else:
-            error = ModelError(f"the process that converts ended without a result ({_ending(done.returncode)})")
+            error = ModelError(f"the process that converts ended without a result ({ended_by(done.returncode)})")
     if error is None:
         log.debug("%s printed:\n%s", function.__name__, output)
         return value
@@ -87,11 +87,6 @@ def _can_start() -> bool:
     """Whether ``sys.executable`` is a Python: a frozen application, or a program with Python inside, is not."""
     name = Path(sys.executable or "").name.lower()
     return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
-
-
-def _ending(code: int) -> str:
-    names = {-known: known.name for known in signal.Signals}
-    return names.get(code, f"exit code {code}")
 
 
 def _main(call: Path, result: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from streammatte.engines import open_engine
+from streammatte.engines.kept import KeptEngines
 from streammatte.frames import F32, U8, Frame
 from streammatte.matting.preprocess import Preparer, extend
 from streammatte.models.files import ModelFiles
@@ -18,12 +18,9 @@ from streammatte.network_size import fit_input
 from streammatte.options.images import AUTO, ImageOptions
 from streammatte.protocols import Engine
 
-__all__ = ["ENGINES_KEPT", "Networks", "files_of"]
+__all__ = ["Networks", "files_of"]
 
 log = logging.getLogger(__name__)
-
-ENGINES_KEPT = 4
-"""Portrait and landscape, for two aspects: a camera's usual output. Each holds its network's activations in memory."""
 
 
 @lru_cache(maxsize=16)
@@ -43,7 +40,7 @@ class Networks:
 
     def __init__(self, options: ImageOptions) -> None:
         self._options = options
-        self._engines: OrderedDict[tuple[str, tuple[int, int]], Engine] = OrderedDict()
+        self._engines = KeptEngines()
         self.last: Engine | None = None
         """The engine that ran last."""
 
@@ -79,17 +76,14 @@ class Networks:
 
     def close(self) -> None:
         """Release the engines."""
-        while self._engines:
-            self._engines.popitem()[1].close()
+        self._engines.close()
 
     def _engine(self, model: str, size: tuple[int, int]) -> Engine:
-        key = (model, size)
-        if key not in self._engines:
-            while len(self._engines) >= ENGINES_KEPT:
-                self._engines.popitem(last=False)[1].close()
+        def make() -> Engine:
             options = self._options
             chosen = options.model in (model, AUTO)  # else it only makes trimaps, on whatever engine runs it
-            self._engines[key] = open_engine(
+            log.info("%s: input %dx%d", model, size[1], size[0])
+            return open_engine(
                 model,
                 engine=options.engine if chosen else "auto",
                 device=options.device,
@@ -99,6 +93,5 @@ class Networks:
                 throughput=False,
                 average=options.average if chosen else "off",
             )
-            log.info("%s: input %dx%d", model, size[1], size[0])
-        self._engines.move_to_end(key)
-        return self._engines[key]
+
+        return self._engines.get((model, size), make)

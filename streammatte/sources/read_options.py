@@ -32,7 +32,8 @@ class ReadOptions:
     max_megapixels : int
         Larger images and videos are refused before they are decoded.
     allow_playlists : bool
-        Let playlists (HLS, ffconcat, SDP) read files outside their folder and other servers.
+        Let playlists (HLS, ffconcat, SDP) read files outside their folder and other servers, and HTTP servers redirect
+        to this machine.
     size_change : {"first", "follow"}
         What a video whose images change their size is fitted into: its first image's size, or the largest's.
     repeated : bool

@@ -129,6 +129,7 @@ class _Preview:
         app.router.add_get("/", self._page)
         app.router.add_get("/stream.mjpg", self._stream)
         app.router.add_get("/snapshot.jpg", self._snapshot)
+        app.on_cleanup.append(self._end_threads)
 
     async def _page(self, _request: web.Request) -> web.Response:
         return web.Response(text=_PAGE, content_type="text/html")
@@ -150,6 +151,9 @@ class _Preview:
                 async with asyncio.timeout(DEADLINE):  # a client that does not read
                     await answer.write(head.encode() + image + b"\r\n")
         return answer
+
+    async def _end_threads(self, _app: web.Application) -> None:
+        self._threads.shutdown(wait=False)
 
     async def _newer(self, number: int) -> tuple[int, bytes]:
         loop = asyncio.get_running_loop()

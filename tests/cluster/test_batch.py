@@ -237,7 +237,7 @@ def test_a_damaged_journal_is_named(tmp_path):
         pass
     with sqlite3.connect(tmp_path / "other" / JOURNAL) as base:
         base.execute("PRAGMA user_version=99")
-    with pytest.raises(ConfigError, match="another version"):
+    with pytest.raises(ConfigError, match=r"sqlite is of another version of streammatte; choose another --to$"):
         Journal(tmp_path / "other")
 
 
@@ -246,3 +246,39 @@ def test_priorities_come_first(tmp_path):
         journal.add([Item("a", "a.mp4"), Item("b", "b.mp4", {}, 5), Item("c", "c.mp4")])
         assert [record.output for record in journal.records(WAITING)] == ["b.mp4", "a.mp4", "c.mp4"]
         assert journal.counts()[WAITING] == 3
+
+
+def test_planning_again_leaves_what_this_run_works_on(tmp_path):
+    items = [Item("/videos/a.mp4", "a.mp4"), Item("/videos/b.mp4", "b.mp4")]
+    with Journal(tmp_path) as journal:
+        journal.add(items)
+        first, second = journal.records()
+        for record in (first, second):
+            journal.begin(record)
+        journal.end(second, WAITING, reason="its process ended by SIGKILL")
+        journal.add(items)
+        assert [(record.state, record.attempts) for record in journal.records()] == [(RUNNING, 1), (WAITING, 1)]
+    with Journal(tmp_path) as journal:
+        journal.add(items)
+        assert [record.state for record in journal.records()] == [WAITING, WAITING]
+
+
+def test_a_worker_compiles_once_for_each_set_of_options(tmp_path, monkeypatch):
+    from streammatte.cluster import worker
+    from streammatte.engines.kept import KeptEngines
+    from streammatte.options.video import VideoOptions
+
+    made, build = [], worker.build_engine
+    monkeypatch.setattr(worker, "build_engine", lambda *args: made.append(args) or build(*args))
+    video, engines = make_video(tmp_path / "v.mp4", frames=3), KeptEngines()
+    for number, average in enumerate(("off", "off", "flip", "off")):
+        options = VideoOptions(size=192, background="navy", average=average)
+        worker.work(str(video), str(tmp_path / f"{number}.mp4"), options, engines, None)
+    engines.close()
+    assert len(made) == 2
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_first_video(clips, tmp_path):
+    done = run(clips, "--to", tmp_path / "out", "--report", tmp_path / "missing" / "report.json")
+    assert done.returncode == 4
+    assert not list((tmp_path / "out").glob("*.mp4"))

@@ -12,11 +12,12 @@ from support.tiny_networks import brightness_network, trimap_network
 from support.videos import pattern_image
 
 import streammatte
+from streammatte.engines.kept import ENGINES_KEPT
 from streammatte.errors import ConfigError, ModelNotFoundError, UnsupportedSourceError
 from streammatte.frames import Frame, Layout
 from streammatte.images.matter import StillMatter
 from streammatte.images.model_choice import HIGH_RESOLUTION, LARGE, Router
-from streammatte.images.networks import ENGINES_KEPT, Networks
+from streammatte.images.networks import Networks
 from streammatte.images.transparency import extended, over_neutral
 from streammatte.matting.trimap_methods import METHODS
 from streammatte.models.resolve import EMBEDDED
@@ -84,7 +85,7 @@ def test_few_engines_are_kept(brightness):
         side = 64 + 32 * number
         small, _ = networks.alpha(brightness, frame_of(np.zeros((side, side, 3), np.uint8)))
         assert small.shape == (side, side)
-    assert len(networks._engines) == ENGINES_KEPT
+    assert len(networks._engines._kept) == ENGINES_KEPT
     networks.close()
 
 

@@ -1,0 +1,34 @@
+"""Compiled networks that are kept for the next image or video of the same shape."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+from streammatte.protocols import Engine
+
+__all__ = ["ENGINES_KEPT", "KeptEngines"]
+
+ENGINES_KEPT = 4
+"""Portrait and landscape, for two aspects: a camera's usual output. Each holds its network's activations in memory."""
+
+
+class KeptEngines:
+    """Engines by what they are compiled for; the least recently used one is closed before there are too many."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, Engine] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Engine]) -> Engine:
+        """The engine of a key, made where it is not here."""
+        if key not in self._kept:
+            while len(self._kept) >= ENGINES_KEPT:
+                self._kept.popitem(last=False)[1].close()
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def close(self) -> None:
+        """Release all engines."""
+        while self._kept:
+            self._kept.popitem()[1].close()
