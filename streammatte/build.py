@@ -23,6 +23,8 @@ from streammatte.stats import Progress
 if TYPE_CHECKING:
     from streammatte.compositing import StreamCompositor
     from streammatte.matting.network import InputAlphaMatter, NetworkMatter
+    from streammatte.sinks import EncodeOptions
+    from streammatte.sources import ReadOptions
 
 __all__ = [
     "build_background",
@@ -33,6 +35,7 @@ __all__ = [
     "build_pipeline",
     "build_source",
     "input_fit",
+    "read_options",
     "resolve_background",
 ]
 
@@ -42,12 +45,21 @@ DEFAULT_BACKGROUND = KEY_GREEN
 """For outputs that cannot hold alpha."""
 
 
-def build_source(spec: str | Path, options: VideoOptions) -> Source:
-    """Open an input as the options say. Raises SourceError."""
+def build_source(spec: str | Path, options: VideoOptions, **part: Any) -> Source:
+    """Open an input as the options say; ``part`` replaces what :class:`ReadOptions` says of its part. Raises
+    SourceError.
+    """
     from streammatte.sources import open_source, turned_source
 
-    source = open_source(
-        spec,
+    source = open_source(spec, read_options(options), **part)
+    return turned_source(source, options.flip, options.rotate)
+
+
+def read_options(options: VideoOptions) -> ReadOptions:
+    """How an input is read, of all the options."""
+    from streammatte.sources import ReadOptions
+
+    return ReadOptions(
         start=options.start,
         duration=options.duration,
         timeout=options.timeout,
@@ -57,7 +69,6 @@ def build_source(spec: str | Path, options: VideoOptions) -> Source:
         allow_playlists=options.allow_playlists,
         size_change=options.size_change,
     )
-    return turned_source(source, options.flip, options.rotate)
 
 
 def input_fit(info: StreamInfo, options: MatteOptions) -> Fit:
@@ -153,6 +164,7 @@ def build_background(
     timeout: float = 10.0,
     max_megapixels: int = MAX_MEGAPIXELS,
     at_least: tuple[int, int] | None = None,
+    begin: float | None = None,
 ) -> Any:
     """A background from its description; see :func:`parse_background`. Raises BackgroundError."""
     from streammatte.compositing import parse_background
@@ -166,11 +178,17 @@ def build_background(
         sample_aspect=sample_aspect,
         max_megapixels=max_megapixels,
         at_least=at_least,
+        begin=begin,
     )
 
 
-def build_compositor(options: CompositeOptions, background: str, info: StreamInfo | None = None) -> StreamCompositor:
-    """The compositing stage for frames of a description, or (None) of any size. Raises BackgroundError."""
+def build_compositor(
+    options: CompositeOptions, background: str, info: StreamInfo | None = None, *, begin: float | None = None
+) -> StreamCompositor:
+    """The compositing stage for frames of a description, or (None) of any size. Raises BackgroundError.
+
+    ``begin`` is the time, seconds, at which a background video starts; by default that of the first frame.
+    """
     from streammatte.compositing import StreamCompositor
 
     return StreamCompositor(
@@ -181,6 +199,7 @@ def build_compositor(options: CompositeOptions, background: str, info: StreamInf
             timeout=options.timeout if isinstance(options, VideoOptions) else 10.0,
             max_megapixels=options.max_pixels,
             at_least=None if info is None else (info.width, info.height),
+            begin=begin,
         ),
         foreground=options.estimate_foreground,
         multilevel=options.refine == "best",
@@ -192,9 +211,16 @@ def build_compositor(options: CompositeOptions, background: str, info: StreamInf
 
 
 def build_outputs(
-    target: str | None, options: CompositeOptions, background: str, composite: Sink | None = None
+    target: str | None,
+    options: CompositeOptions,
+    background: str,
+    composite: Sink | None = None,
+    open_target: Callable[[str, EncodeOptions], Sink] | None = None,
 ) -> Outputs:
-    """The sinks for the image (``target``, or a sink of the caller's), the matte and the foreground."""
+    """The sinks for the image (``target``, or a sink of the caller's), the matte and the foreground.
+
+    ``open_target`` makes the sink of a name, instead of :func:`streammatte.sinks.open_sink`.
+    """
 
     def sink(path: str | None, role: str) -> Sink | None:
         from streammatte.sinks import EncodeOptions, open_sink
@@ -217,7 +243,7 @@ def build_outputs(
             metadata=not options.strip_metadata,
             overwrite=options.overwrite,
         )
-        return open_sink(path, encode)
+        return (open_target or open_sink)(path, encode)
 
     names = tuple(path for path in (target, options.alpha, options.foreground) if path not in (None, "-"))
     return Outputs(

@@ -4,7 +4,9 @@
     |-- ConfigError (ValueError)          2   an option, a preset or an argument is wrong
     |-- SourceError (OSError)             3   the input cannot be read
     |   |-- SourceNotFoundError (FileNotFoundError)
+    |   |-- BeyondEndError
     |   |-- UnsupportedSourceError (ValueError)
+    |   |   `-- NoFrameError
     |   `-- TruncatedSourceError (EOFError)   8   the input broke off; what came before is good
     |-- SinkError (OSError)               4   the output cannot be written
     |   |-- OutputExistsError (FileExistsError)
@@ -27,12 +29,14 @@ from typing import Any
 
 __all__ = [
     "BackgroundError",
+    "BeyondEndError",
     "ConfigError",
     "DeviceError",
     "DiskFullError",
     "EngineUnavailableError",
     "ModelError",
     "ModelNotFoundError",
+    "NoFrameError",
     "OutputExistsError",
     "RingAborted",
     "SinkError",
@@ -73,6 +77,14 @@ class SourceNotFoundError(SourceError, FileNotFoundError):
 
 class UnsupportedSourceError(SourceError, ValueError):
     """The input is there but is nothing that can be matted (no video stream, no frame, an unknown format)."""
+
+
+class NoFrameError(UnsupportedSourceError):
+    """The input holds no frame, or none of the wanted part."""
+
+
+class BeyondEndError(SourceError):
+    """The wanted part begins behind the input's end."""
 
 
 class TruncatedSourceError(SourceError, EOFError):

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-from streammatte.errors import RingAborted, TruncatedSourceError, UnsupportedSourceError
+from streammatte.errors import NoFrameError, RingAborted, TruncatedSourceError
 from streammatte.frames import Composite, Matte
 from streammatte.protocols import Compositor, Matter, Sink, Source, Stage
 from streammatte.queues import RingBuffer
@@ -332,9 +332,9 @@ class Pipeline:
         if self._line.stopped:
             self._outputs.abort()
         elif self._line.truncated is not None:
-            raise UnsupportedSourceError(f"no frame could be decoded: {self._line.truncated}")
+            raise NoFrameError(f"no frame could be decoded: {self._line.truncated}") from self._line.truncated
         else:
-            raise UnsupportedSourceError(f"{self._source.info.name or 'the input'} holds no frame")
+            raise NoFrameError(f"{self._source.info.name or 'the input'} holds no frame")
 
     def progress(self) -> Progress:
         """Where the run stands now."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -22,6 +24,7 @@ __all__ = [
     "ended_by",
     "import_pymatting",
     "in_background",
+    "release_memory",
     "set_threads",
 ]
 
@@ -133,6 +136,14 @@ def _address_space_limit() -> int | None:
 def available_cores() -> int:
     """Processor cores that this process may use: a container or ``taskset`` may leave it fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def release_memory() -> None:
+    """Give free memory back to the system; between two videos, whose buffers differ in size. Only glibc keeps it."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def ended_by(code: int) -> str:

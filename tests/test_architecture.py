@@ -31,7 +31,7 @@ LAYERS = (  # from the bottom; a room may import those of lower layers that its 
     ("images", "media models export sources matting compositing engines sinks options pipeline build sinks.atomic"),
     ("live", "kernels sources matting compositing engines sinks options pipeline build sinks.atomic"),
     ("web", "live options sinks"),
-    ("cluster", "media sources engines options pipeline build sinks.atomic"),
+    ("cluster", "media models sources engines sinks options pipeline build sinks.atomic"),
     ("api", "options pipeline build images"),
     ("evaluation", "media kernels sources options pipeline build images"),
     ("benchmark", "media models networks export sources matting engines sinks options pipeline build"),

@@ -15,7 +15,7 @@ import click
 from streammatte.cli import options as shared
 from streammatte.cli.interrupts import interrupts
 from streammatte.errors import ConfigError, StreammatteError
-from streammatte.options.batch import BatchOptions
+from streammatte.options.batch import BatchOptions, ClusterOptions
 from streammatte.options.video import VideoOptions
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _SETTLED = 2.0
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--to", "target", type=_FOLDER, required=True, help="Folder of the outputs.")
 @shared.declared_options(BatchOptions)
+@shared.declared_options(ClusterOptions)
 @click.option("--retry-failed", is_flag=True, help="Failed videos are tried again.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--watch", is_flag=True, help="Take new videos of the inputs when they are complete, until Ctrl-C.")
@@ -46,6 +47,8 @@ def command(
     target: Path,
     jobs: int | None,
     output_format: str | None,
+    segment: float | None,
+    cluster: str | None,
     retry_failed: bool,
     dry_run: bool,
     watch: bool,
@@ -66,7 +69,8 @@ def command(
     streammatte batch jobs.csv --to done/ --jobs 2 --report done/report.json
     streammatte batch inbox/ --to done/ --watch
     """
-    from streammatte.cluster.batch import Batch, check_jobs
+    from streammatte.cluster.batch import Batch
+    from streammatte.cluster.crew import local_crew
     from streammatte.cluster.journal import FAILED, PARTIAL, Journal
     from streammatte.sinks.atomic import AtomicFile
 
@@ -84,7 +88,15 @@ def command(
             AtomicFile(report, overwrite=True).check()
         journal.add([] if watch else plan(), retry_failed=retry_failed)
         show = stack.enter_context(_Show(as_json))
-        batch = Batch(journal, options, check_jobs(jobs or 0), show)
+        if cluster is None:
+            crew = local_crew(jobs or 0)
+        else:
+            from streammatte.cluster.ray_crew import ray_crew
+            from streammatte.cluster.video import SEGMENT
+
+            crew = stack.enter_context(ray_crew(cluster, jobs or 0, options, target))
+            segment = segment or SEGMENT
+        batch = Batch(journal, options, crew, segment, show)
         stopped = stack.enter_context(interrupts(batch))
         files = _Settling()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,10 +14,16 @@ from streammatte.cli import options as shared
 from streammatte.cli.interrupts import interrupts
 from streammatte.cli.progress import Reporter
 from streammatte.errors import ConfigError, StreammatteError, TruncatedSourceError
+from streammatte.options.batch import ClusterOptions
 from streammatte.options.declare import option, option_class
 from streammatte.options.video import LONGEST, VideoOptions
+from streammatte.runtime import release_memory
 from streammatte.sinks.atomic import refuse_inputs
-from streammatte.stats import Summary
+from streammatte.stats import Progress, Summary
+
+if TYPE_CHECKING:
+    from streammatte.cluster.video import VideoRun
+    from streammatte.pipeline import Pipeline
 
 __all__ = ["command"]
 
@@ -44,11 +52,16 @@ class _SnapshotOptions:
 @click.option("--out-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for several inputs' outputs.")
 @shared.declared_options(VideoOptions, "composite", "encode", "read", "network", "sequence", "controls")
 @shared.declared_options(_SnapshotOptions)
+@shared.declared_options(ClusterOptions)
+@click.option("--resume", is_flag=True, help="Work in segments, and go on after the last whole one of an earlier run.")
 @shared.common()
 def command(
     files: tuple[str, ...],
     out_dir: Path | None,
     snapshot: float | None,
+    segment: float | None,
+    cluster: str | None,
+    resume: bool,
     config: str | None,
     log_level: str,
     as_json: bool,
@@ -64,6 +77,7 @@ def command(
     streammatte video in.mp4 cutout.mov
     streammatte video in.mp4 out.mp4 --bg blur:30 --alpha matte.mkv
     streammatte video *.mp4 --out-dir done/ --bg "#203040"
+    streammatte video lecture.mp4 out.mp4 --bg blur --resume
     """
     shared.set_up_logging(log_level)
     shared.take_threads()
@@ -72,9 +86,11 @@ def command(
         return _snapshot(files, options, snapshot, as_json)
     code = 0
     jobs = _jobs(files, out_dir, options)
+    split = ClusterOptions.build({}, segment=segment, cluster=cluster)
+    cut = resume or split != ClusterOptions()
     for spec, target in jobs:
         try:
-            code = max(code, _run(spec, target, options, as_json, several=len(jobs) > 1))
+            code = max(code, _run(spec, target, options, as_json, split if cut else None, several=len(jobs) > 1))
         except StreammatteError as error:
             if len(jobs) == 1:
                 raise
@@ -82,6 +98,7 @@ def command(
             code = max(code, error.exit_code)
         if code >= 128:
             break
+        release_memory()
     return code
 
 
@@ -106,27 +123,61 @@ def _jobs(files: tuple[str, ...], out_dir: Path | None, options: VideoOptions) -
     return jobs
 
 
-def _run(spec: str, target: str, options: VideoOptions, as_json: bool, *, several: bool) -> int:
-    from streammatte.build import build_pipeline
-
+def _run(
+    spec: str, target: str, options: VideoOptions, as_json: bool, split: ClusterOptions | None, *, several: bool
+) -> int:
     reporter = Reporter(as_json=as_json, title=Path(spec).name, frames_on_stdout=target == "-")
     try:
-        with reporter as show:
-            pipeline = build_pipeline(spec, target, options, on_progress=show)
-            with interrupts(pipeline) as received:
-                summary = pipeline.run()
+        with (
+            reporter as show,
+            _job(spec, target, options, split, show) as job,
+            interrupts(job) as received,
+        ):
+            summary = job.run()
     except TruncatedSourceError as error:
         if error.summary is None:
             raise
         reporter.finish(error.summary)
         click.echo(f"streammatte: {error}; the part before is in {target}", err=True)
         return error.exit_code
+    if summary is None:
+        click.echo("streammatte: stopped; the same command goes on after the segments that are done", err=True)
+        return 128 + received[0]
     if several and not as_json:
         click.echo(f"{spec} -> {target}", err=True)
     if received:
         return _interrupted(received[0], summary, target)
     reporter.finish(summary)
     return 0
+
+
+@contextmanager
+def _job(
+    spec: str,
+    target: str,
+    options: VideoOptions,
+    split: ClusterOptions | None,
+    show: Callable[[Progress], None],
+) -> Iterator[Pipeline | VideoRun]:
+    """The whole video in this process, or its segments on a crew."""
+    from streammatte.build import build_pipeline
+
+    if split is None:
+        yield build_pipeline(spec, target, options, on_progress=show)
+        return
+    from streammatte.cluster.crew import local_crew
+    from streammatte.cluster.segments import SegmentedVideo
+    from streammatte.cluster.video import SEGMENT, VideoRun
+
+    with ExitStack() as stack:
+        video = stack.enter_context(SegmentedVideo(spec, target, options, split.segment or SEGMENT))
+        if split.cluster is None:
+            crew = local_crew(0)
+        else:
+            from streammatte.cluster.ray_crew import ray_crew
+
+            crew = stack.enter_context(ray_crew(split.cluster, 0, options, Path(target).absolute().parent))
+        yield VideoRun(video, crew, show)
 
 
 def _interrupted(number: int, summary: Summary, target: str) -> int:

@@ -1,34 +1,30 @@
-"""Works through a journal with processes that stay alive."""
+"""Works through a journal with workers that stay alive."""
 
 from __future__ import annotations
 
-import json
 import logging
-import queue
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import attrs
 
+from streammatte.cluster.crew import Crew, Given
 from streammatte.cluster.journal import DONE, FAILED, PARTIAL, RUNNING, WAITING, Journal, Record
-from streammatte.errors import ConfigError, DiskFullError, StreammatteError
+from streammatte.cluster.segments import Segment, SegmentedVideo, can_be_cut
+from streammatte.cluster.video import MOST_ATTEMPTS
+from streammatte.errors import DiskFullError, StreammatteError, TruncatedSourceError
 from streammatte.options.video import VideoOptions
-from streammatte.runtime import available_cores, ended_by
 from streammatte.sinks.atomic import refuse_inputs, remove_leftovers
+from streammatte.stats import Summary
 
-__all__ = ["Batch", "Status", "check_jobs"]
+__all__ = ["Batch", "Status"]
 
 _log = logging.getLogger(__name__)
 
-MOST_ATTEMPTS = 2
-"""How often a video may take its worker down before it counts as failed."""
 _TICK = 0.2
 _MEASURED = ("reason", "exit_code", "frames", "media_seconds", "bytes")
 
@@ -55,13 +51,22 @@ class Status:
 
 
 @dataclass(slots=True, eq=False)
-class _Worker:
-    """A process and what it does now."""
+class _Video:
+    """A video that is being worked on, whole or in segments."""
 
-    process: subprocess.Popen[str]
-    record: Record | None = None
-    began: float = 0.0
-    progress: tuple[int, int | None, float] = (0, None, 0.0)
+    record: Record
+    whole: dict[str, Any] | None = None
+    """The job, until it is given."""
+    cut: SegmentedVideo | None = None
+    waiting: list[Segment] = field(default_factory=list)
+    out: int = 0
+    attempts: dict[int, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def has_work(self) -> bool:
+        return self.whole is not None or bool(self.waiting)
 
 
 class Batch:
@@ -72,26 +77,32 @@ class Batch:
     journal : Journal
     options : VideoOptions
         What holds for all items.
-    jobs : int
-        Processes.
+    crew : Crew
+        The workers.
+    segment : float, optional
+        Videos are cut into segments of so many seconds, where their outputs can be joined.
     on_status : callable, optional
         Called about five times a second in the caller's thread with a Status.
 
     Notes
     -----
-    ``stop`` ends the processes at once; what was under way waits again and leaves nothing behind.
+    ``stop`` ends the workers at once; what was under way waits again and leaves nothing behind but whole segments.
     """
 
     def __init__(
-        self, journal: Journal, options: VideoOptions, jobs: int, on_status: Callable[[Status], None] | None = None
+        self,
+        journal: Journal,
+        options: VideoOptions,
+        crew: Crew,
+        segment: float | None = None,
+        on_status: Callable[[Status], None] | None = None,
     ) -> None:
         self._journal = journal
-        threads = options.threads or max(1, available_cores() // jobs)
-        self._options = options.replace(threads=threads) if jobs > 1 else options
-        self._jobs = jobs
+        self._options = options.replace(threads=options.threads or crew.threads)
+        self._crew = crew
+        self._segment = segment
         self._on_status = on_status
-        self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
-        self._workers: list[_Worker] = []
+        self._videos: list[_Video] = []
         self._stopping = threading.Event()
         self._began = time.monotonic()
         self._spent = 0.0
@@ -120,144 +131,162 @@ class Batch:
         try:
             while not self._stopping.is_set():
                 self._hand_out()
-                busy = any(worker.record is not None for worker in self._workers)
-                if time.monotonic() - looked >= 1.0 or not busy:
+                if time.monotonic() - looked >= 1.0 or not self._videos:
                     looked, watching = time.monotonic(), more()
-                if not busy and not watching and not self._journal.counts()[WAITING]:
+                if not self._videos and not watching and not self._journal.counts()[WAITING]:
                     return
-                self._take_event()
+                happened = self._crew.next_event(_TICK)
+                if happened is not None:
+                    self._take_event(*happened)
                 if self._on_status is not None:
                     self._on_status(self.status())
         finally:
-            self._end_workers()
+            self._crew.close()
+            for video in self._videos:
+                self._give_up(video)
+                self._journal.end(video.record, WAITING, attempts=0)
 
     def status(self) -> Status:
         """Where the batch stands now."""
         counts = self._journal.counts()
-        running = {worker.record.output: worker.progress for worker in self._workers if worker.record is not None}
+        running = {video.record.output: self._progress(video) for video in self._videos}
         left = counts[WAITING] + counts[RUNNING]
         each = self._spent / self._finished if self._finished else None
-        remaining = None if each is None else each * left / self._jobs
+        remaining = None if each is None else each * left / self._crew.size
         return Status(sum(counts.values()), counts, running, time.monotonic() - self._began, remaining)
 
-    def _hand_out(self) -> None:
-        idle = [worker for worker in self._workers if worker.record is None]
-        room = len(idle) + self._jobs - len(self._workers)
-        while room and (waiting := self._journal.records(WAITING, limit=1)):
-            if self._start(idle[-1] if idle else None, waiting[0]):
-                room -= 1
-                idle = idle[:-1]
+    def _progress(self, video: _Video) -> tuple[int, int | None, float]:
+        given = [each.progress for each in self._crew.under_way if each.task[0] is video]
+        frames, fps = sum(each[0] for each in given), sum(each[2] for each in given)
+        if video.cut is None:
+            return frames, given[0][1] if given else None, fps
+        return video.cut.frames + frames, video.cut.total_frames, fps
 
-    def _start(self, worker: _Worker | None, record: Record) -> bool:
-        """Give an item to a worker, or a new one; False where it cannot be begun."""
+    def _hand_out(self) -> None:
+        while self._crew.room:
+            video = next((each for each in self._videos if each.has_work), None) or self._next_video()
+            if video is None:
+                return
+            video.out += 1
+            if video.whole is not None:
+                job, video.whole = video.whole, None
+                self._crew.give(job, (video, None))
+            elif video.cut is not None:
+                segment = video.waiting.pop(0)
+                self._crew.give(video.cut.job(segment), (video, segment))
+
+    def _next_video(self) -> _Video | None:
+        """Begin the next item that can be begun."""
+        while waiting := self._journal.records(WAITING, limit=1):
+            video = _Video(waiting[0])
+            try:
+                self._begin(video)
+            except (StreammatteError, OSError) as error:
+                self._journal.end(video.record, FAILED, reason=str(error), exit_code=getattr(error, "exit_code", 4))
+                continue
+            self._journal.begin(video.record)
+            self._videos.append(video)
+            if not video.has_work:  # all segments were done before
+                self._join(video)
+                continue
+            return video
+        return None
+
+    def _begin(self, video: _Video) -> None:
+        record = video.record
         target = self._journal.target / record.output
-        try:
-            options = self._options.replace(**self._placed(record.options))
-            name = f"{target}/" if record.output.endswith("/") else str(target)
-            outputs = [path for path in (name, options.alpha, options.foreground) if path is not None]
-            refuse_inputs({"the input": record.source, "the background": options.background}, outputs)
-            for path in outputs:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                remove_leftovers(Path(path))
-            # Only what an earlier attempt at this very item published may be replaced unasked.
-            if record.frames or record.attempts:
-                options = options.replace(overwrite=True)
-        except (StreammatteError, OSError) as error:
-            self._journal.end(record, FAILED, reason=str(error), exit_code=getattr(error, "exit_code", 4))
-            return False
-        worker = worker or self._new_worker()
-        worker.record, worker.began, worker.progress = record, time.monotonic(), (0, None, 0.0)
-        self._journal.begin(record)
-        job = {"source": record.source, "target": name, "options": attrs.asdict(options)}  # type: ignore[arg-type]
-        stdin: IO[str] = worker.process.stdin  # type: ignore[assignment]
-        with suppress(OSError):  # it has ended: its reader reports that
-            stdin.write(json.dumps(job) + "\n")
-            stdin.flush()
-        return True
+        options = self._options.replace(**self._placed(record.options))
+        name = f"{target}/" if record.output.endswith("/") else str(target)
+        outputs = [path for path in (name, options.alpha, options.foreground) if path is not None]
+        refuse_inputs({"the input": record.source, "the background": options.background}, outputs)
+        for path in outputs:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(Path(path))
+        # Only what an earlier attempt at this very item published may be replaced unasked.
+        if record.frames or record.attempts:
+            options = options.replace(overwrite=True)
+        if self._segment is not None and can_be_cut(record.source, name, options):
+            video.cut = SegmentedVideo(record.source, name, options, self._segment)
+            video.waiting = video.cut.waiting()
+        else:
+            video.whole = {"source": record.source, "target": name, "options": attrs.asdict(options)}  # type: ignore[arg-type]
 
     def _placed(self, options: dict[str, Any]) -> dict[str, Any]:
         """A row's options, its outputs inside the target."""
         named = {role: options[role] for role in ("alpha", "foreground") if options.get(role)}
         return {**options, **{role: str(self._journal.target / name) for role, name in named.items()}}
 
-    def _new_worker(self) -> _Worker:
-        command = [sys.executable, "-m", "streammatte.cluster.worker"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(command, text=True, encoding="utf-8", **pipes)  # type: ignore[call-overload]
-        worker = _Worker(process)
-        self._workers.append(worker)
-
-        def listen() -> None:
-            with suppress(ValueError):
-                for line in process.stdout:
-                    self._events.put((worker, json.loads(line)))
-            self._events.put((worker, None))
-
-        threading.Thread(target=listen, name="batch-events", daemon=True).start()
-        return worker
-
-    def _take_event(self) -> None:
-        try:
-            worker, event = self._events.get(timeout=_TICK)
-        except queue.Empty:
+    def _take_event(self, given: Given, event: dict[str, Any]) -> None:
+        video, segment = given.task
+        video.out -= 1
+        video.seconds += given.seconds
+        video.warnings += [text for text in event.get("warnings", ()) if text not in video.warnings]
+        if video not in self._videos:  # it has failed meanwhile
             return
-        record = worker.record
-        if event is None:
-            self._lost(worker)
-        elif record is not None and event["event"] == "progress":
-            worker.progress = (event["frames"], event["total"], event["fps"])
-        elif record is not None:
-            self._ended(worker, record, event)
-
-    def _ended(self, worker: _Worker, record: Record, event: dict[str, Any]) -> None:
-        worker.record = None
-        seconds = time.monotonic() - worker.began
-        facts: dict[str, Any] = {"seconds": seconds, "warnings": event.get("warnings", ())}
-        facts |= {name: event[name] for name in _MEASURED if name in event}
         if event["event"] == "full":
-            self._journal.end(record, WAITING, reason=event["reason"], attempts=0)
+            self._videos.remove(video)
+            self._give_up(video)
+            self._journal.end(video.record, WAITING, reason=event["reason"], attempts=0)
             raise DiskFullError(f"{event['reason']}; free some space and run the same command, which goes on from here")
-        state = {"done": DONE, "partial": PARTIAL}.get(event["event"], FAILED)
+        if event["event"] == "lost":
+            self._again(video, segment, event["reason"])
+        elif segment is None:
+            state = {"done": DONE, "partial": PARTIAL}.get(event["event"], FAILED)
+            self._end(video, state, **{name: event[name] for name in _MEASURED if name in event})
+        elif event["event"] != "done":
+            self._end(video, FAILED, reason=event["reason"], exit_code=event["exit_code"])
+        elif video.cut is not None:
+            video.cut.end(segment, {name: event[name] for name in ("frames", "seconds", "until", "reason")})
+            if not video.has_work and not video.out:
+                self._join(video)
+
+    def _join(self, video: _Video) -> None:
+        """All segments are there."""
+        assert video.cut is not None
+        try:
+            summary = video.cut.join()
+        except TruncatedSourceError as error:
+            facts = _facts(error.summary)
+            self._end(video, PARTIAL, reason=str(error), exit_code=error.exit_code, **facts)
+        except DiskFullError:
+            raise
+        except (StreammatteError, OSError) as error:
+            self._end(video, FAILED, reason=str(error), exit_code=getattr(error, "exit_code", 4))
+        else:
+            self._end(video, DONE, **_facts(summary))
+
+    def _end(self, video: _Video, state: str, **facts: Any) -> None:
+        self._videos.remove(video)
+        self._give_up(video)
         if state == DONE:
             facts |= {"reason": "", "exit_code": 0}
-        self._journal.end(record, state, **facts)
-        self._spent += seconds
+        self._journal.end(video.record, state, seconds=video.seconds, warnings=video.warnings, **facts)
+        self._spent += video.seconds
         self._finished += 1
 
-    def _lost(self, worker: _Worker) -> None:
-        """A worker's process has ended by itself."""
-        self._workers.remove(worker)
-        code = worker.process.wait()
-        record, worker.record = worker.record, None
-        if record is None:
-            return
-        how = ended_by(code)
-        attempts = self._journal.attempts(record.output)
+    def _again(self, video: _Video, segment: Segment | None, how: str) -> None:
+        """A worker was lost."""
+        number = -1 if segment is None else segment.index
+        attempts = video.attempts[number] = video.attempts.get(number, 0) + 1
+        if segment is None:
+            attempts = self._journal.attempts(video.record.output)
         if attempts >= MOST_ATTEMPTS:
-            reason = f"its process ended by {how}, {attempts} times"
-            self._journal.end(record, FAILED, reason=reason, exit_code=1, seconds=time.monotonic() - worker.began)
-        else:
-            _log.warning("%s: its process ended by %s; it is tried again", record.source, how)
-            self._journal.end(record, WAITING, reason=f"its process ended by {how}")
-        remove_leftovers(self._journal.target / record.output)
+            self._end(video, FAILED, reason=f"{how}, {attempts} times", exit_code=1)
+            return
+        _log.warning("%s: %s; it is tried again", video.record.source, how)
+        if segment is not None:
+            video.waiting.insert(0, segment)
+            return
+        self._videos.remove(video)
+        self._give_up(video)
+        self._journal.end(video.record, WAITING, reason=how)
 
-    def _end_workers(self) -> None:
-        """End the processes; what they did not finish waits again."""
-        for worker in self._workers:
-            if worker.record is not None:
-                worker.process.kill()
-            elif worker.process.stdin is not None:
-                worker.process.stdin.close()
-        for worker in self._workers:
-            worker.process.wait()
-            if worker.record is not None:
-                remove_leftovers(self._journal.target / worker.record.output)
-                self._journal.end(worker.record, WAITING, attempts=0)
-        self._workers.clear()
+    def _give_up(self, video: _Video) -> None:
+        """Nothing of it is under way any longer."""
+        if video.cut is not None:
+            video.cut.close()
+        remove_leftovers(self._journal.target / video.record.output)
 
 
-def check_jobs(jobs: int) -> int:
-    """Processes to use; 0 chooses: one for every four cores."""
-    if jobs < 0:
-        raise ConfigError(f"jobs must be 0 or more, got {jobs}")
-    return jobs or max(1, available_cores() // 4)
+def _facts(summary: Summary) -> dict[str, Any]:
+    return {"frames": summary.frames, "media_seconds": summary.media_seconds, "bytes": summary.output_bytes}

@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import cv2
 
@@ -26,13 +27,15 @@ from streammatte.build import (
     build_source,
     input_fit,
 )
+from streammatte.cluster.segments import work_segment
 from streammatte.engines.kept import KeptEngines
 from streammatte.errors import DiskFullError, StreammatteError, TruncatedSourceError
 from streammatte.options.video import VideoOptions
-from streammatte.protocols import Matter
+from streammatte.protocols import Matter, Source
+from streammatte.runtime import release_memory
 from streammatte.stats import Progress, Summary
 
-__all__ = ["work"]
+__all__ = ["Worker"]
 
 MOST_WARNINGS = 20
 _COMPILED_FOR = ("model", "engine", "device", "precision", "batch", "threads", "trt", "average")
@@ -48,28 +51,78 @@ class _Warnings(logging.Handler):
         super().__init__(logging.WARNING)
         self.texts: list[str] = []
 
+    def __enter__(self) -> Self:
+        logging.getLogger("streammatte").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("streammatte").removeHandler(self)
+
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if len(self.texts) < MOST_WARNINGS and text not in self.texts:
             self.texts.append(text)
 
 
-def work(source: str, target: str, options: VideoOptions, engines: KeptEngines, on_progress: Any) -> Summary:
-    """One video with an engine that may be there already. Raises StreammatteError."""
-    opened = build_source(source, options)
-    try:
-        matter: Matter
+class Worker:
+    """Does one job after another with engines that stay.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes events of progress.
+    """
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        self._tell = tell
+        self._engines = KeptEngines()
+        self._told = 0.0
+
+    def do(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Do a job, a whole video or a segment of one; gives its last event."""
+        with _Warnings() as collected:
+            event = self._end_of(job)
+        release_memory()
+        return {**event, "warnings": collected.texts}
+
+    def _end_of(self, job: dict[str, Any]) -> dict[str, Any]:
+        try:
+            if "segment" in job:
+                return {"event": "done", **work_segment(job, self.matter, self._progress)}
+            summary = self._whole(job["source"], job["target"], VideoOptions.build(job["options"]))
+        except TruncatedSourceError as error:
+            if error.summary is None:
+                return _failure(error)
+            return {**_success(error.summary), "event": "partial", "reason": str(error), "exit_code": error.exit_code}
+        except StreammatteError as error:
+            return _failure(error)
+        except Exception as error:
+            return {"event": "failed", "reason": f"unexpected {type(error).__name__}: {error}", "exit_code": 1}
+        return _success(summary)
+
+    def _whole(self, source: str, target: str, options: VideoOptions) -> Summary:
+        opened = build_source(source, options)
+        try:
+            matter = self.matter(opened, options)
+            pipeline = build_pipeline(opened, target, options, matter=matter, on_progress=self._progress)
+        except BaseException:
+            opened.close()
+            raise
+        return pipeline.run()
+
+    def matter(self, opened: Source, options: VideoOptions) -> Matter:
+        """The matting stage for a source, around an engine that may be there already. Raises ModelError."""
         if options.input_alpha == "only":
-            matter = build_input_alpha_matter(opened.info, options)
-        else:
-            key = (input_fit(opened.info, options).padded, *(getattr(options, name) for name in _COMPILED_FOR))
-            engine = engines.get(key, lambda: build_engine(opened.info, options))
-            matter = build_matter(opened.info, options, engine=engine)
-        pipeline = build_pipeline(opened, target, options, matter=matter, on_progress=on_progress)
-    except BaseException:
-        opened.close()
-        raise
-    return pipeline.run()
+            return build_input_alpha_matter(opened.info, options)
+        key = (input_fit(opened.info, options).padded, *(getattr(options, name) for name in _COMPILED_FOR))
+        engine = self._engines.get(key, lambda: build_engine(opened.info, options))
+        return build_matter(opened.info, options, engine=engine)
+
+    def _progress(self, now: Progress) -> None:
+        if time.monotonic() - self._told >= _EVERY:
+            self._told = time.monotonic()
+            fps, total = round(now.fps, 2), now.total_frames
+            self._tell({"event": "progress", "frames": now.frames, "total": total, "fps": fps})
 
 
 def _main() -> int:
@@ -85,35 +138,10 @@ def _main() -> int:
         os._exit(0)
 
     threading.Thread(target=listen, name="worker-input", daemon=True).start()
-    engines, collected = KeptEngines(), _Warnings()
-    logging.getLogger("streammatte").addHandler(collected)
     logging.getLogger("streammatte").propagate = False
+    worker = Worker(lambda facts: print(json.dumps(facts), file=events))
     while True:
-        job = jobs.get()
-        collected.texts = []
-        event = _do(job, engines, lambda facts: print(json.dumps(facts), file=events))
-        print(json.dumps({**event, "warnings": collected.texts}), file=events)
-
-
-def _do(job: dict[str, Any], engines: KeptEngines, tell: Any) -> dict[str, Any]:
-    last = [0.0]
-
-    def progress(now: Progress) -> None:
-        if time.monotonic() - last[0] >= _EVERY:
-            last[0] = time.monotonic()
-            tell({"event": "progress", "frames": now.frames, "total": now.total_frames, "fps": round(now.fps, 2)})
-
-    try:
-        summary = work(job["source"], job["target"], VideoOptions.build(job["options"]), engines, progress)
-    except TruncatedSourceError as error:
-        if error.summary is None:
-            return _failure(error)
-        return {**_success(error.summary), "event": "partial", "reason": str(error), "exit_code": error.exit_code}
-    except StreammatteError as error:
-        return _failure(error)
-    except Exception as error:
-        return {"event": "failed", "reason": f"unexpected {type(error).__name__}: {error}", "exit_code": 1}
-    return _success(summary)
+        print(json.dumps(worker.do(jobs.get())), file=events)
 
 
 def _success(summary: Summary) -> dict[str, Any]:

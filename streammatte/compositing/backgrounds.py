@@ -152,6 +152,7 @@ def parse_background(
     sample_aspect: Fraction = Fraction(1),
     max_megapixels: int = MAX_MEGAPIXELS,
     at_least: tuple[int, int] | None = None,
+    begin: float | None = None,
 ) -> Background:
     """A background from its description.
 
@@ -170,6 +171,8 @@ def parse_background(
         Larger images are refused.
     at_least : (int, int), optional
         Width and height of the frames: an image that is larger may be kept smaller.
+    begin : float, optional
+        Seconds, as :class:`VideoBackground` has it.
 
     Raises
     ------
@@ -198,7 +201,7 @@ def parse_background(
     if open_video is None:
         raise BackgroundError(f"background {name} cannot be read as an image; give {_FORMS}")
     try:
-        return VideoBackground(open_video(str(path) if "://" not in name else name), fit, sample_aspect)
+        return VideoBackground(open_video(str(path) if "://" not in name else name), fit, sample_aspect, begin)
     except SourceError as error:
         raise BackgroundError(f"background {name} cannot be read: {error}") from error
 

@@ -114,6 +114,8 @@ class VideoBackground:
     fit : {"cover", "contain", "stretch"}
     sample_aspect : Fraction
         Width over height of the pixels of the video in front.
+    begin : float, optional
+        Time of the video in front, seconds, at which this one starts; that of its first frame by default.
 
     Raises
     ------
@@ -122,11 +124,16 @@ class VideoBackground:
     """
 
     def __init__(
-        self, open_video: Callable[[], Source], fit: str = "cover", sample_aspect: Fraction = Fraction(1)
+        self,
+        open_video: Callable[[], Source],
+        fit: str = "cover",
+        sample_aspect: Fraction = Fraction(1),
+        begin: float | None = None,
     ) -> None:
         self._open = open_video
         self._fit = fit
         self._sample_aspect = sample_aspect
+        self._given = begin
         self._begin: float | None = None
         self._kept: tuple[Frame, Target, tuple[U8, ...]] | None = None
         self._shown: Frame
@@ -163,7 +170,7 @@ class VideoBackground:
         self._loop.close()
 
     def _start(self) -> None:
-        self._begin = None
+        self._begin = self._given
         self._kept = None
         self._loop = _Loop(self._open)
         self._shown = self._loop.first()

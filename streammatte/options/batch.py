@@ -1,8 +1,30 @@
 """Options of ``streammatte batch`` besides those of videos."""
 
 from streammatte.options.declare import Options, option, option_class
+from streammatte.options.video import LONGEST
 
-__all__ = ["BatchOptions"]
+__all__ = ["BatchOptions", "ClusterOptions"]
+
+
+@option_class
+class ClusterOptions(Options):
+    """How the work on videos is spread."""
+
+    segment: float | None = option(
+        default=None,
+        help="Cut videos into segments of this length, which are worked on at once and joined.",
+        low=0.1,
+        high=LONGEST,
+        unit="seconds",
+        metavar="SECONDS",
+        shown="",
+    )
+    cluster: str | None = option(
+        default=None,
+        help="Work on a Ray cluster: local, local:N for N workers here, or an address (ray://HOST:PORT, HOST:PORT).",
+        metavar="WHERE",
+        shown="",
+    )
 
 
 @option_class

@@ -96,10 +96,7 @@ class FileSink:
             )
         self._rate = info.rate if info.rate and info.rate > 0 else _FALLBACK_RATE
         try:
-            options = dict(self._container.options) | {"max_interleave_delta": _INTERLEAVE_US}
-            self._output = av.open(
-                local_address(self._file.path), "w", format=self._container.muxer, container_options=options
-            )
+            self._output = self._open_output()
             self._describe(info)
             if choice.name == "libsvtav1":
                 os.environ.setdefault(*_QUIET_SVT)
@@ -113,6 +110,11 @@ class FileSink:
         except BaseException:
             self.abort()
             raise
+
+    def _open_output(self) -> Any:
+        options = dict(self._container.options) | {"max_interleave_delta": _INTERLEAVE_US}
+        address, muxer = local_address(self._file.path), self._container.muxer
+        return av.open(address, "w", format=muxer, container_options=options)
 
     def _describe(self, info: StreamInfo) -> None:
         """Metadata and chapters."""
@@ -201,18 +203,24 @@ class FileSink:
         if self._converter is None or self._output is None:
             raise SinkError(f"{self.target} is not open")
         image = self._converter.convert(item)
-        if not self._frames and self._container.muxer in _QUICKTIME:
-            lead = item.pts * item.time_base
-            self._lead = lead if 0 < lead <= _LEAD else Fraction(0)
+        if not self._frames:
+            self._lead = self._lead_of(item.pts * item.time_base)
         self._frames += 1
         image.pts = self._later(item.pts - round(self._lead / item.time_base))
         image.time_base = item.time_base
         image.duration = item.duration or max(1, round(1 / (self._rate * item.time_base)))
         with writing(self.target):
-            self._output.mux(self._video.encode(image))
+            self._mux(self._video.encode(image))
             if self._tracks:
                 self._tracks.write(self._lead)
         return []
+
+    def _lead_of(self, first: Fraction) -> Fraction:
+        """Seconds by which all tracks are moved earlier, where the first frame is shown at ``first``."""
+        return first if self._container.muxer in _QUICKTIME and 0 < first <= _LEAD else Fraction(0)
+
+    def _mux(self, packets: list[Any]) -> None:
+        self._output.mux(packets)
 
     def _later(self, pts: int) -> int:
         """The time, moved by as little as makes it later than the one before: encoders take no other."""
@@ -230,16 +238,19 @@ class FileSink:
             return []
         try:
             with writing(self.target):
-                self._output.mux(self._last_packets())
+                self._mux(self._last_packets())
                 if self._tracks:
                     self._tracks.drain(self._lead)
-                self._output.close()
+                self._finish()
         except DiskFullError:
             raise
         except SinkError as error:
             raise with_kept(error, [self._file]) from error.__cause__
         self._drained = True
         return []
+
+    def _finish(self) -> None:
+        self._output.close()
 
     def outputs(self) -> list[AtomicFile]:
         """The file that :meth:`close` makes appear."""

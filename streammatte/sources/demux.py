@@ -12,7 +12,7 @@ from typing import Any
 import av.error
 import av.format
 
-from streammatte.errors import SourceError, UnsupportedSourceError
+from streammatte.errors import BeyondEndError, UnsupportedSourceError
 from streammatte.media.container import best_video, carried_streams, decoder_of, kept_chapters, open_container, reason
 from streammatte.runtime import set_threads
 from streammatte.sources.read_options import ReadOptions
@@ -64,7 +64,7 @@ class VideoReader:
         self._address, self._name, self.options = address, name, options
         self._url = "://" in address
         part = options.start, options.duration
-        self._part = tuple(None if value is None else Fraction(str(value)) for value in part)
+        self._begin, self._duration = (None if value is None else Fraction(str(value)) for value in part)
         self._lock = threading.Lock()
         self.container: Any = None
 
@@ -138,7 +138,7 @@ class VideoReader:
         self._clock = Clock(self.container.format.name, round(1 / (self.rate * self.base)))
         jumps = bool(av.format.Flags(self.container.format.flags) & av.format.Flags.ts_discont)
         self._timeline = Timeline(self._origin, jumps, self._name)
-        self.cut = Cut(*self._part)
+        self.cut = Cut(self._begin, self._duration, self.options.shift)
         self.ending = TruncationCheck(self.container, self.video, self._origin, self._name)
         self._images = self._decode()
 
@@ -150,7 +150,7 @@ class VideoReader:
         """
         self._open()
         found, landed = None, False
-        if self._part[0] and self._searchable():
+        if self._begin and self._searchable():
             for back in _STEPS_BACK:
                 if not self._search(back):
                     break
@@ -164,10 +164,10 @@ class VideoReader:
             found, _ = self._first_image(searched=False)
         if found is not None:
             return found
-        if self._part[0] and self.ending.seen:
-            raise SourceError(
+        if self._begin and self.ending.seen:
+            raise BeyondEndError(
                 f"{self._name} lasts {self.ending.length():.2f} s; "
-                f"the requested part (start {float(self._part[0]):g} s) lies beyond its end, give an earlier start"
+                f"the requested part (start {float(self._begin):g} s) lies beyond its end, give an earlier start"
             )
         why = "the file may be damaged"
         if self._address == _PIPE:
@@ -175,10 +175,15 @@ class VideoReader:
         raise UnsupportedSourceError(f"{self._name} has a video stream but no frame can be decoded; {why}")
 
     def _searchable(self) -> bool:
-        """False for pipes, for raw streams, and for videos in decoding order whose times need every frame before."""
-        kind = self.container.format
-        raw = bool(av.format.Flags(kind.flags) & av.format.Flags.no_timestamps)
-        return not (raw or self._address == _PIPE or (self._clock.by_dts and self.video.codec_context.has_b_frames))
+        """False for pipes, for raw streams, for videos in decoding order whose times need every frame before, and for
+        segments of containers whose time may jump: only who has read what is before knows where it stands.
+        """
+        flags = av.format.Flags(self.container.format.flags)
+        raw = bool(flags & av.format.Flags.no_timestamps)
+        jumps = self.options.shift is not None and bool(flags & av.format.Flags.ts_discont)
+        return not (
+            raw or jumps or self._address == _PIPE or (self._clock.by_dts and self.video.codec_context.has_b_frames)
+        )
 
     def _search(self, back: int) -> bool:
         """Go to the keyframe before the start, or ``back`` seconds before that; False where that cannot be."""
@@ -304,6 +309,18 @@ class VideoReader:
         if self.cut.place(packet):
             self.feed.put(packet)
 
+    def tracks_alone(self) -> Iterator[Fraction]:
+        """Hand on the other tracks without decoding: gives the time, seconds, that each of the video's packets has."""
+        for packet in self._packets():
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            if packet.stream.index != self.video.index:
+                self._carry(packet)
+            elif stamp is not None:
+                time = stamp * packet.time_base
+                if self.cut.end is not None and time > self.cut.end + _INTERLEAVE:
+                    return
+                yield time - (self.cut.shift or 0)
+
     def _read_on(self) -> None:
         """Hand on the rest of the part's audio once its last frame is out."""
         if self.feed is None or self.cut.end is None:
@@ -320,6 +337,13 @@ class VideoReader:
                     late.discard(packet.stream.index)
             elif time > self.cut.end + _INTERLEAVE:
                 return
+
+    def length(self) -> float | None:
+        """Seconds that the wanted part lasts, as the container declares or estimates it; None where it does neither."""
+        declared = self.ending.part(self.cut)
+        if declared is None and self.container.duration:
+            declared = self.container.duration / _MICRO - float(self.cut.begin or 0)
+        return declared
 
     def close(self) -> None:
         """Close the video; safe to call twice."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
+from streammatte.errors import BeyondEndError, SourceError, SourceNotFoundError, UnsupportedSourceError
 from streammatte.media.container import shown_address
 from streammatte.media.image_reader import STILL_SUFFIXES, animation_format
 from streammatte.protocols import Source
@@ -68,7 +68,9 @@ def open_source(spec: str | os.PathLike[str], options: ReadOptions | None = None
     images = _images(path, text)
     if images is not None:
         rate = _RATE if how.rate is None else how.rate
-        return ImageSource(_part(images, how.start, how.duration, rate, text), rate, text, how.max_megapixels)
+        first, last = _part(len(images), how, rate, text)
+        at = 0 if how.shift is None else first - round(how.shift * Fraction(str(rate)))
+        return ImageSource(images[first:last], rate, text, how.max_megapixels, at)
     if how.rate is not None:
         log.log(how.notice, "%s has its own times; the rate is for image sequences and not used", text)
     _check_file(path, text)
@@ -151,14 +153,13 @@ def _numbered(path: Path, text: str) -> list[str]:
     return [name for _, name in found]
 
 
-def _part(
-    images: list[str], start: float | None, duration: float | None, rate: Fraction | float, text: str
-) -> list[str]:
-    first = round((start or 0) * float(rate))
-    if first and first >= len(images):
-        raise SourceError(f"{text} lasts {len(images) / float(rate):.2f} s; start {start:g} lies beyond its end")
-    last = None if duration is None else first + max(1, round(duration * float(rate)))
-    return images[first:last]
+def _part(count: int, how: ReadOptions, rate: Fraction | float, text: str) -> tuple[int, int | None]:
+    """Which of the images are wanted: numbers of the first one and of the one behind the last."""
+    start = float(how.start or 0)
+    first = round(start * float(rate))
+    if first and first >= count:
+        raise BeyondEndError(f"{text} lasts {count / float(rate):.2f} s; start {start:g} lies beyond its end")
+    return first, None if how.duration is None else first + max(1, round(float(how.duration) * float(rate)))
 
 
 def _check_file(path: Path, text: str) -> None:

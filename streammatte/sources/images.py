@@ -52,6 +52,8 @@ class ImageSource:
         What messages call it.
     max_megapixels : int
         Larger images are refused.
+    first : int
+        Time of the first image, in images.
 
     Raises
     ------
@@ -65,12 +67,13 @@ class ImageSource:
         rate: Fraction | float = 25,
         name: str = "",
         max_megapixels: int = MAX_MEGAPIXELS,
+        first: int = 0,
     ) -> None:
         if not paths:
             raise UnsupportedSourceError(
                 f"{name or 'the sequence'} has no images; give PNG, JPEG, WebP, TIFF or BMP files"
             )
-        self._paths = list(paths)
+        self._paths, self._start = list(paths), first
         self._most = max_megapixels
         self.rate = Fraction(str(rate)) if isinstance(rate, float) else Fraction(rate)
         rgb, alpha = read_still(self._paths[0], max_megapixels)
@@ -97,7 +100,7 @@ class ImageSource:
                     f"{path} is {rgb.shape[1]}x{rgb.shape[0]}, the images before are {size[1]}x{size[0]}; "
                     "a video needs one size: scale it, or give the images one by one"
                 )
-            yield Frame((rgb,), Layout.RGB, index, self.info.time_base, SRGB, index, 1, alpha)
+            yield Frame((rgb,), Layout.RGB, self._start + index, self.info.time_base, SRGB, index, 1, alpha)
 
     def close(self) -> None:
         """Nothing is held open."""

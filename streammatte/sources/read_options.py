@@ -21,6 +21,8 @@ class ReadOptions:
     start, duration : float, optional
         The part that is wanted, seconds from the beginning. With ``start``, times are moved so that the first frame is
         shown at 0; other tracks move by the same time, rounded to their own time base.
+    shift : Fraction, optional
+        Seconds by which times are moved instead: a segment of a video keeps its place.
     timeout : float
         Seconds that a server may take to answer and to send (URLs only).
     threads : int
@@ -45,8 +47,9 @@ class ReadOptions:
         A negative start; a duration, a time-out or a rate that is not above 0; an unknown size change.
     """
 
-    start: float | None = None
-    duration: float | None = None
+    start: float | Fraction | None = None
+    duration: float | Fraction | None = None
+    shift: Fraction | None = None
     timeout: float = 10.0
     threads: int = 0
     tracks: bool = True
@@ -58,7 +61,7 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if self.start is not None and self.start < 0:
-            raise ConfigError(f"start must be 0 or more seconds, got {self.start:g}")
+            raise ConfigError(f"start must be 0 or more seconds, got {float(self.start):g}")
         for what in ("duration", "timeout", "rate"):
             value = getattr(self, what)
             if value is not None and value <= 0:

@@ -163,12 +163,14 @@ class Cut:
         Seconds where the part begins.
     duration : Fraction or None
         Length of the part, seconds.
+    shift : Fraction, optional
+        Seconds by which times are moved earlier; by default so that the part's first frame is shown at 0.
     """
 
-    def __init__(self, start: Fraction | None, duration: Fraction | None) -> None:
+    def __init__(self, start: Fraction | None, duration: Fraction | None, shift: Fraction | None = None) -> None:
         self.begin = start
         self.end = None if duration is None else (start or 0) + duration
-        self.shift: Fraction | None = None if start is not None else Fraction(0)
+        self.shift = shift if start is not None else Fraction(shift or 0)
 
     def before(self, time: Fraction) -> bool:
         """True for a frame shown before the part begins."""

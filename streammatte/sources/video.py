@@ -55,6 +55,30 @@ class FileSource:
             self.close()
             raise
 
+    @property
+    def shift(self) -> Fraction:
+        """Seconds by which all times were moved earlier."""
+        return self._reader.cut.shift or Fraction(0)
+
+    @property
+    def length(self) -> float | None:
+        """Seconds of the wanted part, declared or estimated."""
+        return self._reader.length()
+
+    @property
+    def first_pts(self) -> int:
+        """Time of the first frame, before it is read."""
+        assert self._first is not None
+        return self._first[1] - self._shift
+
+    def tracks_alone(self) -> Iterator[Fraction]:
+        """Hand on the other tracks without decoding the images, instead of :meth:`frames`.
+
+        Gives, in the file's order, the time of each of the video's packets, seconds.
+        """
+        self._first = None
+        return self._reader.tracks_alone()
+
     def _describe(self, image: Any) -> StreamInfo:
         door, reader, video = self._converter, self._reader, self._reader.video
         ratio = Fraction(video.sample_aspect_ratio or 1)

@@ -264,17 +264,15 @@ def test_planning_again_leaves_what_this_run_works_on(tmp_path):
 
 
 def test_a_worker_compiles_once_for_each_set_of_options(tmp_path, monkeypatch):
-    from streammatte.cluster import worker
-    from streammatte.engines.kept import KeptEngines
-    from streammatte.options.video import VideoOptions
+    from streammatte.cluster import worker as module
 
-    made, build = [], worker.build_engine
-    monkeypatch.setattr(worker, "build_engine", lambda *args: made.append(args) or build(*args))
-    video, engines = make_video(tmp_path / "v.mp4", frames=3), KeptEngines()
+    made, build = [], module.build_engine
+    monkeypatch.setattr(module, "build_engine", lambda *args: made.append(args) or build(*args))
+    video, worker = make_video(tmp_path / "v.mp4", frames=3), module.Worker(lambda _: None)
     for number, average in enumerate(("off", "off", "flip", "off")):
-        options = VideoOptions(size=192, background="navy", average=average)
-        worker.work(str(video), str(tmp_path / f"{number}.mp4"), options, engines, None)
-    engines.close()
+        options = {"size": 192, "background": "navy", "average": average}
+        event = worker.do({"source": str(video), "target": str(tmp_path / f"{number}.mp4"), "options": options})
+        assert (event["event"], event["frames"]) == ("done", 3)
     assert len(made) == 2
 
 

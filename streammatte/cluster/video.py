@@ -1,0 +1,122 @@
+"""One video in segments on a crew."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from streammatte.cluster.crew import Crew, Given
+from streammatte.cluster.segments import SegmentedVideo
+from streammatte.errors import DiskFullError, StreammatteError, TruncatedSourceError
+from streammatte.stats import Progress, Summary
+
+__all__ = ["MOST_ATTEMPTS", "SEGMENT", "VideoRun"]
+
+_log = logging.getLogger(__name__)
+
+MOST_ATTEMPTS = 2
+"""How often a video, or a segment of one, may take its worker down before it counts as failed."""
+
+SEGMENT = 30.0
+"""Seconds of a segment, where none is given."""
+
+_TICK = 0.1
+
+
+class VideoRun:
+    """Works through a video's segments and joins them.
+
+    Parameters
+    ----------
+    video : SegmentedVideo
+    crew : Crew
+    on_progress : callable, optional
+        Called about ten times a second in the caller's thread with a Progress.
+
+    Notes
+    -----
+    ``stop`` ends the workers at once; segments that are whole stay for the next run.
+    """
+
+    def __init__(
+        self, video: SegmentedVideo, crew: Crew, on_progress: Callable[[Progress], None] | None = None
+    ) -> None:
+        video.options = video.options.replace(threads=video.options.threads or crew.threads)
+        self._video, self._crew, self._on_progress = video, crew, on_progress
+        self._waiting = video.waiting()
+        self._attempts: Counter[int] = Counter()
+        self._warned: set[str] = set()
+        self._stopping = threading.Event()
+        self._began = time.monotonic()
+        self._before = video.frames
+
+    def stop(self, *, discard: bool = False) -> None:
+        """End soon. Safe from a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> Summary | None:
+        """Run to the end; None where it was stopped before.
+
+        Raises
+        ------
+        TruncatedSourceError
+            The video breaks off; ``summary`` tells of the part before, which is written.
+        StreammatteError
+            What failed on a segment; those that are whole stay for the next run.
+        """
+        try:
+            while (self._waiting or self._crew.under_way) and not self._stopping.is_set():
+                while self._waiting and self._crew.room:
+                    segment = self._waiting.pop(0)
+                    self._crew.give(self._video.job(segment), segment)
+                happened = self._crew.next_event(_TICK)
+                if happened is not None:
+                    self._take_event(*happened)
+                if self._on_progress is not None:
+                    self._on_progress(self._progress())
+        finally:
+            self._crew.close()
+        if self._stopping.is_set():
+            return None
+        seconds = time.monotonic() - self._began
+        try:
+            return _timed(self._video.join(), seconds)
+        except TruncatedSourceError as error:
+            error.summary = _timed(error.summary, seconds)
+            raise
+
+    def _take_event(self, given: Given, event: dict[str, Any]) -> None:
+        segment = given.task
+        for text in event.get("warnings", ()):
+            if text not in self._warned:
+                _log.warning("%s", text)
+            self._warned.add(text)
+        if event["event"] == "done":
+            self._video.end(segment, {name: event[name] for name in ("frames", "seconds", "until", "reason")})
+            return
+        if event["event"] == "full":
+            raise DiskFullError(f"{event['reason']}; free some space and run the same command, which goes on from here")
+        if event["event"] != "lost":
+            error = StreammatteError(event["reason"])
+            error.exit_code = event["exit_code"]
+            raise error
+        self._attempts[segment.index] += 1
+        if self._attempts[segment.index] >= MOST_ATTEMPTS:
+            raise StreammatteError(f"{event['reason']}, {MOST_ATTEMPTS} times, at {float(segment.begin):g} s")
+        _log.warning("%s; the segment at %g s is tried again", event["reason"], float(segment.begin))
+        self._waiting.insert(0, segment)
+
+    def _progress(self) -> Progress:
+        frames = self._video.frames + sum(given.progress[0] for given in self._crew.under_way)
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        fps = (frames - self._before) / seconds
+        return Progress(frames, seconds, self._video.media_seconds, fps, 0, {}, self._video.total_frames)
+
+
+def _timed(summary: Summary, seconds: float) -> Summary:
+    return replace(summary, seconds=seconds, fps=summary.frames / max(seconds, 1e-9))
