@@ -37,7 +37,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-LIMITS = {"converted": 4 << 30, "openvino": 2 << 30, "tensorrt": 4 << 30, "numba": 256 << 20}
+LIMITS = {"converted": 4 << 30, "openvino": 2 << 30, "tensorrt": 4 << 30, "numba": 256 << 20, "foregrounds": 4 << 30}
 """Bytes that each cache may hold: some twenty conversions of the larger networks (200 MB each), a hundred compiled
 graphs (20 MB), as many engines, and the kernels (10 MB) of a dozen installations."""
 

@@ -5,7 +5,7 @@
 The clip is brought to the size and to 30 frames a second, repeated to the length of the session, and played at its own
 pace into a virtual camera (a backend of pyvirtualcam's that counts). Memory is the process's resident set, as the
 system counts it. Exit code 1 where more than the allowed share of frames was dropped, p95 of the latency is above the
-limit, or memory in the last third is above that of the second by more than a twentieth.
+limit, or memory at the end is above that after a tenth of the time by more than 2 %.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from soak import repeat
 
 LATENCY_MS = 100.0
 """From capture to the virtual camera, 95 of 100 frames."""
-GROWTH = 1.05
-"""Mean memory of the last third by that of the second."""
+GROWTH = 1.02
+"""Mean memory of the last twentieth by that of the twentieth after the first tenth."""
 SAMPLE_SECONDS = 5.0
 
 
@@ -132,15 +132,15 @@ def judge(last: dict[str, object], samples: list[float], code: int, drops_allowe
     """Print the figures; 1 where one is not met."""
     frames, drops = int(str(last["frames"])), int(str(last["drops"]))
     latency = last["latency_ms"]
-    third = max(1, len(samples) // 3)
-    middle, end = (sum(part) / len(part) for part in (samples[third : 2 * third] or samples, samples[-third:]))
+    tenth, part = len(samples) // 10, max(1, len(samples) // 20)
+    early, end = (sum(some) / len(some) for some in (samples[tenth : tenth + part], samples[-part:]))
     share = drops / max(1, frames + drops)
     print(f"frames {frames}, drops {drops} ({share:.2%}), latency ms {latency}, reused {last['reused']}, exit {code}")
     print(
-        f"memory MB: peak {max(samples):.1f}, second third {middle:.1f}, last third {end:.1f}, ratio {end / middle:.3f}"
+        f"memory MB: peak {max(samples):.1f}, after a tenth {early:.1f}, at the end {end:.1f}, ratio {end / early:.3f}"
     )
     p95 = dict(latency)["p95"] if isinstance(latency, dict) else float("inf")
-    good = code == 0 and share <= drops_allowed and p95 < LATENCY_MS and end <= GROWTH * middle
+    good = code == 0 and share <= drops_allowed and p95 < LATENCY_MS and end <= GROWTH * early
     print("met" if good else "NOT met")
     return 0 if good else 1
 

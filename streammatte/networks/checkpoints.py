@@ -49,10 +49,10 @@ def read_state(path: str | Path) -> dict[str, npt.NDArray[Any]]:
         raise ModelError(f"{path} cannot be read as weights ({error}); fetch it again") from error
 
 
-def write_state(state: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
-    """Write weights as ``.npz``, or as ``.pdparams``, which ``paddle.load`` reads."""
+def write_state(state: Mapping[str, npt.NDArray[Any]], path: Path, kind: str | None = None) -> None:
+    """Write weights as ``.npz``, or as ``.pdparams``, which ``paddle.load`` reads; by the suffix, or ``kind``."""
     with path.open("wb") as file:
-        if path.suffix == ".npz":
+        if (kind or path.suffix) == ".npz":
             np.savez(file, **dict(state))  # type: ignore[arg-type]
         else:
             pickle.dump(dict(state), file, protocol=4)

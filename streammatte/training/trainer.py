@@ -1,0 +1,549 @@
+"""The loop: steps, checkpoints that appear whole, validation, logs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from streammatte.errors import ConfigError, ModelError, SinkError, StreammatteError
+from streammatte.evaluation import metrics
+from streammatte.models.cards import card_names, load_card
+from streammatte.models.input_rule import InputRule
+from streammatte.network_size import fit_input
+from streammatte.networks import create
+from streammatte.networks.checkpoints import write_state
+from streammatte.optional_imports import import_paddle
+from streammatte.sinks.atomic import AtomicFile, writing
+from streammatte.training.curves import curves_page
+from streammatte.training.datasets import Batches, Entry, Samples, find_entries, loaded, read_pair
+from streammatte.training.recipe import Recipe
+
+__all__ = ["LOG", "Trained", "Trainer", "TrainingProgress", "rate_at", "validate"]
+
+log = logging.getLogger(__name__)
+
+LOG = "log.jsonl"
+_CHECKPOINT = "checkpoint.npz"
+_SMOOTH = 0.98
+"""Share of the running mean of the loss that a step keeps."""
+_SHOWN = 4
+"""Samples in a picture."""
+
+State = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """A moment of a training."""
+
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    images_per_second: float
+    seconds: float
+    metric: float | None
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds left at this speed."""
+        return (self.steps - self.step) * self.seconds if self.seconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training gave."""
+
+    step: int
+    steps: int
+    loss: float
+    metric: float | None
+    stopped: bool
+    output: Path
+
+
+def rate_at(recipe: Recipe, step: int, steps: int) -> float:
+    """The learning rate of a step; the first one is 0."""
+    high = recipe.learning_rate
+    if step < recipe.warmup:
+        return recipe.warmup_start + (high - recipe.warmup_start) * step / recipe.warmup
+    done = (step - recipe.warmup) / max(1, steps - recipe.warmup)
+    if recipe.schedule == "polynomial":
+        return float((high - recipe.end_rate) * max(0.0, 1 - done) ** recipe.power + recipe.end_rate)
+    if recipe.schedule == "cosine":
+        return recipe.end_rate + (high - recipe.end_rate) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+    if recipe.schedule == "piecewise":
+        passed = sum(step >= boundary for boundary in recipe.falls)
+        return float(high * recipe.gamma**passed)
+    return high
+
+
+class Trainer:
+    """Trains a network as a recipe says.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    output : Path
+        Gets ``log.jsonl``, ``last.pdparams``, ``best.pdparams``, ``checkpoint.npz``, ``curves.html``, ``samples/``.
+    resume : bool
+        Go on from the checkpoint there; exactly, since samples follow from their numbers.
+    on_progress : callable, optional
+        Called after each step.
+
+    Raises
+    ------
+    ConfigError, SourceError, ModelError, EngineUnavailableError
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        output: Path,
+        *,
+        resume: bool = False,
+        on_progress: Callable[[TrainingProgress], None] | None = None,
+    ) -> None:
+        self.recipe, self.output, self._on_progress = recipe, output, on_progress
+        self._paddle = paddle = import_paddle("training")
+        if recipe.data is None:
+            raise ConfigError("training needs data: give --data FOLDER")
+        self._rank, self._ranks = _join_others(paddle)
+        self._entries = find_entries(Path(recipe.data))
+        Samples(recipe, self._entries)  # refuses what is wrong before anything is made
+        self._check_output(resume)
+        self.steps = recipe.iters
+        if recipe.epochs:
+            self.steps = max(1, recipe.epochs * len(self._entries) // (recipe.batch * recipe.accumulate * self._ranks))
+        paddle.seed(recipe.seed)
+        self._network = create(recipe.network, recipe.init)
+        self._losses = _losses_of(recipe)
+        self._trained = _set_trained(self._network, recipe.freeze)
+        self._optimizer = _optimizer(paddle, recipe, [value for _, value in self._trained])
+        self._scaler = paddle.amp.GradScaler(enable=recipe.amp == "fp16")
+        self._mean: State | None = self._state() if recipe.ema else None
+        self._step, self._best, self._running = 0, math.inf, math.nan
+        self._metric: float | None = None
+        self._stopping = False
+        if resume:
+            self._restore()
+        elif self._main:
+            (output / LOG).unlink(missing_ok=True)
+
+    @property
+    def _main(self) -> bool:
+        return self._rank == 0
+
+    def _check_output(self, resume: bool) -> None:
+        there = self.output / _CHECKPOINT
+        if resume and not there.is_file():
+            raise ConfigError(f"{self.output} holds no {_CHECKPOINT} to go on from; leave out --resume")
+        if not resume and there.exists():
+            raise ConfigError(f"{self.output} holds a training already; go on with --resume, or name another --output")
+        try:
+            (self.output / "samples").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot write into {self.output}: {error.strerror or error}") from error
+
+    def stop(self, *, discard: bool = False) -> None:
+        """End after this step, with a checkpoint. Safe from a signal handler."""
+        self._stopping = True
+
+    def run(self) -> Trained:
+        """Train to the end, or until :meth:`stop`.
+
+        Raises
+        ------
+        StreammatteError
+            The loss is not finite: the batch is saved, the last checkpoint stays. What cannot be read or written.
+        """
+        recipe, began = self.recipe, time.monotonic()
+        if self._main:
+            self.output.joinpath("recipe.json").write_text(_as_json(recipe), encoding="utf-8")
+        writer = _visual_writer(self.output) if self._main else None
+        seconds = 0.0
+        loss = self._running
+        for batches in self._batches():
+            facts = self._one_step(batches)
+            loss = facts["loss"]
+            self._running = loss if math.isnan(self._running) else _SMOOTH * self._running + (1 - _SMOOTH) * loss
+            seconds, began = time.monotonic() - began, time.monotonic()
+            speed = recipe.batch * recipe.accumulate * self._ranks / seconds
+            done = self._step >= self.steps or self._stopping
+            if self._main:
+                self._log({**facts, "images_per_second": round(speed, 3), "seconds": round(seconds, 4)}, writer)
+                if self._step % recipe.sample_every == 0 or done:
+                    self._draw(batches[-1])
+            if self._step % recipe.evaluate_every == 0 or done:
+                self._evaluate()
+            if (self._step % recipe.save_every == 0 or done) and self._main:
+                self._save()
+            if self._on_progress is not None:
+                rate = facts["lr"]
+                now = TrainingProgress(self._step, self.steps, self._running, rate, speed, seconds, self._metric)
+                self._on_progress(now)
+            if done:
+                break
+        return Trained(self._step, self.steps, self._running, self._metric, self._step < self.steps, self.output)
+
+    def _batches(self) -> Iterator[list[list[Any]]]:
+        """For each step its batches: as many as are accumulated."""
+        recipe, first = self.recipe, self._step * self.recipe.accumulate
+        left = self.steps * recipe.accumulate - first
+        make = _Make(recipe, tuple(self._entries))
+        pairs = recipe.temporal > 0
+        data = Batches(make, recipe.batch, first, left, rank=self._rank, ranks=self._ranks, pairs=pairs)
+        collected: list[list[Any]] = []
+        for arrays in loaded(data, recipe.workers):
+            collected.append([self._paddle.to_tensor(array) for array in arrays])
+            if len(collected) == recipe.accumulate:
+                yield collected
+                collected = []
+
+    def _one_step(self, batches: list[list[Any]]) -> dict[str, Any]:
+        recipe, paddle = self.recipe, self._paddle
+        rate = rate_at(recipe, self._step, self.steps)
+        self._optimizer.set_lr(rate)
+        sums: dict[str, float] = {}
+        for batch in batches:
+            labels = _labels(batch)
+            kind = {"bf16": "bfloat16", "fp16": "float16"}.get(recipe.amp, "float32")
+            with paddle.amp.auto_cast(enable=recipe.amp != "off", dtype=kind if recipe.amp != "off" else "float16"):
+                given = self._network(labels["image"], labels["trimap"])
+            given = {name: value.astype("float32") for name, value in given.items()}
+            parts = self._losses(given, labels, self._network)
+            parts = {name: value * recipe.losses.get(name, 1.0) for name, value in parts.items()}
+            if recipe.temporal:
+                from streammatte.training.losses import consistency
+
+                parts["temporal"] = recipe.temporal * consistency(given["alpha"], labels["alpha"])
+            whole = paddle.add_n(list(parts.values())) / len(batches)
+            if not bool(paddle.isfinite(whole)):
+                raise self._not_finite(batch)
+            self._scaler.scale(whole).backward()
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
+        if self._ranks > 1:
+            sums = self._shared(sums)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.clear_grad()
+        self._step += 1
+        self._average()
+        return {"step": self._step, "loss": sum(sums.values()), "lr": rate, **sums}
+
+    def _shared(self, sums: dict[str, float]) -> dict[str, float]:
+        """Mean gradients and losses over all processes."""
+        dist = self._paddle.distributed
+        for _, value in self._trained:
+            if value.grad is not None:
+                dist.all_reduce(value.grad)
+                value.grad.scale_(1 / self._ranks)
+        values = self._paddle.to_tensor(list(sums.values()), dtype="float32")
+        dist.all_reduce(values)
+        return dict(zip(sums, (values / self._ranks).tolist(), strict=True))
+
+    def _average(self) -> None:
+        if self._mean is None:
+            return
+        keep = min(self.recipe.ema, self._step / (self._step + 10))
+        for name, value in self._state().items():
+            if np.issubdtype(value.dtype, np.floating):
+                self._mean[name] = keep * self._mean[name] + (1 - keep) * value
+            else:
+                self._mean[name] = value
+
+    def _state(self) -> State:
+        return {name: np.array(value.numpy()) for name, value in self._network.state_dict().items()}
+
+    def _not_finite(self, batch: list[Any]) -> StreammatteError:
+        path = self.output / f"not-finite-{self._step + 1}.npz"
+        names = ("image", "alpha", "trimap", "foreground", "background")
+        np.savez(path, **{name: value.numpy() for name, value in zip(names, batch, strict=True)})  # type: ignore[arg-type]
+        return StreammatteError(
+            f"the loss is not finite at step {self._step + 1}; its batch is in {path}, the last checkpoint stays: "
+            "try a lower learning rate or --set clip=1"
+        )
+
+    def _log(self, facts: dict[str, Any], writer: Any) -> None:
+        with writing(self.output / LOG), (self.output / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({name: _short(value) for name, value in facts.items()}) + "\n")
+        if writer is not None:
+            for name in ("loss", "lr"):
+                writer.add_scalar(tag=name, step=facts["step"], value=facts[name])
+
+    def _draw(self, batch: list[Any]) -> None:
+        """Pictures, mattes and what the network makes of them, as one image."""
+        image, alpha = batch[0][:_SHOWN], batch[1][:_SHOWN]
+        self._network.eval()
+        with self._paddle.no_grad():
+            found = self._network(_unit(image), batch[2][:_SHOWN].astype("float32")).numpy()
+        _set_training(self._network, self.recipe.freeze)
+        pictures = image.numpy().transpose(0, 2, 3, 1)
+        mattes = [np.repeat(plane[:, 0, ..., None], 3, -1) for plane in (alpha.numpy(), np.clip(found, 0, 1) * 255)]
+        rows = [np.hstack(list(part)) for part in (pictures, *mattes)]
+        sheet = np.vstack(rows).astype(np.uint8)[..., ::-1]
+        _publish(self.output / "samples" / f"{self._step:07d}.jpg", cv2.imencode(".jpg", sheet)[1].tobytes())
+
+    def _evaluate(self) -> None:
+        """Write best.pdparams where the validation, or without one the running loss, is the lowest so far."""
+        recipe, state = self.recipe, self._mean or self._state()
+        if recipe.validation:
+            kept = self._state()
+            self._network.set_state_dict(state)
+            entries = _evenly(find_entries(Path(recipe.validation), "val"), recipe.evaluate_images)
+            self._metric = validate(self._network, recipe.network, entries, (recipe.metric,))[recipe.metric]
+            self._network.set_state_dict(kept)
+            _set_training(self._network, recipe.freeze)
+            if self._main:
+                self._log_metric()
+        value = self._running if self._metric is None else self._metric
+        if value < self._best and self._main:
+            self._best = value
+            _publish_state(self.output / "best.pdparams", state)
+
+    def _log_metric(self) -> None:
+        with writing(self.output / LOG), (self.output / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"validated": self._step, self.recipe.metric: self._metric}) + "\n")
+
+    def _save(self) -> None:
+        state = self._state()
+        facts: dict[str, Any] = {
+            "step": self._step,
+            "best": self._best,
+            "running": self._running,
+            "metric": self._metric,
+        }
+        facts |= {"network": self.recipe.network, "seed": self.recipe.seed, "steps": self.steps}
+        arrays: State = {f"model/{name}": value for name, value in state.items()}
+        arrays |= {f"mean/{name}": value for name, value in (self._mean or {}).items()}
+        arrays |= {f"optimizer/{name}": value for name, value in self._optimizer_state().items()}
+        arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+        _publish_state(self.output / _CHECKPOINT, arrays)
+        _publish_state(self.output / "last.pdparams", self._mean or state)
+        _publish(self.output / "curves.html", curves_page(self.output / LOG).encode())
+
+    def _optimizer_state(self) -> State:
+        """What the optimiser remembers, under the network's own names of the parameters."""
+        names = sorted(((value.name, name) for name, value in self._trained), key=lambda pair: -len(pair[0]))
+        found: State = {}
+        for key, value in self._optimizer.state_dict().items():
+            owner = next(((given, name) for given, name in names if key.startswith(f"{given}_")), None)
+            if owner is not None and hasattr(value, "numpy"):
+                found[f"{owner[1]}|{key[len(owner[0]) :]}"] = np.array(value.numpy())
+        return found
+
+    def _restore(self) -> None:
+        path = self.output / _CHECKPOINT
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            facts = json.loads(bytes(arrays.pop("facts")))
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ModelError(f"{path} cannot be read ({error}); start again without --resume") from error
+        if facts["network"] != self.recipe.network or facts["seed"] != self.recipe.seed:
+            raise ConfigError(f"{path} is of {facts['network']} with seed {facts['seed']}; resume it with these")
+        parts: dict[str, State] = {"model": {}, "mean": {}, "optimizer": {}}
+        for name, value in arrays.items():
+            kind, _, rest = name.partition("/")
+            parts[kind][rest] = value
+        self._network.set_state_dict(parts["model"])
+        self._mean = parts["mean"] if self.recipe.ema else None
+        given = {name: value.name for name, value in self._trained}
+        wanted = (key.partition("|") for key in parts["optimizer"])
+        state = {f"{given[name]}{rest}": parts["optimizer"][f"{name}|{rest}"] for name, _, rest in wanted}
+        self._optimizer.set_state_dict({key: self._paddle.to_tensor(value) for key, value in state.items()})
+        self._step, self._best, self._running = facts["step"], facts["best"], facts["running"]
+        self._metric = facts["metric"]
+        if self._main:
+            _forget_after(self.output / LOG, self._step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Make:
+    """Makes the samples in a worker process."""
+
+    recipe: Recipe
+    entries: tuple[Entry, ...]
+
+    def __call__(self) -> Samples:
+        return Samples(self.recipe, self.entries)
+
+
+def validate(
+    network: Any, name: str, entries: list[Entry], wanted: tuple[str, ...] = ("mad", "mse", "grad")
+) -> dict[str, float]:
+    """Mean metrics of a network over images: alpha at the network's size, enlarged to the image's.
+
+    Parameters
+    ----------
+    network : paddle.nn.Layer
+        Left in evaluation mode.
+    name : str
+        Its name: its input's size follows from its card.
+    entries : list of Entry
+    wanted : tuple of str
+        Metrics of :mod:`streammatte.evaluation.metrics`; MAD and MSE times 1000.
+    """
+    import paddle
+
+    rule = load_card(name).input if name in card_names() else InputRule()
+    network.eval()
+    sums = dict.fromkeys(wanted, 0.0)
+    for entry in entries:
+        image, truth = read_pair(entry)
+        height, width = truth.shape
+        at = fit_input(width, height, rule).padded
+        small = cv2.resize(image, at[::-1], interpolation=cv2.INTER_AREA)
+        trimap = cv2.resize(_trimap(truth), at[::-1], interpolation=cv2.INTER_NEAREST)
+        with paddle.no_grad():
+            given = network(
+                _unit(paddle.to_tensor(np.ascontiguousarray(small.transpose(2, 0, 1))[None])),
+                paddle.to_tensor(trimap[None, None].astype(np.float32)),
+            )
+        alpha = np.clip(cv2.resize(given.numpy()[0, 0], (width, height)), 0, 1)
+        for metric in wanted:
+            scale = 1000 if metric in ("mad", "mse") else 1
+            sums[metric] += scale * getattr(metrics, metric)(alpha, truth)
+    return {metric: value / max(1, len(entries)) for metric, value in sums.items()}
+
+
+def _trimap(truth: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    from streammatte.evaluation.bands import trimap_from_alpha
+
+    return trimap_from_alpha(truth)
+
+
+def _evenly(entries: list[Entry], most: int) -> list[Entry]:
+    if not most or len(entries) <= most:
+        return entries
+    return [entries[index * len(entries) // most] for index in range(most)]
+
+
+def _join_others(paddle: Any) -> tuple[int, int]:
+    """The number of this process and how many there are; they were started by ``paddle.distributed.launch``."""
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
+        paddle.distributed.init_parallel_env()
+        return paddle.distributed.get_rank(), paddle.distributed.get_world_size()
+    return 0, 1
+
+
+def _losses_of(recipe: Recipe) -> Any:
+    from streammatte.training.losses import network_losses
+
+    return network_losses(recipe.network)
+
+
+def _set_trained(network: Any, freeze: str) -> list[tuple[str, Any]]:
+    """Choose the parameters that are trained; gives their names and them."""
+    try:
+        pattern = re.compile(freeze) if freeze else None
+    except re.error as error:
+        raise ConfigError(f"freeze is no regular expression: {error}") from error
+    trained = []
+    for name, value in network.named_parameters():
+        if pattern is not None and pattern.search(name):
+            value.stop_gradient = True
+        elif not value.stop_gradient:
+            trained.append((name, value))
+    if not trained:
+        raise ConfigError(f"freeze={freeze!r} leaves nothing to train")
+    _set_training(network, freeze)
+    return trained
+
+
+def _set_training(network: Any, freeze: str) -> None:
+    """Training mode; batch norms of frozen parts keep their means."""
+    network.train()
+    if freeze:
+        pattern = re.compile(freeze)
+        for name, layer in network.named_sublayers():
+            if type(layer).__name__.startswith("BatchNorm") and pattern.search(f"{name}.weight"):
+                layer.eval()
+
+
+def _optimizer(paddle: Any, recipe: Recipe, parameters: list[Any]) -> Any:
+    clip = paddle.nn.ClipGradByGlobalNorm(recipe.clip) if recipe.clip else None
+    how = {"learning_rate": recipe.learning_rate, "parameters": parameters, "grad_clip": clip}
+    if recipe.optimizer == "sgd":
+        return paddle.optimizer.Momentum(momentum=recipe.momentum, weight_decay=recipe.weight_decay or None, **how)
+    if recipe.optimizer == "adam":
+        return paddle.optimizer.Adam(weight_decay=recipe.weight_decay or None, **how)
+    return paddle.optimizer.AdamW(weight_decay=recipe.weight_decay, **how)
+
+
+def _unit(image: Any) -> Any:
+    return image.astype("float32") / 127.5 - 1
+
+
+def _labels(batch: list[Any]) -> Mapping[str, Any]:
+    image, alpha, trimap, foreground, background = batch
+    return {
+        "image": _unit(image),
+        "alpha": alpha.astype("float32") / 255,
+        "trimap": trimap.astype("float32"),
+        "foreground": _unit(foreground),
+        "background": _unit(background),
+    }
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.7g}") if isinstance(value, float) else value
+
+
+def _as_json(recipe: Recipe) -> str:
+    import attrs
+
+    return json.dumps(attrs.asdict(recipe), indent=1)  # type: ignore[arg-type]
+
+
+def _publish(path: Path, data: bytes) -> None:
+    file = AtomicFile(path, overwrite=True)
+    with writing(path):
+        file.create()
+        file.path.write_bytes(data)
+    file.publish()
+
+
+def _publish_state(path: Path, state: State) -> None:
+    file = AtomicFile(path, overwrite=True)
+    with writing(path):
+        file.create()
+        write_state(state, file.path, kind=path.suffix)
+    file.publish()
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop lines of steps that will be done again."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            facts = json.loads(line)
+        except ValueError:  # a line that was being written
+            continue
+        if facts.get("step", facts.get("validated", 0)) <= step:
+            kept.append(line)
+    _publish(path, ("\n".join(kept) + "\n" if kept else "").encode())
+
+
+def _visual_writer(output: Path) -> Any:
+    """VisualDL's, where it is installed."""
+    try:
+        from visualdl import LogWriter  # type: ignore[import-not-found]
+    except ImportError:
+        return None
+    return LogWriter(logdir=str(output / "visualdl"))
