@@ -37,9 +37,17 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-LIMITS = {"converted": 4 << 30, "openvino": 2 << 30, "tensorrt": 4 << 30, "numba": 256 << 20, "foregrounds": 4 << 30}
+LIMITS = {
+    "converted": 4 << 30,
+    "openvino": 2 << 30,
+    "tensorrt": 4 << 30,
+    "numba": 256 << 20,
+    "foregrounds": 4 << 30,
+    "outputs": 1 << 40,
+}
 """Bytes that each cache may hold: some twenty conversions of the larger networks (200 MB each), a hundred compiled
-graphs (20 MB), as many engines, and the kernels (10 MB) of a dozen installations."""
+graphs (20 MB), as many engines, the kernels (10 MB) of a dozen installations, foregrounds of some ten thousand training
+pictures; what waits to be uploaded is never removed."""
 
 
 def user_cache_dir(*parts: str) -> Path:

@@ -34,12 +34,16 @@ LAYERS = (  # from the bottom; a room may import those of lower layers that its 
     ("cluster", "media models sources engines sinks options pipeline build sinks.atomic"),
     ("api", "options pipeline build images"),
     ("evaluation", "media kernels sources options pipeline build images"),
+    (
+        "training",
+        "media models networks sources compositing kernels options evaluation sinks.atomic",
+    ),
     ("benchmark", "media models networks export sources matting engines sinks options pipeline build"),
     ("doctor", "media engines sources sinks models"),
     (
         "cli",
         "api benchmark build cluster doctor evaluation export images live media models networks options pipeline sinks "
-        "sources sinks.atomic web",
+        "sources sinks.atomic training web",
     ),
     ("__init__", "api pipeline"),
     ("__main__", "cli"),
@@ -62,7 +66,15 @@ BASE = (  # modules every room may import; each may import those before it
     "stats",
 )
 
-STARTS_THREADS = ("pipeline.py", "runtime.py", "live", "web", "cluster", "engines/paddle/engine.py")
+STARTS_THREADS = (
+    "pipeline.py",
+    "runtime.py",
+    "live",
+    "web",
+    "cluster",
+    "training/datasets.py",
+    "engines/paddle/engine.py",
+)
 """Pipelines own the threads; the HTTP server, waits that can be given up and Paddle's worker are the exceptions."""
 
 

@@ -33,7 +33,7 @@ _SETTLED = 2.0
 
 @click.command(short_help="Take the people out of many videos, with a journal.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--to", "target", type=_FOLDER, required=True, help="Folder of the outputs.")
+@click.option("--to", "to", required=True, metavar="DIR|URL", help="Folder of the outputs, or an address (s3://...).")
 @shared.declared_options(BatchOptions)
 @shared.declared_options(ClusterOptions)
 @click.option("--retry-failed", is_flag=True, help="Failed videos are tried again.")
@@ -44,7 +44,7 @@ _SETTLED = 2.0
 @shared.common()
 def command(
     inputs: tuple[str, ...],
-    target: Path,
+    to: str,
     jobs: int | None,
     output_format: str | None,
     segment: float | None,
@@ -72,18 +72,20 @@ def command(
     from streammatte.cluster.batch import Batch
     from streammatte.cluster.crew import local_crew
     from streammatte.cluster.journal import FAILED, PARTIAL, Journal
+    from streammatte.media.remote import is_remote, upload_folder
     from streammatte.sinks.atomic import AtomicFile
 
     shared.set_up_logging(log_level)
     options = shared.fill(config, given)
     if options.alpha or options.foreground:
         raise ConfigError("--alpha and --foreground name one file each; give them in a manifest, for each video")
+    target = upload_folder(to) if is_remote(to) else Path(to)
     lines = sys.stdin.read().splitlines() if "-" in inputs else []
     plan = _planner(inputs, options, output_format or "auto", lines)
     if dry_run:
         return _tell_plan(plan(), target, as_json)
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(target))
+        journal = stack.enter_context(Journal(target, to if is_remote(to) else ""))
         if report is not None:
             AtomicFile(report, overwrite=True).check()
         journal.add([] if watch else plan(), retry_failed=retry_failed)

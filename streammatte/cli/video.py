@@ -90,7 +90,9 @@ def command(
     cut = resume or split != ClusterOptions()
     for spec, target in jobs:
         try:
-            code = max(code, _run(spec, target, options, as_json, split if cut else None, several=len(jobs) > 1))
+            code = max(
+                code, _run_anywhere(spec, target, options, as_json, split if cut else None, several=len(jobs) > 1)
+            )
         except StreammatteError as error:
             if len(jobs) == 1:
                 raise
@@ -121,6 +123,33 @@ def _jobs(files: tuple[str, ...], out_dir: Path | None, options: VideoOptions) -
         if names.count(target) > 1:
             raise ConfigError(f"several inputs would become {target}; run them with outputs named one by one")
     return jobs
+
+
+def _run_anywhere(
+    spec: str, target: str, options: VideoOptions, as_json: bool, split: ClusterOptions | None, *, several: bool
+) -> int:
+    """With inputs and outputs in object stores too: outputs are made here and uploaded when complete."""
+    from streammatte.media.remote import Fetched, is_remote, refuse_existing, upload, upload_folder
+
+    named = {"composite": target, "alpha": options.alpha, "foreground": options.foreground}
+    sent = {role: name for role, name in named.items() if name is not None and is_remote(name)}
+    if not sent and not is_remote(spec):
+        return _run(spec, target, options, as_json, split, several=several)
+    for name in sent.values():
+        refuse_existing(name, options.overwrite)
+    made = {role: upload_folder(name) / Path(name).name for role, name in sent.items()}
+    for role in ("alpha", "foreground"):
+        if role in made:
+            options = options.replace(**{role: str(made[role])})
+    with Fetched() as fetched:
+        local = fetched.path(spec)
+        given = str(made.get("composite", target))
+        code = _run(local, given, options.replace(overwrite=True) if sent else options, as_json, split, several=several)
+        for role, path in made.items():
+            if path.exists() and code in (0, TruncatedSourceError.exit_code):
+                upload(path, sent[role])
+                path.unlink()
+    return code
 
 
 def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from streammatte.cluster.journal import DONE, FAILED, PARTIAL, RUNNING, WAITING,
 from streammatte.cluster.segments import Segment, SegmentedVideo, can_be_cut
 from streammatte.cluster.video import MOST_ATTEMPTS
 from streammatte.errors import DiskFullError, StreammatteError, TruncatedSourceError
+from streammatte.media.remote import Fetched, refuse_existing, upload
 from streammatte.options.video import VideoOptions
 from streammatte.sinks.atomic import refuse_inputs, remove_leftovers
 from streammatte.stats import Summary
@@ -102,6 +104,7 @@ class Batch:
         self._crew = crew
         self._segment = segment
         self._on_status = on_status
+        self._fetched = Fetched()
         self._videos: list[_Video] = []
         self._stopping = threading.Event()
         self._began = time.monotonic()
@@ -142,6 +145,7 @@ class Batch:
                     self._on_status(self.status())
         finally:
             self._crew.close()
+            self._fetched.close()
             for video in self._videos:
                 self._give_up(video)
                 self._journal.end(video.record, WAITING, attempts=0)
@@ -199,6 +203,9 @@ class Batch:
         name = f"{target}/" if record.output.endswith("/") else str(target)
         outputs = [path for path in (name, options.alpha, options.foreground) if path is not None]
         refuse_inputs({"the input": record.source, "the background": options.background}, outputs)
+        if self._journal.remote:
+            for path in outputs:
+                refuse_existing(self._address(path), options.overwrite or bool(record.frames or record.attempts))
         for path in outputs:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             remove_leftovers(Path(path))
@@ -206,10 +213,15 @@ class Batch:
         if record.frames or record.attempts:
             options = options.replace(overwrite=True)
         if self._segment is not None and can_be_cut(record.source, name, options):
-            video.cut = SegmentedVideo(record.source, name, options, self._segment)
+            local = self._fetched.path(record.source)
+            video.cut = SegmentedVideo(record.source, name, options, self._segment, local)
             video.waiting = video.cut.waiting()
         else:
             video.whole = {"source": record.source, "target": name, "options": attrs.asdict(options)}  # type: ignore[arg-type]
+
+    def _address(self, path: str) -> str:
+        """Where an output of the target folder goes."""
+        return f"{self._journal.remote}/{Path(path).relative_to(self._journal.target).as_posix()}"
 
     def _placed(self, options: dict[str, Any]) -> dict[str, Any]:
         """A row's options, its outputs inside the target."""
@@ -260,9 +272,26 @@ class Batch:
         self._give_up(video)
         if state == DONE:
             facts |= {"reason": "", "exit_code": 0}
+        if self._journal.remote and state in (DONE, PARTIAL):
+            state, facts = self._sent(video, state, facts)
         self._journal.end(video.record, state, seconds=video.seconds, warnings=video.warnings, **facts)
         self._spent += video.seconds
         self._finished += 1
+
+    def _sent(self, video: _Video, state: str, facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Upload what was made, and remove it here."""
+        options = self._placed(video.record.options)
+        main = self._journal.target / video.record.output
+        for path in (main, *(Path(options[role]) for role in ("alpha", "foreground") if options.get(role))):
+            try:
+                upload(path, self._address(str(path)))
+            except (StreammatteError, OSError) as error:
+                return FAILED, {**facts, "reason": str(error), "exit_code": getattr(error, "exit_code", 4)}
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        return state, facts
 
     def _again(self, video: _Video, segment: Segment | None, how: str) -> None:
         """A worker was lost."""

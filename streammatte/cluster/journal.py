@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from streammatte.cluster.plan import Item
 from streammatte.errors import ConfigError, SinkError
+from streammatte.media.remote import is_remote, remote_fingerprint
 
 __all__ = ["DONE", "FAILED", "JOURNAL", "PARTIAL", "RUNNING", "WAITING", "Journal", "Record", "fingerprint"]
 
@@ -59,7 +60,9 @@ class Record:
 
 
 def fingerprint(path: Path | str) -> str:
-    """Size and time of change of a file or folder; ``""`` where there is none."""
+    """Size and time of change of a file or folder, here or remote; ``""`` where there is none."""
+    if is_remote(path):
+        return remote_fingerprint(str(path))
     try:
         facts = Path(path).stat()
     except (OSError, ValueError):
@@ -80,6 +83,8 @@ class Journal:
     ----------
     target : Path
         Created where it is missing.
+    remote : str
+        Address to which outputs go from ``target``, if any.
 
     Raises
     ------
@@ -89,8 +94,8 @@ class Journal:
         The folder cannot be written.
     """
 
-    def __init__(self, target: Path) -> None:
-        self.target = target
+    def __init__(self, target: Path, remote: str = "") -> None:
+        self.target, self.remote = target, remote.rstrip("/")
         self._path = target / JOURNAL
         try:
             target.mkdir(parents=True, exist_ok=True)
@@ -159,7 +164,7 @@ class Journal:
 
     def _state_of(self, record: Record, item: Item, options: str, retry: bool) -> str:
         changed = (record.source, json.dumps(record.options, sort_keys=True)) != (item.source, options)
-        output = fingerprint(self.target / item.output)
+        output = self._fingerprint(item.output)
         if record.state == RUNNING:
             # That run ended between the output's appearance and this journal's note of it, or before the appearance.
             return DONE if output and output != record.before and not changed else WAITING
@@ -168,10 +173,13 @@ class Journal:
             return WAITING if changed or not output else record.state
         return WAITING if changed or retry else record.state
 
+    def _fingerprint(self, output: str) -> str:
+        return fingerprint(f"{self.remote}/{output}" if self.remote else self.target / output)
+
     def begin(self, record: Record) -> None:
         """An item is under way."""
         self._begun.add(record.output)
-        self._set(record.output, state=RUNNING, before=fingerprint(self.target / record.output))
+        self._set(record.output, state=RUNNING, before=self._fingerprint(record.output))
         with self._sound():
             self._base.execute("UPDATE items SET attempts=attempts+1 WHERE output=?", (record.output,))
 

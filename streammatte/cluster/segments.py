@@ -93,6 +93,8 @@ class SegmentedVideo:
     options : VideoOptions
     seconds : float
         Length of a segment.
+    local : str, optional
+        Where the source is on this machine, if workers read it elsewhere.
 
     Raises
     ------
@@ -101,13 +103,16 @@ class SegmentedVideo:
     SourceError, SinkError
     """
 
-    def __init__(self, source: str, target: str, options: VideoOptions, seconds: float) -> None:
+    def __init__(
+        self, source: str, target: str, options: VideoOptions, seconds: float, local: str | None = None
+    ) -> None:
         wrong = _not_joinable(target, options)
         if wrong is not None:
             raise ConfigError(f"segments of {wrong} cannot be joined; give .mp4, .mkv, .mov, or .webm without alpha")
         if source == "-":
             raise ConfigError("standard input cannot be read twice, as segments need; give a file")
         self.source, self.target, self.options = source, target, options
+        self._local = local or source
         self._names = {"composite": target, "alpha": options.alpha, "foreground": options.foreground}
         outputs = [name for name in self._names.values() if name is not None]
         refuse_inputs({"the input": source, "the background": options.background}, outputs)
@@ -118,7 +123,7 @@ class SegmentedVideo:
         self._plan(seconds)
 
     def _plan(self, seconds: float) -> None:
-        source = open_source(self.source, read_options(self.options), tracks=False)
+        source = open_source(self._local, read_options(self.options), tracks=False)
         try:
             shift, first, length = _place(source, self.options)
             self.total_frames = source.info.frame_count
@@ -242,7 +247,7 @@ class SegmentedVideo:
 
         background = resolve_background(self.options.background, self.target, self.options.codec)
         outputs = build_outputs(self.target, self.options, background, open_target=open_target)
-        source = open_source(self.source, read_options(self.options))
+        source = open_source(self._local, read_options(self.options))
         try:
             outputs.open(turned_source(source, self.options.flip, self.options.rotate).info)
             tracks = source.info.tracks

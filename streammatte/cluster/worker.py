@@ -30,6 +30,7 @@ from streammatte.build import (
 from streammatte.cluster.segments import work_segment
 from streammatte.engines.kept import KeptEngines
 from streammatte.errors import DiskFullError, StreammatteError, TruncatedSourceError
+from streammatte.media.remote import Fetched
 from streammatte.options.video import VideoOptions
 from streammatte.protocols import Matter, Source
 from streammatte.runtime import release_memory
@@ -76,6 +77,7 @@ class Worker:
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         self._tell = tell
         self._engines = KeptEngines()
+        self._fetched = Fetched()
         self._told = 0.0
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -87,6 +89,7 @@ class Worker:
 
     def _end_of(self, job: dict[str, Any]) -> dict[str, Any]:
         try:
+            job = {**job, "source": self._fetched.path(job["source"])}
             if "segment" in job:
                 return {"event": "done", **work_segment(job, self.matter, self._progress)}
             summary = self._whole(job["source"], job["target"], VideoOptions.build(job["options"]))

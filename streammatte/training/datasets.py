@@ -195,31 +195,29 @@ class Samples:
         if entry.background is not None:
             return self._laid_over(image, alpha, read_still(entry.background)[0], random)
         if self._backgrounds is not None and random.random() < self._recipe.compose:
-            foreground = _foreground(entry, image, alpha)
-            behind = self._backgrounds.draw(random)
-            if self._recipe.rssn and random.random() < 0.25:  # another person behind
-                other = self._entries[int(random.integers(len(self._entries)))]
-                their_image, their_alpha = read_pair(other)
-                height, width = alpha.shape
-                their = cv2.resize(_foreground(other, their_image, their_alpha), (width, height))
-                share = cv2.resize(their_alpha, (width, height))
-                behind = _blend(their, share, _fitted(behind, height, width))
-                made = self._laid_over(foreground, alpha, behind, random)
-                made["alpha"] = 255 - _multiplied(255 - made["alpha"], 255 - share)
-                return made
-            return self._laid_over(foreground, alpha, behind, random)
+            return self._laid_over(_foreground(entry, image, alpha), alpha, self._backgrounds.draw(random), random)
         return {"image": image, "foreground": image, "background": image, "alpha": alpha}
 
     def _laid_over(self, foreground: U8, alpha: U8, background: U8, random: Random) -> Sample:
-        if self._recipe.rssn and random.random() < 0.5:
-            foreground = cv2.fastNlMeansDenoisingColored(foreground, None, 3, 3, 7, 21)
-            background = cv2.fastNlMeansDenoisingColored(background, None, 3, 3, 7, 21)
-        if self._recipe.rssn and random.random() < 0.5:
+        """The composite; with RSSN denoised, before a blurred background, with another person behind."""
+        rssn = self._recipe.rssn
+        if rssn and random.random() < 0.5:
+            foreground = np.asarray(cv2.fastNlMeansDenoisingColored(foreground, None, 3, 3, 7, 21), np.uint8)
+            background = np.asarray(cv2.fastNlMeansDenoisingColored(background, None, 3, 3, 7, 21), np.uint8)
+        if rssn and random.random() < 0.5:
             radius = _BLURS[random.integers(len(_BLURS))]
-            background = cv2.GaussianBlur(background, (radius, radius), 0)
-        background = _fitted(background, *alpha.shape)
+            background = np.asarray(cv2.GaussianBlur(background, (radius, radius), 0), np.uint8)
+        background, whole = _fitted(background, *alpha.shape), alpha
+        if rssn and random.random() < 0.25:
+            other = self._entries[int(random.integers(len(self._entries)))]
+            picture, matte = read_pair(other)
+            size = alpha.shape[1], alpha.shape[0]
+            theirs = np.asarray(cv2.resize(_foreground(other, picture, matte), size), np.uint8)
+            share = np.asarray(cv2.resize(matte, size), np.uint8)
+            background = _blend(theirs, share, background)
+            whole = 255 - np.rint((255.0 - alpha) * (255.0 - share) / 255).astype(np.uint8)
         image = _blend(foreground, alpha, background)
-        return {"image": image, "foreground": foreground, "background": background, "alpha": alpha}
+        return {"image": image, "foreground": foreground, "background": background, "alpha": whole}
 
     def _finished(self, sample: Sample, random: Random) -> Sample:
         for transform in self._transforms:
@@ -282,10 +280,6 @@ def _fitted(picture: U8, height: int, width: int) -> U8:
 def _blend(foreground: U8, alpha: U8, background: U8) -> U8:
     share = alpha[..., None].astype(np.float32) / 255
     return np.rint(foreground * share + background * (1 - share)).astype(np.uint8)
-
-
-def _multiplied(one: U8, other: U8) -> U8:
-    return np.rint(one.astype(np.float32) * other / 255).astype(np.uint8)
 
 
 def _square(array: U8, size: int) -> U8:

@@ -21,7 +21,7 @@ from streammatte.errors import ConfigError, ModelError, SinkError, StreammatteEr
 from streammatte.evaluation import metrics
 from streammatte.models.cards import card_names, load_card
 from streammatte.models.input_rule import InputRule
-from streammatte.network_size import fit_input
+from streammatte.network_size import SIDE_MULTIPLE, fit_input
 from streammatte.networks import create
 from streammatte.networks.checkpoints import write_state
 from streammatte.optional_imports import import_paddle
@@ -122,6 +122,9 @@ class Trainer:
             raise ConfigError("training needs data: give --data FOLDER")
         self._rank, self._ranks = _join_others(paddle)
         self._entries = find_entries(Path(recipe.data))
+        multiple = math.lcm(SIDE_MULTIPLE, _rule(recipe.network).multiple)
+        if recipe.size % multiple:
+            raise ConfigError(f"{recipe.network} takes sizes that are multiples of {multiple}, got {recipe.size}")
         Samples(recipe, self._entries)  # refuses what is wrong before anything is made
         self._check_output(resume)
         self.steps = recipe.iters
@@ -399,7 +402,7 @@ def validate(
     """
     import paddle
 
-    rule = load_card(name).input if name in card_names() else InputRule()
+    rule = _rule(name)
     network.eval()
     sums = dict.fromkeys(wanted, 0.0)
     for entry in entries:
@@ -418,6 +421,10 @@ def validate(
             scale = 1000 if metric in ("mad", "mse") else 1
             sums[metric] += scale * getattr(metrics, metric)(alpha, truth)
     return {metric: value / max(1, len(entries)) for metric, value in sums.items()}
+
+
+def _rule(network: str) -> InputRule:
+    return load_card(network).input if network in card_names() else InputRule()
 
 
 def _trimap(truth: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -8,19 +8,17 @@ numbers of those that PaddleSeg's Matting has are its.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from fractions import Fraction
 from functools import partial
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
+from streammatte.media.convert import compressed
 
 __all__ = ["TRANSFORMS", "Sample", "Transform", "compose", "random_trimap"]
 
@@ -454,17 +452,5 @@ class VideoCompression:
     def __call__(self, sample: Sample, random: Random) -> Sample:
         if random.random() >= self.prob:
             return sample
-        image, crf = sample["image"], int(random.integers(self.low, self.high + 1))
-        height, width = _size(sample)
-        even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        data = io.BytesIO()
-        with av.open(data, "w", format="h264") as out:
-            how = {"crf": str(crf), "preset": "ultrafast"}
-            stream: Any = out.add_stream("libx264", rate=Fraction(25), options=how)
-            stream.width, stream.height, stream.pix_fmt = even.shape[1], even.shape[0], "yuv420p"
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
-            out.mux(stream.encode(None))
-        data.seek(0)
-        with av.open(data, "r", format="h264") as read:
-            decoded = next(read.decode(video=0)).to_ndarray(format="rgb24")
-        return _image(sample, decoded[:height, :width])
+        crf = int(random.integers(self.low, self.high + 1))
+        return _image(sample, compressed(sample["image"], crf))
