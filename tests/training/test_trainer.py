@@ -57,15 +57,10 @@ def test_every_network_learns(name, tmp_path):
             (tmp_path / "data" / "alphas" / alpha.name).symlink_to(alpha)
     else:
         write_people(tmp_path / "data", count=16)
-    size = 128 if name.startswith("human") else 64
+    size = 128 if name.startswith(("human", "ppmattingv2")) else 64  # attention needs more than one place
     small = (("ResizeByShort", {"short_size": size}), ("RandomCrop", {"crop_size": [size, size]}))
     trainer = Trainer(recipe(tmp_path / "data", name, iters=30, batch=4, size=size, transforms=small), tmp_path / "out")
     reached = {key: False for key, _ in trainer._trained}
-    average = trainer._average
-
-    def look():
-        average()
-
     clear = trainer._optimizer.clear_grad
 
     def note(*args, **how):
@@ -73,13 +68,14 @@ def test_every_network_learns(name, tmp_path):
             reached[key] = reached[key] or (value.grad is not None and bool(paddle.any(value.grad != 0)))
         clear(*args, **how)
 
-    trainer._average, trainer._optimizer.clear_grad = look, note
+    trainer._optimizer.clear_grad = note
     trainer.run()
     made = losses(tmp_path / "out")
     assert np.mean(made[-5:]) < 0.9 * np.mean(made[:5])
     # A bias before a batch norm has no gradient, but for rounding; nothing else may be missed.
-    missed = [key for key, seen in reached.items() if not seen and not key.endswith("bias")]
-    assert not missed
+    # Of HRNet's last fusion MODNet and PP-Matting, PaddleSeg's too, use the first maps and the coarsest alone.
+    unused = re.compile(r"bias$|st4_3\.fuse_func\.residual_st4_3_layer_[23]_")
+    assert not [key for key, seen in reached.items() if not seen and not unused.search(key)]
 
 
 def test_what_comes_out(people, tmp_path):
