@@ -36,7 +36,8 @@ LAYERS = (  # from the bottom; a room may import those of lower layers that its 
     ("evaluation", "media kernels sources options pipeline build images"),
     (
         "training",
-        "media models networks sources compositing kernels options evaluation sinks.atomic",
+        "build media models networks sources compositing kernels options evaluation export images pipeline "
+        "sinks.atomic",
     ),
     ("benchmark", "media models networks export sources matting engines sinks options pipeline build"),
     ("doctor", "media engines sources sinks models"),

@@ -26,13 +26,13 @@ from streammatte.export.onnx import save_openvino, to_onnx
 from streammatte.export.quantize import quantise
 from streammatte.models.cards import load_card
 from streammatte.models.graph import normalised
+from streammatte.models.resolve import EMBEDDED_WEIGHTS
 
 MODEL = "ppmattingv2-lite"
 LONG_SIDE = 512
 """The product's default size; activations at other sizes have the same ranges."""
 STEP = 32
-WEIGHTS = Path(__file__).with_name("weights") / "ppmattingv2_lite.npz"
-"""Convolution weights in float16, statistics in float32; not in the wheel."""
+WEIGHTS = EMBEDDED_WEIGHTS
 ASSETS = Path(__file__).resolve().parents[1] / "streammatte" / "assets"
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 IMAGES = 160

@@ -24,6 +24,7 @@ _COMMANDS = {  # name -> (module, one line of help)
     "models": ("streammatte.cli.models", "List, fetch, export, convert and verify networks."),
     "cache": ("streammatte.cli.cache", "Show or delete compiled and converted networks."),
     "train": ("streammatte.cli.train", "Train or fine-tune a network."),
+    "tune": ("streammatte.cli.tune", "Fine-tune the embedded network to a room."),
     "eval": ("streammatte.cli.eval", "Measure mattes against the truth."),
     "bench": ("streammatte.cli.bench", "Measure speed end to end and stage by stage."),
     "doctor": ("streammatte.cli.doctor", "Check what this machine can do and how to mend what it cannot."),

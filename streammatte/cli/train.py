@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streammatte.training.recipe import Recipe
     from streammatte.training.trainer import TrainingProgress
 
-__all__ = ["command"]
+__all__ = ["Show", "command"]
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -81,8 +81,11 @@ def command(
 def _weights(init: str | None, network: str) -> str | None:
     if init != "published":
         return init
+    from streammatte.models.resolve import EMBEDDED, EMBEDDED_WEIGHTS
     from streammatte.models.store import ready
 
+    if network in EMBEDDED:
+        return str(EMBEDDED_WEIGHTS)
     found = ready(network).checkpoint
     if found is None:
         raise ConfigError(f"there is no checkpoint of {network} here; streammatte models pull {network}")
@@ -92,7 +95,7 @@ def _weights(init: str | None, network: str) -> str | None:
 def _run(recipe: Recipe, output: Path, resume: bool, as_json: bool) -> int:
     from streammatte.training.trainer import Trainer
 
-    show = _Show(as_json)
+    show = Show(as_json)
     trainer = Trainer(recipe, output, resume=resume, on_progress=show)
     with interrupts(trainer) as received, show:
         trained = trainer.run()
@@ -109,7 +112,7 @@ def _run(recipe: Recipe, output: Path, resume: bool, as_json: bool) -> int:
     return 0
 
 
-class _Show:
+class Show:
     """A bar on a terminal, a JSON line a second, or nothing."""
 
     def __init__(self, as_json: bool) -> None:
@@ -117,7 +120,7 @@ class _Show:
         self._bar: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> _Show:
+    def __enter__(self) -> Show:
         if not self._json and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -134,6 +137,7 @@ class _Show:
             self._bar.stop()
 
     def __call__(self, now: TrainingProgress) -> None:
+        """Show a step."""
         if self._bar is not None:
             note = f"loss {now.loss:.4g}, {now.images_per_second:.1f} images/s"
             self._bar.update(self._task, completed=now.step, total=now.steps, note=note)

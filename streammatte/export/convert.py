@@ -119,7 +119,12 @@ def save_int8(files: ModelFiles, target: Path, samples: Sequence[Sample], *, siz
     """
     plan(files, target, "openvino", size=size, precision="int8")
     target.parent.mkdir(parents=True, exist_ok=True)
-    return in_child(_save_int8, files, target, samples, size)
+    with tempfile.TemporaryDirectory(prefix=".streammatte-", dir=target.parent) as folder:
+        if not files.graphs:  # Paddle and NNCF in one process crash
+            graph = Path(folder) / "model.onnx"
+            in_child(_save, files, graph, "onnx", None, "f32")
+            files = replace(files, graphs={"float": graph})
+        return in_child(_save_int8, files, target, samples, size)
 
 
 def graph_of(files: ModelFiles, size: Size, kind: str = "float", room: Path | None = None) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
+from streammatte.models.graph import static
 from streammatte.optional_imports import import_openvino, need
 
 __all__ = ["BAD_LOSS", "FEWEST", "Loss", "Sample", "quantise", "quantise_measured"]
@@ -68,6 +69,11 @@ def quantise(model: Any, samples: Sequence[Sample], *, accurate: bool = False) -
         NNCF is not installed.
     """
     nncf = need("nncf")
+    import_openvino()
+    from openvino._offline_transformations import apply_moc_transformations
+
+    # Else batch norms stand between a convolution and its 8-bit output, and neither NNCF nor OpenVINO takes them in.
+    apply_moc_transformations(model, cf=False)
     first = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"][:1]
     return nncf.quantize(
         model,
@@ -100,7 +106,15 @@ def quantise_measured(model: Any, samples: Sequence[Sample]) -> tuple[Any, Loss]
 
 
 def _alphas(model: Any, samples: Sequence[Sample]) -> list[npt.NDArray[np.float32]]:
+    """What a network gives; compiled for each size, since OpenVINO crashes over some 8-bit graphs of open size."""
     ov = import_openvino()
-
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return [np.array(compiled([part[None] for part in sample])[0], np.float32) for sample in samples]
+    compiled: dict[tuple[int, ...], Any] = {}
+    found = []
+    for sample in samples:
+        shape = sample[0].shape
+        if shape not in compiled:
+            sized = model.clone()
+            static(sized, (1, *shape))
+            compiled[shape] = ov.Core().compile_model(sized, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found.append(np.array(compiled[shape]([part[None] for part in sample])[0], np.float32))
+    return found

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from streammatte.cache import lasting_dir
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
 from streammatte.models.cards import card_names, load_card
 from streammatte.models.files import PROGRAM_SUFFIXES, ModelFiles, exported, program_files
 from streammatte.models.input_rule import InputRule
 from streammatte.networks import names
 
-__all__ = ["EMBEDDED", "match_name", "resolve", "split_name"]
+__all__ = ["EMBEDDED", "EMBEDDED_WEIGHTS", "TUNED", "match_name", "resolve", "split_name"]
 
 EMBEDDED = ("ppmattingv2-lite",)
 """Networks whose files come with the package, in ``assets/``."""
+EMBEDDED_WEIGHTS = Path(__file__).parents[1] / "assets" / "ppmattingv2-lite.npz"
+"""What the embedded graphs are exported from: convolutions in float16, statistics in float32."""
+TUNED = "tuned"
+"""Folder of networks that ``streammatte tune`` made, each under its name."""
 WEIGHT_SUFFIXES = (".pdparams", ".npz")
 GRAPH_SUFFIXES = (".xml", ".onnx")
 
@@ -25,9 +30,9 @@ def resolve(model: str) -> ModelFiles:
     Parameters
     ----------
     model : str
-        The name of a network (embedded, or pulled before); an ``.xml``, ``.onnx``, ``.pdmodel`` or ``.json`` (with its
-        ``.pdiparams`` beside); a folder with an exported Paddle model; or weights (``.pdparams``, ``.npz``), whose
-        network follows from their name or is given as ``NETWORK=FILE``.
+        The name of a network (embedded, pulled before, or made by ``streammatte tune``); an ``.xml``, ``.onnx``,
+        ``.pdmodel`` or ``.json`` (with its ``.pdiparams`` beside); a folder with an exported Paddle model; or weights
+        (``.pdparams``, ``.npz``), whose network follows from their name or is given as ``NETWORK=FILE``.
 
     Raises
     ------
@@ -40,6 +45,11 @@ def resolve(model: str) -> ModelFiles:
         return _embedded(model)
     if model in card_names():
         return _from_store(model)
+    tuned = lasting_dir(TUNED) / model
+    if model.isascii() and model.replace("-", "").replace("_", "").isalnum() and (tuned / "float.xml").is_file():
+        return ModelFiles(
+            model, {"float": tuned / "float.xml", "int8": tuned / "int8.xml"}, rule=load_card(EMBEDDED[0]).input
+        )
     network, path = split_name(model)
     if network is not None and not path.exists():
         raise ModelNotFoundError(f"there are no weights {path}; check the name")

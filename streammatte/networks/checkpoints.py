@@ -80,7 +80,7 @@ def load(network: Any, path: str | Path) -> None:
     ]
     if faults:
         raise ModelError(f"{path} is not for {type(network).__name__}: {'; '.join(faults)}")
-    # Half-precision files (tools/weights) fill float32 parameters.
+    # Half-precision files (the embedded ones) fill float32 parameters.
     network.set_state_dict(
         {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in given.items()}
     )

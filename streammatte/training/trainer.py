@@ -146,6 +146,20 @@ class Trainer:
             (output / LOG).unlink(missing_ok=True)
 
     @property
+    def network(self) -> Any:
+        """The network, ``paddle.nn.Layer``."""
+        return self._network
+
+    @property
+    def best(self) -> float:
+        """The lowest metric, or running loss, so far."""
+        return self._best
+
+    def prepare(self) -> None:
+        """Set the network to training again, after it was used."""
+        _set_training(self._network, self.recipe.freeze)
+
+    @property
     def _main(self) -> bool:
         return self._rank == 0
 
@@ -235,7 +249,7 @@ class Trainer:
             whole = paddle.add_n(list(parts.values())) / len(batches)
             if not bool(paddle.isfinite(whole)):
                 raise self._not_finite(batch)
-            self._scaler.scale(whole).backward()
+            self._scaler.scale(whole / self._ranks).backward()
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
         if self._ranks > 1:
@@ -248,12 +262,11 @@ class Trainer:
         return {"step": self._step, "loss": sum(sums.values()), "lr": rate, **sums}
 
     def _shared(self, sums: dict[str, float]) -> dict[str, float]:
-        """Mean gradients and losses over all processes."""
+        """Sum the gradients of all processes, whose losses are divided by their number; gives the mean losses."""
         dist = self._paddle.distributed
         for _, value in self._trained:
             if value.grad is not None:
                 dist.all_reduce(value.grad)
-                value.grad.scale_(1 / self._ranks)
         values = self._paddle.to_tensor(list(sums.values()), dtype="float32")
         dist.all_reduce(values)
         return dict(zip(sums, (values / self._ranks).tolist(), strict=True))

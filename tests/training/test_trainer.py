@@ -59,7 +59,10 @@ def test_every_network_learns(name, tmp_path):
         write_people(tmp_path / "data", count=16)
     size = 128 if name.startswith(("human", "ppmattingv2")) else 64  # attention needs more than one place
     small = (("ResizeByShort", {"short_size": size}), ("RandomCrop", {"crop_size": [size, size]}))
-    trainer = Trainer(recipe(tmp_path / "data", name, iters=30, batch=4, size=size, transforms=small), tmp_path / "out")
+    how = {"iters": 30, "batch": 4, "size": size, "transforms": small}
+    if name.startswith("human"):
+        how["learning_rate"] = 0.01  # its own is for 50,000 steps
+    trainer = Trainer(recipe(tmp_path / "data", name, **how), tmp_path / "out")
     reached = {key: False for key, _ in trainer._trained}
     clear = trainer._optimizer.clear_grad
 
@@ -151,11 +154,10 @@ def losses_so_far(folder):
 
 def test_accumulated_steps_are_one_large_one(people, tmp_path):
     """With batch norms at rest, gradients of two halves are those of the whole."""
-    rest = {"freeze": "bn|norm", "iters": 1, "optimizer": "sgd", "learning_rate": 0.1}
-    frozen = {**rest, "freeze": r"\.bn\.|_batch_norm|\.norm"}
+    frozen = {"freeze": r"\.bn\.|_batch_norm|\.norm", "iters": 2, "optimizer": "sgd", "learning_rate": 0.1}
     Trainer(recipe(people, batch=4, **frozen), tmp_path / "one").run()
     Trainer(recipe(people, batch=2, accumulate=2, **frozen), tmp_path / "two").run()
-    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), rel=0.02)
+    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), rel=1e-3)
 
 
 @pytest.mark.slow
@@ -168,7 +170,7 @@ def test_two_processes_are_one_with_twice_the_batch(people, tmp_path):
     both = [*launch, "-m", "streammatte", "train", *common, "--batch", "2", "--output", str(tmp_path / "two")]
     done = subprocess.run(both, capture_output=True, text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=0.02)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
 
 
 def test_ctrl_c_saves(people, tmp_path):
