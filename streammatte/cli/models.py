@@ -57,7 +57,9 @@ def command(log_level: str) -> None:
 @_log_level
 def list_() -> None:
     """List the networks, what is here of each, and the published figures."""
+    from streammatte.cache import lasting_dir
     from streammatte.models.cards import card_names, load_card
+    from streammatte.models.resolve import EMBEDDED, TUNED
 
     rows: list[tuple[str, ...]] = [("name", "input", "here", "SAD", "params M", "FLOPs G", "FPS (V100)")]
     for name in card_names():
@@ -66,6 +68,9 @@ def list_() -> None:
         figures = (card.seed.sad, card.seed.params_m, card.seed.flops_g, card.seed.fps)
         published = [f"{figure:g}" if figure is not None else "-" for figure in figures]
         rows.append((name, f"{width}x{height}", _here(card), *published))
+    height, width = load_card(EMBEDDED[0]).input.size
+    for graph in sorted(lasting_dir(TUNED).glob("*/float.xml")):
+        rows.append((graph.parent.name, f"{width}x{height}", "tuned here", "-", "-", "-", "-"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         left = [text.ljust(width) for text, width in zip(row[:3], widths, strict=False)]

@@ -207,11 +207,13 @@ class SegmentedVideo:
             remove_leftovers(path)
         facts: dict[str, Any] = {"index": segment.index, "shift": str(self._shift), "first": self._first}
         facts |= {"begin": str(segment.begin), "end": None if segment.end is None else str(segment.end)}
+        background = resolve_background(self.options.background, self.target, self.options.codec)
+        # Absolute: a worker on another machine has another folder.
         return {
-            "source": self.source,
-            "files": {role: str(path) for role, path in names.items()},
+            "source": self.source if "://" in self.source else str(Path(self.source).absolute()),
+            "files": {role: str(path.absolute()) for role, path in names.items()},
             "options": attrs.asdict(self.options),  # type: ignore[arg-type]
-            "background": resolve_background(self.options.background, self.target, self.options.codec),
+            "background": str(Path(background).absolute()) if Path(background).is_file() else background,
             "segment": facts,
         }
 
