@@ -55,7 +55,7 @@ _AGREE = 0.12
 """Difference of two passes up to which a label is certain."""
 _SAME, _OTHER = 10.0, 28.0
 """Levels of difference from the clean plate below which a pixel is the room's, and above which it is not."""
-_RATE = 2e-4
+_RATE = 5e-5
 _LIGHT = ("brightness_range", "contrast_range", "saturation_range")
 
 
