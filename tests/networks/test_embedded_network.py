@@ -188,7 +188,7 @@ def test_without_paddle_create_says_what_to_install(tmp_path):
 def test_assets_are_small_and_on_the_card():
     card = load_card(NAME)
     assert card.embedded
-    assert sum(path.stat().st_size for path in ASSETS.iterdir()) < 12e6
+    assert sum(path.stat().st_size for path in ASSETS.iterdir()) < 20e6  # the weights they are exported from too
     for file in card.assets.values():
         assert (ASSETS / file).is_file()
         assert (ASSETS / file).with_suffix(".bin").is_file()
