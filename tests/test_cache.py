@@ -212,10 +212,9 @@ def state():
     return dict(os.environ), list(warnings.filters), list(root.handlers), root.level, numba.config.CACHE_DIR
 before = state()
 import importlib, pkgutil, streammatte
+needs_paddle = ("streammatte.networks.", "streammatte.training.losses")
 for module in pkgutil.walk_packages(streammatte.__path__, "streammatte."):
-    if not module.name.startswith(("streammatte.networks.", "streammatte.training.losses")) and not module.name.endswith(
-        "__main__"
-    ):
+    if not module.name.startswith(needs_paddle) and not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 assert state() == before, [(a, b) for a, b in zip(state(), before) if a != b]
 """

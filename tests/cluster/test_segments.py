@@ -93,6 +93,7 @@ def test_segments_are_the_whole(tmp_path, suffix, more):
     compare(PERSON, tmp_path, suffix, 0.7, duration=2.0, **more)
 
 
+@pytest.mark.slow
 def test_a_part_with_a_video_behind_and_its_light(tmp_path):
     behind = make_video(tmp_path / "behind.mp4", frames=20, width=64, height=48)
     more = {"background": str(behind), "match_light": True, "despill": "auto", "codec": "ffv1"}
@@ -101,7 +102,15 @@ def test_a_part_with_a_video_behind_and_its_light(tmp_path):
     assert all(np.array_equal(one, other) for one, other in zip(*composites, strict=True))
 
 
-@pytest.mark.parametrize("case", ["variable", "b-frames-avi", "sequence", "odd-times"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "variable",
+        "b-frames-avi",
+        pytest.param("sequence", marks=pytest.mark.slow),
+        pytest.param("odd-times", marks=pytest.mark.slow),
+    ],
+)
 def test_every_kind_of_input(tmp_path, case):
     rng = np.random.default_rng(3)
     if case == "sequence":
