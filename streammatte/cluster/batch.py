@@ -240,7 +240,12 @@ class Batch:
             self._give_up(video)
             self._journal.end(video.record, WAITING, reason=event["reason"], attempts=0)
             raise DiskFullError(f"{event['reason']}; free some space and run the same command, which goes on from here")
-        if event["event"] == "lost":
+        if event["event"] == "again":
+            if segment is None:
+                self._requeue(video, event["reason"])
+            else:
+                video.waiting.insert(0, segment)
+        elif event["event"] == "lost":
             self._again(video, segment, event["reason"])
         elif segment is None:
             state = {"done": DONE, "partial": PARTIAL}.get(event["event"], FAILED)
@@ -306,9 +311,13 @@ class Batch:
         if segment is not None:
             video.waiting.insert(0, segment)
             return
+        self._requeue(video, how)
+
+    def _requeue(self, video: _Video, why: str) -> None:
+        """The whole video waits again."""
         self._videos.remove(video)
         self._give_up(video)
-        self._journal.end(video.record, WAITING, reason=how)
+        self._journal.end(video.record, WAITING, reason=why)
 
     def _give_up(self, video: _Video) -> None:
         """Nothing of it is under way any longer."""

@@ -103,7 +103,8 @@ class Crew:
         return made[0]
 
     def next_event(self, timeout: float) -> tuple[Given, dict[str, Any]] | None:
-        """What happened to a job: its last event, or ``{"event": "lost", "reason": ...}``; None where nothing did.
+        """What happened to a job: its last event, ``{"event": "lost", "reason": ...}``, or ``again``, where its worker
+        left the crew through no fault of the job; None where nothing did.
 
         Raises
         ------
@@ -124,11 +125,15 @@ class Crew:
         if event["event"] == "progress":
             given.progress = (event["frames"], event["total"], event["fps"])
             return None
-        del self._busy[hand]
-        if event["event"] == "full" and event.get("alone") and self.size > 1:
-            self.size -= 1  # a node without space: the others go on
+        leaves = event["event"] == "unplaced" or (event["event"] == "full" and bool(event.get("alone")))
+        if leaves and self.size > 1:  # a node without space, or none with room: the others go on
+            self.size -= 1
+            del self._busy[hand]
             hand.close(kill=True)
-            return given, {**event, "event": "lost"}
+            return given, {**event, "event": "again"}
+        if event["event"] == "unplaced":  # the only worker: wait for room
+            return None
+        del self._busy[hand]
         self._idle.append(hand)
         return given, event
 

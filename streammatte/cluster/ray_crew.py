@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 CORES = 4
 """Cores of a node for each worker without a GPU."""
 _POLL = 0.5
+_PLACED = 60.0
+"""Seconds in which a worker must have started, where others work: nodes may be gone."""
 _RECONNECT = 60.0
 """Seconds for which a head that has gone is tried again."""
 
@@ -244,7 +246,10 @@ class RayHand:
     def _watch(self, job: dict[str, Any]) -> None:
         try:
             if self._shared is None:
-                version, self._shared = self._ray.get(self._actor.facts.remote(self._marker))
+                facts = self._actor.facts.remote(self._marker)
+                if not self._ray.wait([facts], timeout=_PLACED)[0]:
+                    self._emit({"event": "unplaced", "reason": "no node has room for a worker"})
+                version, self._shared = self._ray.get(facts)
                 if version != __version__:
                     reason = f"a node of the cluster has streammatte {version}, and this is {__version__}"
                     self._emit({"event": "refused", "reason": f"{reason}; install one version on all"})

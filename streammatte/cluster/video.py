@@ -101,6 +101,9 @@ class VideoRun:
             return
         if event["event"] == "full":
             raise DiskFullError(f"{event['reason']}; free some space and run the same command, which goes on from here")
+        if event["event"] == "again":
+            self._waiting.insert(0, segment)
+            return
         if event["event"] != "lost":
             error = StreammatteError(event["reason"])
             error.exit_code = event["exit_code"]

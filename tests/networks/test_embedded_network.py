@@ -13,6 +13,7 @@ from streammatte.errors import EngineUnavailableError, ModelError, ModelNotFound
 from streammatte.models.cards import load_card
 from streammatte.models.graph import normalised, read_graph
 from streammatte.models.input_rule import InputRule
+from streammatte.models.resolve import EMBEDDED_WEIGHTS
 from streammatte.networks.checkpoints import load, read_state
 
 NAME = "ppmattingv2-lite"
@@ -29,7 +30,7 @@ def golden():
 @pytest.fixture(scope="module")
 def weights():
     """The weights that the package's graphs were exported from."""
-    return Path(__file__).parents[2] / "tools" / "weights" / "ppmattingv2_lite.npz"
+    return EMBEDDED_WEIGHTS
 
 
 @pytest.fixture(scope="module")
