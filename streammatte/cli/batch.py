@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _SETTLED = 2.0
 """Seconds for which a file in a watched folder must not have changed."""

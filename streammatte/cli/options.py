@@ -14,7 +14,16 @@ from streammatte.options.declare import Option, check, from_text, option, option
 from streammatte.options.presets import load_preset
 from streammatte.options.video import VideoOptions
 
-__all__ = ["common", "declared_options", "fill", "from_assignments", "set_up_logging", "size_option", "take_threads"]
+__all__ = [
+    "common",
+    "declared_options",
+    "fill",
+    "from_assignments",
+    "reporting",
+    "set_up_logging",
+    "size_option",
+    "take_threads",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,8 +84,8 @@ def size_option(flag: str, help: str) -> Callable[[F], F]:  # noqa: A002
     return click.option(flag, type=_Value(options_of(_Sizes)[0]), metavar="WxH", help=help)
 
 
-def common() -> Callable[[F], F]:
-    """Options of every long-running command."""
+def reporting() -> Callable[[F], F]:
+    """How a long-running command tells of its progress."""
 
     def wrap(function: F) -> F:
         for add in (
@@ -88,10 +97,19 @@ def common() -> Callable[[F], F]:
                 show_default=True,
                 help="debug also shows tracebacks.",
             ),
-            click.option("--config", "config", metavar="NAME|FILE", help="Preset: an installed name or a .yml file."),
         ):
             function = add(function)
         return function
+
+    return wrap
+
+
+def common() -> Callable[[F], F]:
+    """Options of every long-running command."""
+
+    def wrap(function: F) -> F:
+        add = click.option("--config", "config", metavar="NAME|FILE", help="Preset: an installed name or a .yml file.")
+        return add(reporting()(function))
 
     return wrap
 

@@ -36,8 +36,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--amp", type=click.Choice(["bf16", "fp16"]), help="Mixed precision.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any other value of the recipe.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
-@click.option("--json", "as_json", is_flag=True, help="A JSON line a second instead of a progress bar.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning")
+@shared.reporting()
 def command(
     recipe: str,
     output: Path | None,

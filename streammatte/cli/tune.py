@@ -25,8 +25,7 @@ __all__ = ["command"]
 @click.option("--minutes", type=click.FloatRange(min=0.05, max=10_000), default=10.0, show_default=True)
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="[tuning/NAME]")
 @click.option("--size", type=click.IntRange(min=64, max=1024), default=288, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="A JSON line a second instead of a progress bar.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning")
+@shared.reporting()
 def command(
     clip: str,
     clean_plate: str | None,

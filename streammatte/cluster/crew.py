@@ -6,6 +6,7 @@ import json
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -155,10 +156,12 @@ class Crew:
 
 
 class ProcessHand:
-    """A process of this machine: ``python -m streammatte.cluster.worker``."""
+    """A process of this machine: ``python -m streammatte.cluster.worker FOLDER``."""
 
     def __init__(self, emit: Emit) -> None:
-        command = [sys.executable, "-m", "streammatte.cluster.worker"]
+        # Its own folder, removed here: the process may be killed.
+        self._folder = tempfile.TemporaryDirectory(prefix="streammatte-worker-")
+        command = [sys.executable, "-m", "streammatte.cluster.worker", self._folder.name]
         self._process = subprocess.Popen(
             command,
             text=True,
@@ -186,7 +189,9 @@ class ProcessHand:
 
     def how_lost(self) -> str:
         """The signal or the exit code."""
-        return f"its process ended by {ended_by(self._process.wait())}"
+        code = self._process.wait()
+        self._folder.cleanup()
+        return f"its process ended by {ended_by(code)}"
 
     def close(self, *, kill: bool) -> None:
         """Kill it, or close its input."""
@@ -196,6 +201,7 @@ class ProcessHand:
             with suppress(OSError):
                 self._input.close()
         self._process.wait()
+        self._folder.cleanup()
 
 
 def local_crew(jobs: int) -> Crew:

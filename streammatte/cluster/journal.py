@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,10 +14,23 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from streammatte.cluster.plan import Item
-from streammatte.errors import ConfigError, SinkError
+from streammatte.errors import ConfigError, SinkError, SourceError
 from streammatte.media.remote import is_remote, remote_fingerprint
 
-__all__ = ["DONE", "FAILED", "JOURNAL", "PARTIAL", "RUNNING", "WAITING", "Journal", "Record", "fingerprint"]
+__all__ = [
+    "DONE",
+    "FAILED",
+    "JOURNAL",
+    "PARTIAL",
+    "RUNNING",
+    "WAITING",
+    "Journal",
+    "Record",
+    "fingerprint",
+    "take_folder",
+]
+
+_log = logging.getLogger(__name__)
 
 JOURNAL = "streammatte-batch.sqlite"
 """Name of the journal in the target folder."""
@@ -70,6 +84,19 @@ def fingerprint(path: Path | str) -> str:
     return f"{facts.st_size}:{facts.st_mtime_ns}"
 
 
+def take_folder(folder: Path, name: str, busy: str) -> FileLock:
+    """Make a folder and lock it for this process by a file in it. Raises ConfigError(busy), SinkError."""
+    lock = FileLock(folder / name, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise ConfigError(busy) from error
+    except OSError as error:
+        raise SinkError(f"cannot write into {folder}: {error.strerror or error}") from error
+    return lock
+
+
 def _record(row: sqlite3.Row) -> Record:
     facts = dict(row)
     facts["options"], facts["warnings"] = json.loads(facts["options"]), tuple(json.loads(facts["warnings"]))
@@ -97,17 +124,8 @@ class Journal:
     def __init__(self, target: Path, remote: str = "") -> None:
         self.target, self.remote = target, remote.rstrip("/")
         self._path = target / JOURNAL
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkError(f"cannot write into {target}: {error.strerror or error}") from error
-        self._lock = FileLock(target / f".{JOURNAL}.lock", timeout=0)
-        try:
-            self._lock.acquire()
-        except Timeout as error:
-            raise ConfigError(f"another batch works on {target}; wait for it, or choose another --to") from error
-        except OSError as error:
-            raise SinkError(f"cannot write into {target}: {error.strerror or error}") from error
+        busy = f"another batch works on {target}; wait for it, or choose another --to"
+        self._lock = take_folder(target, f".{JOURNAL}.lock", busy)
         self._begun: set[str] = set()
         try:
             with self._sound():
@@ -187,7 +205,12 @@ class Journal:
         """An item has ended in a state; ``facts`` are fields of :class:`Record`."""
         if "warnings" in facts:
             facts["warnings"] = json.dumps(list(facts["warnings"]))
-        self._set(record.output, state=state, given=fingerprint(record.source), **facts)
+        try:
+            given = fingerprint(record.source)
+        except SourceError as error:  # the work is done all the same; the next run does it again
+            _log.warning("%s", error)
+            given = ""
+        self._set(record.output, state=state, given=given, **facts)
 
     def _set(self, output: str, **facts: Any) -> None:
         names = ", ".join(f"{name}=?" for name in facts)

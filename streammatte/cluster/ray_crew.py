@@ -20,7 +20,7 @@ from streammatte.media.container import shown_address
 from streammatte.models.resolve import EMBEDDED, resolve
 from streammatte.options.video import VideoOptions
 from streammatte.runtime import available_cores
-from streammatte.sinks.atomic import AtomicFile, writing
+from streammatte.sinks.atomic import whole_file, writing
 
 __all__ = ["ray_crew"]
 
@@ -92,7 +92,8 @@ def ray_crew(where: str, jobs: int, options: VideoOptions, folder: Path) -> Iter
     with _quiet_ray():
         _attempt(connect, where)
         try:
-            marker.touch()
+            with writing(marker):
+                marker.touch()
             threads = max(1, available_cores() // workers) if local else CORES
             slots = [{"num_cpus": 1}] * workers if local else _slots(ray, jobs)
             taken = iter(range(10**9))
@@ -201,7 +202,7 @@ class _Actor:
                 (Path(self._folder.name) / file).write_bytes(data)
             self._model = name.format(self._folder.name)
         self._now: dict[str, Any] | None = None
-        self._worker = Worker(self._tell)
+        self._worker = Worker(self._tell, Path(self._folder.name))
 
     def _tell(self, event: dict[str, Any]) -> None:
         self._now = event
@@ -267,11 +268,8 @@ class RayHand:
             return
         try:
             for name, data in files.items():
-                file = AtomicFile(Path(name), overwrite=True)
-                with writing(file.target):
-                    file.create()
-                    file.path.write_bytes(data)
-                file.publish()
+                with whole_file(Path(name)) as place:
+                    place.write_bytes(data)
         except SinkError as error:
             kind = "full" if isinstance(error, DiskFullError) else "failed"
             event = {"event": kind, "reason": str(error), "exit_code": error.exit_code, "warnings": []}

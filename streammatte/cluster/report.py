@@ -15,7 +15,7 @@ from PIL import Image
 from streammatte.cluster.journal import DONE, PARTIAL, Record
 from streammatte.errors import StreammatteError
 from streammatte.media.container import shown_address
-from streammatte.sinks.atomic import AtomicFile, writing
+from streammatte.sinks.atomic import AtomicFile, whole_file
 from streammatte.sources import is_url, open_source
 from streammatte.stats import bytes_told
 
@@ -68,12 +68,9 @@ def write_report(path: Path, target: Path, records: Sequence[Record]) -> list[Pa
     report = as_dict(target, records)
     page = path.with_suffix(".html")
     for name, text in ((path, json.dumps(report, indent=1) + "\n"), (page, _page(report, target))):
-        file = AtomicFile(name, overwrite=True)
-        file.check()
-        file.create()
-        with writing(name):
-            file.path.write_text(text, encoding="utf-8")
-        file.publish()
+        AtomicFile(name, overwrite=True).check()
+        with whole_file(name) as place:
+            place.write_text(text, encoding="utf-8")
     return [path, page]
 
 

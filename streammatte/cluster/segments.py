@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import attrs
-from filelock import FileLock, Timeout
 
 from streammatte._version import __version__
 from streammatte.build import build_compositor, build_outputs, build_source, read_options, resolve_background
-from streammatte.cluster.journal import fingerprint
+from streammatte.cluster.journal import fingerprint, take_folder
 from streammatte.errors import (
     BeyondEndError,
     ConfigError,
@@ -32,7 +31,7 @@ from streammatte.options.video import VideoOptions
 from streammatte.pipeline import Pipeline
 from streammatte.protocols import Compositor, Matter, Sink, Source
 from streammatte.sinks import EncodeOptions
-from streammatte.sinks.atomic import AtomicFile, refuse_inputs, remove_leftovers
+from streammatte.sinks.atomic import AtomicFile, refuse_inputs, remove_leftovers, whole_file
 from streammatte.sinks.segments import JoinSink, SegmentFile, SegmentSink, can_join
 from streammatte.sources import open_source, turned_source
 from streammatte.sources.images import ImageSource
@@ -145,14 +144,7 @@ class SegmentedVideo:
         return {"version": __version__, "job": hashlib.sha256(text.encode()).hexdigest()}
 
     def _take_folder(self, plan: dict[str, Any]) -> None:
-        try:
-            self._folder.mkdir(exist_ok=True)
-            self._lock = FileLock(self._folder / ".lock", timeout=0)
-            self._lock.acquire()
-        except Timeout as error:
-            raise ConfigError(f"another run works on {self.target}; wait for it") from error
-        except OSError as error:
-            raise SinkError(f"cannot write into {self._folder}: {error.strerror or error}") from error
+        self._lock = take_folder(self._folder, ".lock", f"another run works on {self.target}; wait for it")
         try:
             there = _read(self._folder / _PLAN)
             if there is not None and there != plan:
@@ -200,8 +192,9 @@ class SegmentedVideo:
         """Seconds until which segments are done."""
         return max((facts["until"] for facts in self._done.values()), default=0.0)
 
-    def job(self, segment: Segment) -> dict[str, Any]:
-        """What :func:`work_segment` takes: JSON."""
+    def job(self, segment: Segment, threads: int = 0) -> dict[str, Any]:
+        """What :func:`work_segment` takes: JSON. ``threads`` are a worker's, where the options name no number."""
+        options = self.options.replace(threads=self.options.threads or threads)
         names = {role: self._file(segment, role, name) for role, name in self._names.items() if name is not None}
         for path in names.values():
             remove_leftovers(path)
@@ -212,7 +205,7 @@ class SegmentedVideo:
         return {
             "source": self.source if "://" in self.source else str(Path(self.source).absolute()),
             "files": {role: str(path.absolute()) for role, path in names.items()},
-            "options": attrs.asdict(self.options),  # type: ignore[arg-type]
+            "options": attrs.asdict(options),  # type: ignore[arg-type]
             "background": str(Path(background).absolute()) if Path(background).is_file() else background,
             "segment": facts,
         }
@@ -319,10 +312,8 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:
-    file = AtomicFile(path, overwrite=True)
-    file.create()
-    file.path.write_text(json.dumps(facts), encoding="utf-8")
-    file.publish()
+    with whole_file(path) as place:
+        place.write_text(json.dumps(facts), encoding="utf-8")
 
 
 class _Window:

@@ -46,7 +46,6 @@ class VideoRun:
     def __init__(
         self, video: SegmentedVideo, crew: Crew, on_progress: Callable[[Progress], None] | None = None
     ) -> None:
-        video.options = video.options.replace(threads=video.options.threads or crew.threads)
         self._video, self._crew, self._on_progress = video, crew, on_progress
         self._waiting = video.waiting()
         self._attempts: Counter[int] = Counter()
@@ -73,7 +72,7 @@ class VideoRun:
             while (self._waiting or self._crew.under_way) and not self._stopping.is_set():
                 while self._waiting and self._crew.room:
                     segment = self._waiting.pop(0)
-                    self._crew.give(self._video.job(segment), segment)
+                    self._crew.give(self._video.job(segment, self._crew.threads), segment)
                 happened = self._crew.next_event(_TICK)
                 if happened is not None:
                     self._take_event(*happened)

@@ -1,4 +1,4 @@
-"""A process that works on one video after another: ``python -m streammatte.cluster.worker``.
+"""A process that works on one video after another: ``python -m streammatte.cluster.worker FOLDER``.
 
 It reads jobs as JSON lines from standard input and writes events as JSON lines to standard output; whatever else is
 printed goes to standard error. When its input ends, which it also does when the parent is killed, it ends at once.
@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import cv2
@@ -72,12 +73,14 @@ class Worker:
     ----------
     tell : callable
         Takes events of progress.
+    folder : Path, optional
+        For copies of remote inputs.
     """
 
-    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, tell: Callable[[dict[str, Any]], None], folder: Path | None = None) -> None:
         self._tell = tell
         self._engines = KeptEngines()
-        self._fetched = Fetched()
+        self._fetched = Fetched(folder)
         self._told = 0.0
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +145,7 @@ def _main() -> int:
 
     threading.Thread(target=listen, name="worker-input", daemon=True).start()
     logging.getLogger("streammatte").propagate = False
-    worker = Worker(lambda facts: print(json.dumps(facts), file=events))
+    worker = Worker(lambda facts: print(json.dumps(facts), file=events), Path(sys.argv[1]))
     while True:
         print(json.dumps(worker.do(jobs.get())), file=events)
 

@@ -72,10 +72,17 @@ def _errors(kind: type[SourceError | SinkError], url: str, what: str) -> Iterato
 
 
 class Fetched:
-    """Local copies of remote inputs: the last one is kept, since segments of one video follow each other."""
+    """Local copies of remote inputs: the last one is kept, since segments of one video follow each other.
 
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="streammatte-fetched-"))
+    Parameters
+    ----------
+    folder : Path, optional
+        Where they lie, the caller's to remove; by default a temporary folder of their own.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._given = folder
+        self._made: Path | None = None
         self._kept: tuple[str, Path] | None = None
 
     def path(self, spec: str) -> str:
@@ -87,16 +94,24 @@ class Fetched:
         if self._kept is not None:
             self._kept[1].unlink(missing_ok=True)
             self._kept = None
-        target = self._folder / PurePosixPath(spec).name
+        target = self._place() / PurePosixPath(spec).name
         with _errors(SourceError, spec, "cannot be read"):
             system, path = _system(spec)
             system.get_file(path, str(target))
         self._kept = spec, target
         return str(target)
 
+    def _place(self) -> Path:
+        if self._given is not None:
+            return self._given
+        if self._made is None:
+            self._made = Path(tempfile.mkdtemp(prefix="streammatte-fetched-"))
+        return self._made
+
     def close(self) -> None:
         """Remove the copies. Safe to call twice."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._made is not None:
+            shutil.rmtree(self._made, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -137,11 +152,12 @@ def upload(local: Path, url: str) -> None:
 
 
 def remote_fingerprint(url: str) -> str:
-    """Size and version of a remote file; ``""`` where there is none or it cannot be asked."""
-    try:
+    """Size and version of a remote file; ``""`` where there is none. Raises SourceError where it cannot be asked."""
+    with _errors(SourceError, url, "cannot be asked"):
         system, path = _system(url)
-        facts = system.info(path)
-    except Exception:
-        return ""
+        try:
+            facts = system.info(path)
+        except FileNotFoundError:
+            return ""
     version = next((facts[key] for key in ("ETag", "etag", "mtime", "LastModified", "created") if key in facts), "")
     return f"{facts.get('size')}:{version}"

@@ -296,15 +296,13 @@ def _record(name: str) -> Record:
 
 def _write_record(root: Path, kind: str, files: list[Path]) -> None:
     """Write down what was fetched just now; a damaged record is replaced."""
-    from streammatte.sinks.atomic import AtomicFile
+    from streammatte.sinks.atomic import whole_file
 
     entries = {
         path.relative_to(root).as_posix(): {"size": path.stat().st_size, "sha256": file_sha256(path)} for path in files
     }
-    file = AtomicFile(root / RECORD, overwrite=True)
-    file.create()
-    file.path.write_text(json.dumps({**_record(root.name), kind: entries}, indent=1), encoding="utf-8")
-    file.publish()
+    with whole_file(root / RECORD) as place:
+        place.write_text(json.dumps({**_record(root.name), kind: entries}, indent=1), encoding="utf-8")
 
 
 def _left(card: Card, kind: str, fault: str) -> str:

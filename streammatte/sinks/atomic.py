@@ -243,6 +243,25 @@ class AtomicFile:
         _sync_folder(self.target.parent)
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write a file whole: gives a temporary name to write to; at the end it replaces what is there, and only then.
+
+    Raises
+    ------
+    SinkError
+    """
+    file = AtomicFile(path, overwrite=True)
+    try:
+        with writing(path):
+            file.create()
+            yield file.path
+    except BaseException:
+        file.discard()
+        raise
+    file.publish()
+
+
 class AtomicFolder:
     """Numbered files written in a temporary folder inside their own, and moved out of it when complete.
 

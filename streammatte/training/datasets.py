@@ -251,20 +251,17 @@ def _foreground(entry: Entry, image: U8, alpha: U8) -> U8:
         if kept is not None and kept.shape == image.shape:
             return np.ascontiguousarray(kept[..., ::-1])
     from streammatte.compositing.foreground import estimate_small
-    from streammatte.sinks.atomic import AtomicFile
+    from streammatte.sinks.atomic import whole_file
 
     planes = tuple(np.ascontiguousarray(image[..., channel]) for channel in range(3))
     estimates = estimate_small(planes, (alpha / 255).astype(np.float32))
     made = np.clip(np.stack([fore for fore, _ in estimates], axis=-1), 0, 255).astype(np.uint8)
-    file = AtomicFile(path, overwrite=True)
     try:
-        file.create()
-        file.path.write_bytes(cv2.imencode(".png", made[..., ::-1])[1].tobytes())
-        file.publish()
+        with whole_file(path) as place:
+            place.write_bytes(cv2.imencode(".png", made[..., ::-1])[1].tobytes())
         trim("foregrounds", path)
     except (StreammatteError, OSError) as error:
         log.debug("a foreground is not kept: %s", error)
-        file.discard()
     return made
 
 

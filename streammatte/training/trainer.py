@@ -18,19 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError, ModelError, SinkError, StreammatteError
-from streammatte.evaluation import metrics
-from streammatte.models.cards import card_names, load_card
-from streammatte.models.input_rule import InputRule
-from streammatte.network_size import SIDE_MULTIPLE, fit_input
+from streammatte.network_size import SIDE_MULTIPLE
 from streammatte.networks import create
 from streammatte.networks.checkpoints import write_state
 from streammatte.optional_imports import import_paddle
-from streammatte.sinks.atomic import AtomicFile, writing
+from streammatte.sinks.atomic import whole_file, writing
 from streammatte.training.curves import curves_page
-from streammatte.training.datasets import Batches, Entry, Samples, find_entries, loaded, read_pair
+from streammatte.training.datasets import Batches, Entry, Samples, find_entries, loaded
 from streammatte.training.recipe import Recipe
+from streammatte.training.validation import evenly, input_rule, unit, validate
 
-__all__ = ["LOG", "Trained", "Trainer", "TrainingProgress", "rate_at", "validate"]
+__all__ = ["LOG", "Trained", "Trainer", "TrainingProgress", "rate_at"]
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +120,7 @@ class Trainer:
             raise ConfigError("training needs data: give --data FOLDER")
         self._rank, self._ranks = _join_others(paddle)
         self._entries = find_entries(Path(recipe.data))
-        multiple = math.lcm(SIDE_MULTIPLE, _rule(recipe.network).multiple)
+        multiple = math.lcm(SIDE_MULTIPLE, input_rule(recipe.network).multiple)
         if recipe.size % multiple:
             raise ConfigError(f"{recipe.network} takes sizes that are multiples of {multiple}, got {recipe.size}")
         Samples(recipe, self._entries)  # refuses what is wrong before anything is made
@@ -136,7 +134,7 @@ class Trainer:
         self._trained = _set_trained(self._network, recipe.freeze)
         self._optimizer = _optimizer(paddle, recipe, [value for _, value in self._trained])
         self._scaler = paddle.amp.GradScaler(enable=recipe.amp == "fp16")
-        self._mean: State | None = self._state() if recipe.ema else None
+        self._mean = _copied(self._network) if recipe.ema else None
         self._step, self._best, self._running = 0, math.inf, math.nan
         self._metric: float | None = None
         self._stopping = False
@@ -275,14 +273,11 @@ class Trainer:
         if self._mean is None:
             return
         keep = min(self.recipe.ema, self._step / (self._step + 10))
-        for name, value in self._state().items():
-            if np.issubdtype(value.dtype, np.floating):
-                self._mean[name] = keep * self._mean[name] + (1 - keep) * value
-            else:
-                self._mean[name] = value
-
-    def _state(self) -> State:
-        return {name: np.array(value.numpy()) for name, value in self._network.state_dict().items()}
+        with self._paddle.no_grad():
+            for name, value in self._network.state_dict().items():
+                mean = self._mean[name]
+                floating = "float" in str(value.dtype)
+                self._mean[name] = keep * mean + (1 - keep) * value if floating else value.clone()
 
     def _not_finite(self, batch: list[Any]) -> StreammatteError:
         path = self.output / f"not-finite-{self._step + 1}.npz"
@@ -305,21 +300,22 @@ class Trainer:
         image, alpha = batch[0][:_SHOWN], batch[1][:_SHOWN]
         self._network.eval()
         with self._paddle.no_grad():
-            found = self._network(_unit(image), batch[2][:_SHOWN].astype("float32")).numpy()
+            found = self._network(unit(image), batch[2][:_SHOWN].astype("float32")).numpy()
         _set_training(self._network, self.recipe.freeze)
         pictures = image.numpy().transpose(0, 2, 3, 1)
         mattes = [np.repeat(plane[:, 0, ..., None], 3, -1) for plane in (alpha.numpy(), np.clip(found, 0, 1) * 255)]
         rows = [np.hstack(list(part)) for part in (pictures, *mattes)]
         sheet = np.vstack(rows).astype(np.uint8)[..., ::-1]
-        _publish(self.output / "samples" / f"{self._step:07d}.jpg", cv2.imencode(".jpg", sheet)[1].tobytes())
+        with whole_file(self.output / "samples" / f"{self._step:07d}.jpg") as place:
+            place.write_bytes(cv2.imencode(".jpg", sheet)[1].tobytes())
 
     def _evaluate(self) -> None:
         """Write best.pdparams where the validation, or without one the running loss, is the lowest so far."""
-        recipe, state = self.recipe, self._mean or self._state()
+        recipe, state = self.recipe, self._mean or _copied(self._network)
         if recipe.validation:
-            kept = self._state()
+            kept = _copied(self._network)
             self._network.set_state_dict(state)
-            entries = _evenly(find_entries(Path(recipe.validation), "val"), recipe.evaluate_images)
+            entries = evenly(find_entries(Path(recipe.validation), "val"), recipe.evaluate_images)
             self._metric = validate(self._network, recipe.network, entries, (recipe.metric,))[recipe.metric]
             self._network.set_state_dict(kept)
             _set_training(self._network, recipe.freeze)
@@ -328,14 +324,14 @@ class Trainer:
         value = self._running if self._metric is None else self._metric
         if value < self._best and self._main:
             self._best = value
-            _publish_state(self.output / "best.pdparams", state)
+            self._write(self.output / "best.pdparams", state)
 
     def _log_metric(self) -> None:
         with writing(self.output / LOG), (self.output / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"validated": self._step, self.recipe.metric: self._metric}) + "\n")
 
     def _save(self) -> None:
-        state = self._state()
+        state = self._network.state_dict()
         facts: dict[str, Any] = {
             "step": self._step,
             "best": self._best,
@@ -343,13 +339,18 @@ class Trainer:
             "metric": self._metric,
         }
         facts |= {"network": self.recipe.network, "seed": self.recipe.seed, "steps": self.steps}
-        arrays: State = {f"model/{name}": value for name, value in state.items()}
+        arrays: dict[str, Any] = {f"model/{name}": value for name, value in state.items()}
         arrays |= {f"mean/{name}": value for name, value in (self._mean or {}).items()}
         arrays |= {f"optimizer/{name}": value for name, value in self._optimizer_state().items()}
         arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-        _publish_state(self.output / _CHECKPOINT, arrays)
-        _publish_state(self.output / "last.pdparams", self._mean or state)
-        _publish(self.output / "curves.html", curves_page(self.output / LOG).encode())
+        self._write(self.output / _CHECKPOINT, arrays)
+        self._write(self.output / "last.pdparams", self._mean or state)
+        with whole_file(self.output / "curves.html") as place:
+            place.write_text(curves_page(self.output / LOG), encoding="utf-8")
+
+    def _write(self, path: Path, state: Mapping[str, Any]) -> None:
+        with whole_file(path) as place:
+            write_state(_arrays(state), place, kind=path.suffix)
 
     def _optimizer_state(self) -> State:
         """What the optimiser remembers, under the network's own names of the parameters."""
@@ -376,7 +377,7 @@ class Trainer:
             kind, _, rest = name.partition("/")
             parts[kind][rest] = value
         self._network.set_state_dict(parts["model"])
-        self._mean = parts["mean"] if self.recipe.ema else None
+        self._mean = {name: self._paddle.to_tensor(value) for name, value in parts["mean"].items()} or None
         given = {name: value.name for name, value in self._trained}
         wanted = (key.partition("|") for key in parts["optimizer"])
         state = {f"{given[name]}{rest}": parts["optimizer"][f"{name}|{rest}"] for name, _, rest in wanted}
@@ -396,60 +397,6 @@ class _Make:
 
     def __call__(self) -> Samples:
         return Samples(self.recipe, self.entries)
-
-
-def validate(
-    network: Any, name: str, entries: list[Entry], wanted: tuple[str, ...] = ("mad", "mse", "grad")
-) -> dict[str, float]:
-    """Mean metrics of a network over images: alpha at the network's size, enlarged to the image's.
-
-    Parameters
-    ----------
-    network : paddle.nn.Layer
-        Left in evaluation mode.
-    name : str
-        Its name: its input's size follows from its card.
-    entries : list of Entry
-    wanted : tuple of str
-        Metrics of :mod:`streammatte.evaluation.metrics`; MAD and MSE times 1000.
-    """
-    import paddle
-
-    rule = _rule(name)
-    network.eval()
-    sums = dict.fromkeys(wanted, 0.0)
-    for entry in entries:
-        image, truth = read_pair(entry)
-        height, width = truth.shape
-        at = fit_input(width, height, rule).padded
-        small = cv2.resize(image, at[::-1], interpolation=cv2.INTER_AREA)
-        trimap = cv2.resize(_trimap(truth), at[::-1], interpolation=cv2.INTER_NEAREST)
-        with paddle.no_grad():
-            given = network(
-                _unit(paddle.to_tensor(np.ascontiguousarray(small.transpose(2, 0, 1))[None])),
-                paddle.to_tensor(trimap[None, None].astype(np.float32)),
-            )
-        alpha = np.clip(cv2.resize(given.numpy()[0, 0], (width, height)), 0, 1)
-        for metric in wanted:
-            scale = 1000 if metric in ("mad", "mse") else 1
-            sums[metric] += scale * getattr(metrics, metric)(alpha, truth)
-    return {metric: value / max(1, len(entries)) for metric, value in sums.items()}
-
-
-def _rule(network: str) -> InputRule:
-    return load_card(network).input if network in card_names() else InputRule()
-
-
-def _trimap(truth: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    from streammatte.evaluation.bands import trimap_from_alpha
-
-    return trimap_from_alpha(truth)
-
-
-def _evenly(entries: list[Entry], most: int) -> list[Entry]:
-    if not most or len(entries) <= most:
-        return entries
-    return [entries[index * len(entries) // most] for index in range(most)]
 
 
 def _join_others(paddle: Any) -> tuple[int, int]:
@@ -504,19 +451,24 @@ def _optimizer(paddle: Any, recipe: Recipe, parameters: list[Any]) -> Any:
     return paddle.optimizer.AdamW(weight_decay=recipe.weight_decay, **how)
 
 
-def _unit(image: Any) -> Any:
-    return image.astype("float32") / 127.5 - 1
-
-
 def _labels(batch: list[Any]) -> Mapping[str, Any]:
     image, alpha, trimap, foreground, background = batch
     return {
-        "image": _unit(image),
+        "image": unit(image),
         "alpha": alpha.astype("float32") / 255,
         "trimap": trimap.astype("float32"),
-        "foreground": _unit(foreground),
-        "background": _unit(background),
+        "foreground": unit(foreground),
+        "background": unit(background),
     }
+
+
+def _copied(network: Any) -> dict[str, Any]:
+    """A network's state as tensors of its own."""
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _arrays(state: Mapping[str, Any]) -> State:
+    return {name: np.array(value.numpy() if hasattr(value, "numpy") else value) for name, value in state.items()}
 
 
 def _short(value: Any) -> Any:
@@ -527,22 +479,6 @@ def _as_json(recipe: Recipe) -> str:
     import attrs
 
     return json.dumps(attrs.asdict(recipe), indent=1)  # type: ignore[arg-type]
-
-
-def _publish(path: Path, data: bytes) -> None:
-    file = AtomicFile(path, overwrite=True)
-    with writing(path):
-        file.create()
-        file.path.write_bytes(data)
-    file.publish()
-
-
-def _publish_state(path: Path, state: State) -> None:
-    file = AtomicFile(path, overwrite=True)
-    with writing(path):
-        file.create()
-        write_state(state, file.path, kind=path.suffix)
-    file.publish()
 
 
 def _forget_after(path: Path, step: int) -> None:
@@ -557,7 +493,8 @@ def _forget_after(path: Path, step: int) -> None:
             continue
         if facts.get("step", facts.get("validated", 0)) <= step:
             kept.append(line)
-    _publish(path, ("\n".join(kept) + "\n" if kept else "").encode())
+    with whole_file(path) as place:
+        place.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 def _visual_writer(output: Path) -> Any:

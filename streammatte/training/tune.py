@@ -32,7 +32,8 @@ from streammatte.pipeline import Mattes
 from streammatte.sinks.atomic import AtomicFolder
 from streammatte.training.datasets import find_entries
 from streammatte.training.recipe import load_recipe
-from streammatte.training.trainer import Trainer, TrainingProgress, validate
+from streammatte.training.trainer import Trainer, TrainingProgress
+from streammatte.training.validation import validate
 
 __all__ = ["Tuned", "tune"]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import pytest
 from support.videos import make_video
+from support.waiting import wait_until
 
 from streammatte.cluster.journal import DONE, FAILED, JOURNAL, RUNNING, WAITING, Journal
 from streammatte.cluster.plan import Item
@@ -39,13 +40,6 @@ def workers_of(process):
     """Worker processes of a batch (Linux)."""
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
     return [int(child) for child in children]
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture

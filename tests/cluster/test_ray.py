@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cluster.test_segments import PERSON, options, packets, pixels
+from support.waiting import wait_until
 
 from streammatte.build import build_pipeline
 from streammatte.cluster import ray_crew as module
@@ -60,10 +61,7 @@ def actors():
 
 
 def kill_one_actor():
-    deadline = time.monotonic() + 120
-    while not actors():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(actors)
     time.sleep(3)
     subprocess.run(["kill", "-9", str(actors()[0])], check=True)
 
@@ -141,10 +139,7 @@ def test_a_node_that_is_lost(tmp_path, whole, monkeypatch):
         node = cluster.add_node(num_cpus=1)
 
         def lose_node():
-            deadline = time.monotonic() + 120
-            while len(actors()) < 2:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            wait_until(lambda: len(actors()) == 2)
             time.sleep(3)
             cluster.remove_node(node, allow_graceful=False)
 
@@ -165,10 +160,7 @@ def test_the_command_line(tmp_path, whole):
     with subprocess.Popen(
         [*command, "--overwrite", "--cluster", "local:1", "--segment", "0.5"], stderr=subprocess.PIPE, text=True
     ) as process:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / ".a.mkv.segments" / "00000.json").exists():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.05)
+        wait_until(lambda: (tmp_path / ".a.mkv.segments" / "00000.json").exists(), alive=process)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "the same command goes on" in said
@@ -191,10 +183,7 @@ def test_a_head_that_is_started_again(tmp_path, whole):
             stderr=subprocess.PIPE,
             text=True,
         ) as process:
-            deadline = time.monotonic() + 120
-            while not (tmp_path / ".a.mkv.segments" / "00000.json").exists():
-                assert time.monotonic() < deadline and process.poll() is None
-                time.sleep(0.05)
+            wait_until(lambda: (tmp_path / ".a.mkv.segments" / "00000.json").exists(), alive=process)
             subprocess.run([*ray_command, "stop", "-f"], check=True, **how)
             time.sleep(3)
             subprocess.run([*start, "--include-dashboard=false"], check=True, **how)

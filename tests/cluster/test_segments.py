@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from support.videos import make_video
+from support.waiting import wait_until
 
 from streammatte.build import build_matter, build_pipeline
 from streammatte.cluster.crew import Crew
@@ -251,10 +251,7 @@ def test_resume_after_kill_goes_on_from_the_last_whole_segment(tmp_path):
     command += ["--duration", "3", "--segment", "0.5", "--resume"]
     where = {"cwd": tmp_path}
     with subprocess.Popen(command, **where) as process:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / ".a.mkv.segments" / "00001.json").exists():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.02)
+        wait_until(lambda: (tmp_path / ".a.mkv.segments" / "00001.json").exists(), alive=process)
         process.send_signal(signal.SIGKILL)
     done = {path: json.loads(path.read_text()) for path in (tmp_path / ".a.mkv.segments").glob("0*.json")}
     assert 2 <= len(done) < 6 and not (tmp_path / "a.mkv").exists()
@@ -275,10 +272,7 @@ def test_ctrl_c_keeps_whole_segments(tmp_path):
     with subprocess.Popen(
         [*command, "--segment", "0.5", "--resume"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as process:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / ".a.mp4.segments" / "00000.json").exists():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.02)
+        wait_until(lambda: (tmp_path / ".a.mp4.segments" / "00000.json").exists(), alive=process)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130 and "the same command goes on" in said
