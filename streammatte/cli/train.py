@@ -27,7 +27,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.argument("recipe", metavar="RECIPE")
 @click.option("--output", type=_FOLDER, metavar="DIR", help="Folder of what comes out. [training/RECIPE]")
 @click.option("--data", type=_FOLDER, metavar="DIR", help="Images with their mattes.")
-@click.option("--init", metavar="WEIGHTS", help="Begin with these: .pdparams, .npz, or published for the network's.")
+@click.option("--init", metavar="WEIGHTS", help="Begin with these: .pdparams, .npz, or published.")
 @click.option("--iters", type=click.IntRange(min=1), help="Steps.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Rounds over the data, instead of steps.")
 @click.option("--batch", type=click.IntRange(min=1), help="Images of a step.")
@@ -41,7 +41,6 @@ def command(
     recipe: str,
     output: Path | None,
     data: Path | None,
-    init: str | None,
     size: int | None,
     assignments: tuple[str, ...],
     resume: bool,
@@ -55,7 +54,7 @@ def command(
     whatever, goes on with --resume, exactly.
 
     \b
-    streammatte train ppmattingv2-lite --data portraits/ --init published --iters 2000
+    streammatte train ppmattingv2-lite-finetune --data portraits/
     streammatte train my.yml --data portraits/ --output out/ --set learning_rate=1e-4
     python -m paddle.distributed.launch -m streammatte train ppmattingv2-stdc1-human_512 --data ...
     """
@@ -68,27 +67,13 @@ def command(
         made = made.resized(size)
     if given["iters"] and given["epochs"]:
         raise ConfigError("give --iters or --epochs, not both")
-    named = {"data": None if data is None else str(data), "init": _weights(init, made.network), **given}
+    named = {"data": None if data is None else str(data), **given}
     made = made.replace(**{key: value for key, value in named.items() if value is not None})
     if given["iters"]:
         made = made.replace(epochs=0)
     made = made.changed(assignments)
     target = output or Path("training") / Path(recipe).stem
     return _run(made, target, resume, as_json)
-
-
-def _weights(init: str | None, network: str) -> str | None:
-    if init != "published":
-        return init
-    from streammatte.models.resolve import EMBEDDED, EMBEDDED_WEIGHTS
-    from streammatte.models.store import ready
-
-    if network in EMBEDDED:
-        return str(EMBEDDED_WEIGHTS)
-    found = ready(network).checkpoint
-    if found is None:
-        raise ConfigError(f"there is no checkpoint of {network} here; streammatte models pull {network}")
-    return str(found)
 
 
 def _run(recipe: Recipe, output: Path, resume: bool, as_json: bool) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from streammatte.errors import ConfigError, ModelError
-from streammatte.models.input_rule import InputRule, checked
+from streammatte.models.input_rule import InputRule, as_table, checked
 from streammatte.optional_imports import import_openvino
 
 __all__ = [
@@ -79,7 +79,7 @@ def first_line(error: Exception) -> str:
 
 def rule_text(rule: InputRule, *, normalises: bool) -> str:
     """A rule as the ``input`` table of a card, in JSON; without mean and std where the graph ``normalises`` itself."""
-    table = asdict(rule) | {"steps": [{step.kind: step.values} for step in rule.steps]}
+    table = as_table(rule)
     if normalises:
         del table["mean"], table["std"]
     return json.dumps(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationE
 
 from streammatte.errors import ConfigError, ModelError
 
-__all__ = ["STRICT", "TRANSFORMS", "Deploy", "InputRule", "SizeStep", "checked", "read_deploy"]
+__all__ = ["STRICT", "TRANSFORMS", "Deploy", "InputRule", "SizeStep", "as_table", "checked", "read_deploy"]
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """How dataclasses that are read from files are checked: no unknown keys, no text taken for a number."""
@@ -173,6 +173,13 @@ class InputRule:
     def at(self, size: tuple[int, int] | None) -> InputRule:
         """The rule of the same network with its height and width fixed; this one where no size is given."""
         return replace(self, size=size, steps=(SizeStep("fixed", size),)) if size else self
+
+
+def as_table(rule: InputRule) -> dict[str, Any]:
+    """A rule as the ``input`` table of a card, of plain lists and numbers."""
+    table = asdict(rule) | {"steps": [{step.kind: step.values} for step in rule.steps]}
+    plain: dict[str, Any] = json.loads(json.dumps(table))
+    return plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import paddle
 import paddle.nn.functional as F
@@ -73,6 +74,30 @@ class AdaptiveAvgPool2D(nn.Layer):
         return inside / (stop - start).astype("float32")
 
 
+class _ChannelMax(paddle.autograd.PyLayer):
+    """``max`` over channels. Paddle's own backward pass of it takes half of a training step on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 1, H, W)."""
+        highest = paddle.max(x, axis=1, keepdim=True)
+        ctx.save_for_backward(x, highest)
+        return highest
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Shared by the channels that are the highest, as Paddle's is."""
+        x, highest = ctx.saved_tensor()
+        chosen = (x == highest).astype(x.dtype)
+        return chosen * (gradient / chosen.sum(axis=1, keepdim=True))
+
+
+def _channel_max(x: Tensor) -> Tensor:
+    if paddle.in_dynamic_mode() and not x.stop_gradient:
+        return _ChannelMax.apply(x)
+    return paddle.max(x, axis=1, keepdim=True)
+
+
 class MLFF(nn.Layer):
     """Fuses feature maps of several levels at the size of the first: weighted per pixel and level, then merged.
 
@@ -105,7 +130,7 @@ class MLFF(nn.Layer):
             depthwise(resize(pointwise(x), inputs[0]))
             for pointwise, depthwise, x in zip(self.pwconvs, self.dwconvs, inputs, strict=True)
         ]
-        summary = [f(x, axis=1, keepdim=True) for x in maps for f in (paddle.mean, paddle.max)]
+        summary = [part for x in maps for part in (paddle.mean(x, axis=1, keepdim=True), _channel_max(x))]
         weights = F.sigmoid(self.conv_atten(paddle.concat(summary, axis=1)))
         weighted = [x * weights[:, i : i + 1] for i, x in enumerate(maps)]
         return self.conv_out(sum(weighted[1:], weighted[0]) if self.merge == "add" else paddle.concat(weighted, axis=1))

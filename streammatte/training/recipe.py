@@ -26,10 +26,11 @@ class Recipe(Options):
     """A training. ``transforms`` are pairs of a name and its arguments, ``losses`` factors of a network's losses."""
 
     network: str = option(default="ppmattingv2-lite", help="What is trained.", choices=names())
-    init: str | None = option(default=None, help="Weights to begin with: .pdparams or .npz of the network.")
+    init: str | None = option(default=None, help="Weights to begin with: .pdparams, .npz, or published.")
     data: str | None = option(default=None, help="Folder of images and alphas.")
     validation: str | None = option(default=None, help="Folder with a truth, on which the best weights are chosen.")
     backgrounds: str | None = option(default=None, help="Folder of images and videos that people are laid over.")
+    licence: str | None = option(default=None, help="Of the data and so of the weights; stands in the model card.")
     batch: int = option(default=16, help="Images of a step, in each process.", low=1, high=4096)
     accumulate: int = option(default=1, help="Steps whose gradients are summed.", low=1, high=4096)
     size: int = option(default=512, help="Side of the square that the network sees.", low=32, high=4096)

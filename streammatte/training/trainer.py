@@ -18,13 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError, ModelError, SinkError, StreammatteError
+from streammatte.models.resolve import EMBEDDED, EMBEDDED_WEIGHTS
+from streammatte.models.store import ready
 from streammatte.network_size import SIDE_MULTIPLE
 from streammatte.networks import create
-from streammatte.networks.checkpoints import write_state
+from streammatte.networks.checkpoints import read_state, write_state
 from streammatte.optional_imports import import_paddle
 from streammatte.sinks.atomic import whole_file, writing
 from streammatte.training.curves import curves_page
 from streammatte.training.datasets import Batches, Entry, Samples, find_entries, loaded
+from streammatte.training.model_card import model_card
 from streammatte.training.recipe import Recipe
 from streammatte.training.validation import evenly, input_rule, unit, validate
 
@@ -95,7 +98,8 @@ class Trainer:
     ----------
     recipe : Recipe
     output : Path
-        Gets ``log.jsonl``, ``last.pdparams``, ``best.pdparams``, ``checkpoint.npz``, ``curves.html``, ``samples/``.
+        Gets ``log.jsonl``, ``last.pdparams``, ``best.pdparams`` and its card ``best.yml``, ``checkpoint.npz``,
+        ``curves.html``, ``samples/``.
     resume : bool
         Go on from the checkpoint there; exactly, since samples follow from their numbers.
     on_progress : callable, optional
@@ -129,7 +133,7 @@ class Trainer:
         if recipe.epochs:
             self.steps = max(1, recipe.epochs * len(self._entries) // (recipe.batch * recipe.accumulate * self._ranks))
         paddle.seed(recipe.seed)
-        self._network = create(recipe.network, recipe.init)
+        self._network = create(recipe.network, _weights(recipe))
         self._losses = _losses_of(recipe)
         self._trained = _set_trained(self._network, recipe.freeze)
         self._optimizer = _optimizer(paddle, recipe, [value for _, value in self._trained])
@@ -211,6 +215,8 @@ class Trainer:
                 self._on_progress(now)
             if done:
                 break
+        if self._main:
+            self._describe()
         return Trained(self._step, self.steps, self._running, self._metric, self._step < self.steps, self.output)
 
     def _batches(self) -> Iterator[list[list[Any]]]:
@@ -326,6 +332,19 @@ class Trainer:
             self._best = value
             self._write(self.output / "best.pdparams", state)
 
+    def _describe(self) -> None:
+        """Write the card of best.pdparams beside it, with the zoo's metrics where there is a validation."""
+        recipe, quality = self.recipe, {}
+        best = self.output / "best.pdparams"
+        if recipe.validation and best.is_file() and not self._stopping:
+            kept = _copied(self._network)
+            self._network.set_state_dict(read_state(best))
+            entries = evenly(find_entries(Path(recipe.validation), "val"), recipe.evaluate_images)
+            quality = validate(self._network, recipe.network, entries, ("mad", "sad", "mse", "grad", "conn"))
+            self._network.set_state_dict(kept)
+        with whole_file(best.with_suffix(".yml")) as place:
+            place.write_text(model_card(recipe, len(self._entries), self._step, quality), encoding="utf-8")
+
     def _log_metric(self) -> None:
         with writing(self.output / LOG), (self.output / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"validated": self._step, self.recipe.metric: self._metric}) + "\n")
@@ -397,6 +416,17 @@ class _Make:
 
     def __call__(self) -> Samples:
         return Samples(self.recipe, self.entries)
+
+
+def _weights(recipe: Recipe) -> str | Path | None:
+    if recipe.init != "published":
+        return recipe.init
+    if recipe.network in EMBEDDED:
+        return EMBEDDED_WEIGHTS
+    found = ready(recipe.network).checkpoint
+    if found is None:
+        raise ConfigError(f"there is no checkpoint of {recipe.network} here; streammatte models pull {recipe.network}")
+    return found
 
 
 def _join_others(paddle: Any) -> tuple[int, int]:

@@ -10,6 +10,8 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -19,13 +21,15 @@ from streammatte.cli import main
 from streammatte.engines import open_engine
 from streammatte.errors import ConfigError, DiskFullError, ModelError, OutputExistsError
 from streammatte.export import convert
-from streammatte.models.graph import read_facts
+from streammatte.export.quantize import BAD_LOSS
+from streammatte.models.graph import read_facts, read_graph
 from streammatte.models.input_rule import InputRule, SizeStep
-from streammatte.models.resolve import resolve
+from streammatte.models.resolve import EMBEDDED_WEIGHTS, resolve
 from streammatte.networks import create
 from streammatte.optional_imports import message
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+SAMPLES = Path(__file__).parents[2] / "samples"
 OLD, NEW = GOLDEN / "exported26", GOLDEN / "exported3"
 LITE = "ppmattingv2-lite"
 SIZE = (64, 96)
@@ -49,6 +53,13 @@ def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / f"{LITE}.npz"
     np.savez(path, **{name: value.numpy() for name, value in create(LITE).state_dict().items()})
     return path
+
+
+def read_frames(path):
+    """Its frames as the network of this test takes them: 192x96."""
+    with av.open(path) as video:
+        for frame in video.decode(video=0):
+            yield cv2.resize(frame.to_ndarray(format="rgb24"), (192, 96), interpolation=cv2.INTER_AREA)
 
 
 def command(*args):
@@ -393,6 +404,29 @@ def test_a_copied_program_always_gets_its_deploy_file(source):
 def test_a_copied_deploy_file_names_what_was_copied():
     assert command("export", NEW, "--to", "paddle", "-o", "copy") == 0  # its own says model.pdmodel
     assert yaml.safe_load(Path("copy/deploy.yaml").read_text())["Deploy"]["model"] == "model.json"
+
+
+@pytest.mark.slow
+@pytest.mark.paddle
+@with_export
+@pytest.mark.timeout(600)
+def test_weights_become_eight_bits(room, capsys):
+    """From weights in Paddle to a graph of 8 bits that gives what f32 gives, nearly."""
+    shutil.copy(EMBEDDED_WEIGHTS, room / f"{LITE}.npz")
+    how = ("--precision", "int8", "--calibrate", SAMPLES / "person.mp4", "--size", "192x96", "-o", "small.xml")
+    assert command("export", f"{LITE}.npz", *how) == 0
+    loss = float(re.search(r"MAD ([0-9.]+)", capsys.readouterr().err)[1])
+    assert 0 < loss < BAD_LOSS
+    model = read_graph(Path("small.xml"))
+    kinds = [op.get_type_name() for op in model.get_ops()]
+    assert "FakeQuantize" in kinds and not any("BatchNorm" in kind for kind in kinds)
+    picture = next(iter(read_frames(SAMPLES / "person.mp4")))
+    alphas = []
+    for name, precision in (("small.xml", "int8"), (f"{LITE}.npz", "f32")):
+        engine = open_engine(name, engine="openvino", precision=precision, size=(96, 192))
+        alphas.append(engine.submit(picture[None]).result())
+        engine.close()
+    assert np.abs(alphas[0] - alphas[1]).mean() < 0.02 and alphas[1].mean() > 0.05
 
 
 # ---- conversions in the cache ----

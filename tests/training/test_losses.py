@@ -1,5 +1,6 @@
 """Losses against independent NumPy."""
 
+import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -111,6 +112,81 @@ def test_ppmatting():
         "semantic": -0.25 * np.log(chosen + 1e-6).mean(),
         "detail": 0.25 * (np_mrsd(detail, WANTED, MASK) + np_gradient(detail, WANTED, MASK)),
         "fusion": 0.25 * (np_mrsd(GIVEN, WANTED) + np_mrsd(*over) + np_gradient(GIVEN, WANTED)),
+    }
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def np_area(x, by):
+    return x.reshape(*x.shape[:2], x.shape[2] // by, by, x.shape[3] // by, by).mean((3, 5))
+
+
+def test_lite():
+    given, wanted = RNG.random((2, 1, 32, 64), np.float32), RNG.random((2, 1, 32, 64), np.float32)
+    mask = (RNG.random(wanted.shape) < 0.3).astype(np.float32)
+    small = RNG.random((2, 1, 4, 8), np.float32)
+    truth = {"alpha": wanted, "trimap": np.where(mask > 0, 128, 255).astype(np.float32)}
+    found = of_network("ppmattingv2-lite", {"alpha": given, "alpha_8x": small}, truth)
+    error = np.sqrt((given - wanted).astype(np.float64) ** 2 + 1e-6)
+    expected = {
+        "alpha_mrsd": (error * np.where(mask > 0, 3, 1)).mean(),
+        "alpha_laplacian": np_laplacian(given, wanted),
+        "alpha_8x_mrsd": 0.5 * np_mrsd(small, np_area(wanted, 8)),
+    }
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def np_blurred(x):
+    """OpenCV's Gaussian of 3x3, whose borders mirror without repeating the edge."""
+    return np.stack([cv2.GaussianBlur(plane[0], (3, 3), 0.8, borderType=cv2.BORDER_REFLECT_101) for plane in x])[
+        :, None
+    ]
+
+
+def test_modnet():
+    from streammatte.networks import create
+
+    truth = labels()
+    semantic, detail = RNG.random((2, 1, 2, 3), np.float32), RNG.random((2, 1, 32, 48), np.float32)
+    network = create("modnet-mobilenetv2")
+    found = of_network("modnet-mobilenetv2", {"alpha": GIVEN, "semantic": semantic, "detail": detail}, truth, network)
+
+    def sixteenth(x):  # bilinear to a sixteenth without aligned corners: the mean of the four in the middle
+        return sum(x[:, :, i::16, j::16] for i in (7, 8) for j in (7, 8)) / 4
+
+    unknown = MASK > 0
+    boundary = np.where(unknown, GIVEN, WANTED)
+    image = truth["image"]
+    agreed = np.where(unknown[:, :, ::16, ::16], semantic, np_blurred(sixteenth(GIVEN)))
+    expected = {
+        "semantic": ((semantic - np_blurred(sixteenth(WANTED))) ** 2).mean(),
+        "detail": 10 * np.abs((detail - WANTED) * MASK).mean() / MASK.mean(),
+        "fusion_l1": np.abs(GIVEN - WANTED).mean() + 4 * np.abs(boundary - WANTED).mean(),
+        "fusion_composite": np.abs((GIVEN - WANTED) * image).mean() + 4 * np.abs((boundary - WANTED) * image).mean(),
+        "fusion_semantic": ((agreed - semantic) ** 2).mean(),
+    }
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_human_matting():
+    truth = labels()
+    classes = RNG.random((2, 3, 16, 24), np.float32)
+    classes /= classes.sum(1, keepdims=True)
+    focus, fusion, error = (RNG.random((2, 1, 16, 24), np.float32) for _ in range(3))
+    given = {"glance": classes, "focus": focus, "fusion": fusion, "error": error, "alpha": GIVEN}
+    found = of_network("human_matting-resnet34_vd", given, truth)
+    trimap = truth["trimap"][:, :, ::2, ::2]
+    small = np_area(WANTED, 2)
+    wanted = np.where(trimap == 128, 1, np.where(trimap == 0, 2, 0))
+
+    def large(x):
+        return np.stack([cv2.resize(plane[0], (48, 32), interpolation=cv2.INTER_LINEAR) for plane in x])[:, None]
+
+    expected = {
+        "glance": -0.25 * np.log(np.take_along_axis(classes, wanted, 1) + 1e-6).mean(),
+        "focus": 0.25 * np_mrsd(focus, small, (trimap == 128).astype(np.float32)),
+        "fusion": 0.25 * np_mrsd(fusion, small),
+        "error": ((large(error) - np.abs(large(fusion) - WANTED)) ** 2).mean(),
+        "refine": np.abs(GIVEN - WANTED).mean(),
     }
     assert found == pytest.approx(expected, rel=1e-4)
 
