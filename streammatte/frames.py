@@ -176,12 +176,15 @@ class Matte:
         The (smoothed) matte at the network's output size; what foreground estimation starts from.
     small_planes : tuple of ndarray (h', w') uint8, optional
         Y, U, V (or R, G, B for RGB frames) of the frame at the network's input size.
+    small_foreground : ndarray (h'', w'', 3) float32 in [0, 1], optional
+        The person's own colours, RGB, where the network gives them.
     """
 
     frame: Frame
     alpha: npt.NDArray[Any]
     small_alpha: F32
     small_planes: tuple[U8, ...] | None = None
+    small_foreground: F32 | None = None
 
     def __repr__(self) -> str:
         scale = 255 if self.alpha.dtype == np.uint8 else 1

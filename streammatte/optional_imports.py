@@ -19,8 +19,8 @@ _KIND = re.compile(r"(?:\w+Error: )?(\(\w+\) \S.*)")
 _NAME = re.compile(r"\w+Error:")
 
 
-def need(package: str) -> Any:
-    """Import a package of the ``export`` extra. Raises EngineUnavailableError where it is not installed."""
+def need(package: str, purpose: str = "converting", extra: str = "export") -> Any:
+    """Import a package of an extra. Raises EngineUnavailableError where it is not installed."""
     if package == "paddle":
         return import_paddle("converting", "streammatte[export]")
     try:
@@ -28,7 +28,7 @@ def need(package: str) -> Any:
             return importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise EngineUnavailableError(
-            f"converting needs {package}, which is not installed; install streammatte[export]"
+            f"{purpose} needs {package}, which is not installed; install streammatte[{extra}]"
         ) from error
 
 

@@ -121,6 +121,10 @@ class Pending(Protocol):
         """Wait for it: alpha (N, h, w) float32 in [0, 1]; h, w is the network's output size, maybe half its input's."""
         ...
 
+    def foreground(self) -> npt.NDArray[np.float32] | None:
+        """Wait for it: the person's own colours (N, h, w, 3) float32 RGB in [0, 1], where the network gives them."""
+        ...
+
 
 @runtime_checkable
 class Engine(Protocol):
@@ -135,12 +139,18 @@ class Engine(Protocol):
     """(height, width) the network was compiled for."""
     in_flight: int
     """How many submissions are worth having under way at once."""
+    recurrent: bool
+    """The network remembers what it was shown: images come one by one and in order, from one stream."""
 
     def submit(self, images: npt.NDArray[np.uint8], trimaps: npt.NDArray[np.uint8] | None = None) -> Pending:
         """Start on images (N, H, W, 3) uint8 RGB, C-contiguous; they may be overwritten once the result is there.
 
         ``trimaps`` (N, H, W) uint8 in {0, 128, 255} go with them for a network that needs some.
         """
+        ...
+
+    def reset(self) -> None:
+        """Forget the stream; for networks that are not recurrent there is nothing to forget."""
         ...
 
     def close(self) -> None:

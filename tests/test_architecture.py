@@ -74,6 +74,7 @@ STARTS_THREADS = (
     "web",
     "cluster",
     "training/datasets.py",
+    "engines/worker.py",
     "engines/paddle/engine.py",
 )
 """Pipelines own the threads; the HTTP server, waits that can be given up and Paddle's worker are the exceptions."""

@@ -56,6 +56,7 @@ class _Replay:
     """An engine that gives mattes recorded earlier, so that everything around the network can be timed alone."""
 
     name, device, precision, precision_reason, in_flight = "replay", "none", "none", "mattes are replayed", 1
+    recurrent = False
 
     def __init__(self, size: tuple[int, int], alphas: list[npt.NDArray[np.float32]]) -> None:
         self.input_size = size
@@ -67,6 +68,9 @@ class _Replay:
         self._next += len(images)
         return _Done(np.stack(alphas))
 
+    def reset(self) -> None:
+        return None
+
     def close(self) -> None:
         return None
 
@@ -77,6 +81,9 @@ class _Done:
 
     def result(self) -> npt.NDArray[np.float32]:
         return self._alphas
+
+    def foreground(self) -> None:
+        return None
 
 
 @dataclass

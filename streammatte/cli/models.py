@@ -58,7 +58,7 @@ def command(log_level: str) -> None:
 def list_() -> None:
     """List the networks, what is here of each, and the published figures."""
     from streammatte.cache import lasting_dir
-    from streammatte.models.cards import card_names, load_card
+    from streammatte.models.cards import brought_cards, card_names, load_card
     from streammatte.models.resolve import EMBEDDED, TUNED
 
     rows: list[tuple[str, ...]] = [("name", "input", "here", "SAD", "params M", "FLOPs G", "FPS (V100)")]
@@ -71,6 +71,9 @@ def list_() -> None:
     height, width = load_card(EMBEDDED[0]).input.size
     for graph in sorted(lasting_dir(TUNED).glob("*/float.xml")):
         rows.append((graph.parent.name, f"{width}x{height}", "tuned here", "-", "-", "-", "-"))
+    for card in brought_cards():
+        height, width = card.input.size
+        rows.append((card.name, f"{width}x{height}", _here(card), "-", "-", "-", "-"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         left = [text.ljust(width) for text, width in zip(row[:3], widths, strict=False)]
@@ -84,6 +87,7 @@ def list_() -> None:
 def info(name: str) -> None:
     """Show a network's card, where its files are and what is here of them."""
     from streammatte.models.cards import load_card
+    from streammatte.models.resolve import brought_file
     from streammatte.models.store import Kept, find, place
 
     card = load_card(name)
@@ -98,7 +102,9 @@ def info(name: str) -> None:
         ("paper", card.paper),
         ("here", _here(card)),
     ]
-    kept = find(name) if not card.embedded else Kept()
+    if card.file is not None:
+        lines.append(("file", f"{brought_file(card) or card.file}; from {card.get}"))
+    kept = find(name) if not card.embedded and card.file is None else Kept()
     if kept.damage:
         lines.append(("", kept.damage))
     places = {"inference": kept.folder or kept.archive, "checkpoint": kept.checkpoint}
@@ -129,9 +135,12 @@ def pull(name: str, checkpoint: bool, mirror: str | None, attempts: int, timeout
     from streammatte.models.store import pull as fetch_model
     from streammatte.stats import bytes_told
 
-    if load_card(name).embedded:
+    card = load_card(name)
+    if card.embedded:
         click.echo(f"{name} comes with the package; nothing to fetch")
         return
+    if card.file is not None:
+        raise ConfigError(f"{name} is not fetched ({card.licence}): get {card.file} from {card.get}")
     kind = "checkpoint" if checkpoint else "inference"
     waits = kind == "inference" and find(name).folder is None  # a zip put there by hand is only unpacked
     came = 0
@@ -240,10 +249,13 @@ def verify(names: tuple[str, ...]) -> int:
 
 
 def _here(card: Card) -> str:
+    from streammatte.models.resolve import brought_file
     from streammatte.models.store import find
 
     if card.embedded:
         return "embedded"
+    if card.file is not None:
+        return "here" if brought_file(card) else "bring it"
     kept = find(card.name)
     exported = "zip" if kept.folder is None and kept.archive is not None else "exported" if kept.folder else ""
     found = ["weights" if kept.checkpoint else "", "damaged" if kept.damage else exported]

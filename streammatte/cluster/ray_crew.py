@@ -180,7 +180,13 @@ def _model_files(model: str) -> tuple[str, dict[str, bytes]] | None:
     beside = [path for path in first.parent.iterdir() if path.is_file() and path.stem in (first.stem, "deploy")]
     if files.params is not None and files.params not in beside:
         beside.append(files.params)
-    return f"{{}}/{first.name}", {path.name: path.read_bytes() for path in beside}
+    sent = {path.name: path.read_bytes() for path in beside}
+    card, _, file = model.partition("=")
+    if not file or Path(model).exists():
+        return f"{{}}/{first.name}", sent
+    if Path(card).is_file():
+        return f"{{}}/{first.name}", sent | {f"{first.stem}.yml": Path(card).read_bytes()}
+    return f"{card}={{}}/{first.name}", sent
 
 
 class _Actor:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from streammatte.compositing.backgrounds import Background, ImageBackground, Original, Transparent, VideoBackground
 from streammatte.compositing.despill import Despill
-from streammatte.compositing.foreground import estimate_multilevel, estimate_small
+from streammatte.compositing.foreground import estimate_multilevel, estimate_small, with_colours
 from streammatte.compositing.light_match import LightMatch
 from streammatte.frame_pool import FramePool
 from streammatte.frames import ColorSpec, Composite, Frame, Layout, Matte
@@ -122,7 +122,8 @@ class StreamCompositor:
     def _estimates(self, matte: Matte) -> Estimates:
         if not self._estimate:
             return (None,) * 3
-        return self._estimator(small_components(matte), matte.small_alpha)
+        found = self._estimator(small_components(matte), matte.small_alpha)
+        return found if matte.small_foreground is None else with_colours(found, matte.small_foreground, matte.frame)
 
     def _black_for(self, frame: Frame) -> tuple[U8, ...]:
         target = Target.of(frame)

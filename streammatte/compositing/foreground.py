@@ -18,11 +18,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from streammatte.frames import Frame, Layout
 from streammatte.kernels.blend import PlaneEstimate
+from streammatte.kernels.color import rgb_matrix
 from streammatte.kernels.fusion import fuse, premultiply, ratios
 from streammatte.runtime import import_pymatting
 
-__all__ = ["estimate_multilevel", "estimate_small"]
+__all__ = ["estimate_multilevel", "estimate_small", "with_colours"]
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -78,6 +80,29 @@ def estimate_multilevel(planes: tuple[U8, ...], alpha: F32) -> tuple[PlaneEstima
     fore, back = (np.asarray(layer * 255, np.float32) for layer in found)
     return tuple(
         (np.ascontiguousarray(fore[..., plane]), np.ascontiguousarray(back[..., plane])) for plane in range(len(planes))
+    )
+
+
+def with_colours(estimates: tuple[PlaneEstimate, ...], colours: F32, frame: Frame) -> tuple[PlaneEstimate, ...]:
+    """The estimates with a network's own colours in place of F^.
+
+    Parameters
+    ----------
+    estimates : tuple of (F^, B^)
+        As :func:`estimate_small` gives them.
+    colours : ndarray (h', w', 3) float32 in [0, 1]
+        RGB.
+    frame : Frame
+        Gives the components: R, G, B, or Y, U, V, or luma alone.
+    """
+    height, width = estimates[0][0].shape
+    rgb = 255 * cv2.resize(colours, (width, height), interpolation=cv2.INTER_AREA)
+    if frame.layout is not Layout.RGB:
+        matrix = rgb_matrix(frame.color, frame.height)
+        back = np.linalg.inv(matrix[:, :3])
+        rgb = (rgb - matrix[:, 3]) @ back.T
+    return tuple(
+        (np.ascontiguousarray(rgb[..., plane], np.float32), behind) for plane, (_, behind) in enumerate(estimates)
     )
 
 

@@ -6,6 +6,7 @@ import logging
 from importlib.util import find_spec
 from typing import Any
 
+from streammatte.engines.accelerators import ACCELERATORS, accelerator
 from streammatte.errors import ConfigError
 from streammatte.models.files import ModelFiles
 from streammatte.models.resolve import resolve
@@ -16,7 +17,7 @@ __all__ = ["ENGINES", "PRECISIONS", "choose_engine", "open_engine"]
 
 log = logging.getLogger(__name__)
 
-ENGINES = ("auto", "openvino", "paddle")
+ENGINES = ("auto", "openvino", "onnxruntime", "paddle")
 """What ``engine`` may be."""
 PRECISIONS = ("auto", "int8", "bf16", "f16", "f32")
 """What ``precision`` may be."""
@@ -43,10 +44,11 @@ def open_engine(
     ----------
     model : str
         A name or a path, as :func:`streammatte.models.resolve.resolve` takes it.
-    engine : {"auto", "openvino", "paddle"}
+    engine : {"auto", "openvino", "onnxruntime", "paddle"}
         ``auto`` chooses as :func:`choose_engine` does; the choice and its reason are logged.
     device : str
-        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``; what OpenVINO names otherwise (``npu``) is passed on to it.
+        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``; what OpenVINO names otherwise (``npu``) is passed on to it; ONNX
+        Runtime also takes ``cuda``, ``rocm``, ``dml`` and ``coreml``.
     precision : {"auto", "int8", "bf16", "f16", "f32"}
         ``auto`` takes what the device does fast.
     size : (int, int)
@@ -90,26 +92,32 @@ def open_engine(
         raise ConfigError(f"--trt is the paddle engine's; got --engine {engine}")
     chosen, reason = choose_engine(engine, device, files)
     log.info("engine %s: %s", chosen, reason)
-    if chosen == "paddle" or not files.graphs:
+    if chosen != "openvino" or not files.graphs:
         from streammatte.export.convert import convert_for_engine
 
         files = convert_for_engine(files, chosen)
     options: dict[str, Any] = {"device": device, "precision": precision, "size": size, "batch": batch}
     options |= {"threads": threads, "throughput": throughput}
-    opened: Engine
-    if chosen == "paddle":
-        from streammatte.engines.paddle.engine import PaddleEngine
 
-        opened = PaddleEngine(files, **options, trt=trt)
-    else:
+    def opened() -> Engine:
+        if chosen == "paddle":
+            from streammatte.engines.paddle.engine import PaddleEngine
+
+            return PaddleEngine(files, **options, trt=trt)
+        if chosen == "onnxruntime":
+            from streammatte.engines.onnxruntime import ONNXRuntimeEngine
+
+            return ONNXRuntimeEngine(files, **options)
         from streammatte.engines.openvino import OpenVINOEngine
 
-        opened = OpenVINOEngine(files, **options)
+        return OpenVINOEngine(files, **options)
+
+    made = opened()
     if average == "flip":
         from streammatte.engines.averaged import FlipAveragedEngine
 
-        return FlipAveragedEngine(opened)
-    return opened
+        return FlipAveragedEngine(made, opened() if made.recurrent else None)
+    return made
 
 
 def choose_engine(engine: str, device: str, files: ModelFiles) -> tuple[str, str]:
@@ -122,8 +130,13 @@ def choose_engine(engine: str, device: str, files: ModelFiles) -> tuple[str, str
     if engine != "auto":
         return engine, "as chosen"
     on_gpu = device == "auto" or device.startswith("gpu")
+    if device in ACCELERATORS:
+        return "onnxruntime", f"it serves --device {device}"
     if not on_gpu and device != "cpu":
         return "openvino", f"the fastest on --device {device}"
+    graph = files.graphs.get("float")
+    if on_gpu and graph is not None and graph.suffix == ".onnx" and (found := accelerator()) is not None:
+        return "onnxruntime", f"the installed ONNX Runtime serves {found}"
     if files.program is None and files.weights is None:
         return "openvino", f"{files.name} is here as a graph, which Paddle does not read"
     if find_spec("paddle") is None:

@@ -26,6 +26,10 @@ class _Both:
         mean: npt.NDArray[np.float32] = (self.plain.result() + self.mirrored.result()[..., ::-1]) * np.float32(0.5)
         return mean
 
+    def foreground(self) -> npt.NDArray[np.float32] | None:
+        """That of the image as it is."""
+        return self.plain.foreground()
+
 
 class FlipAveragedEngine:
     """An engine whose mattes are the mean of those of an image and of its mirror image.
@@ -34,10 +38,13 @@ class FlipAveragedEngine:
     ----------
     engine : Engine
         Runs the network; closed with this one.
+    mirrored : Engine, optional
+        Runs it on mirror images: a recurrent network remembers each of the two streams.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, mirrored: Engine | None = None) -> None:
+        self._engine, self._mirrored = engine, mirrored or engine
+        self.recurrent = engine.recurrent
         self.name, self.device = engine.name, engine.device
         self.precision, self.precision_reason = engine.precision, engine.precision_reason
         self.input_size = engine.input_size
@@ -48,8 +55,14 @@ class FlipAveragedEngine:
         plain = self._engine.submit(images, trimaps)
         mirrored = np.ascontiguousarray(images[:, :, ::-1])
         across = None if trimaps is None else np.ascontiguousarray(trimaps[:, :, ::-1])
-        return _Both(plain, self._engine.submit(mirrored, across))
+        return _Both(plain, self._mirrored.submit(mirrored, across))
+
+    def reset(self) -> None:
+        """Forget the stream."""
+        self._engine.reset()
+        self._mirrored.reset()
 
     def close(self) -> None:
         """Close the engine."""
         self._engine.close()
+        self._mirrored.close()

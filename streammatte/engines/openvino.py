@@ -16,7 +16,7 @@ from streammatte.engines.openvino_graph import compile_cached, read_static
 from streammatte.engines.precision import choose
 from streammatte.errors import ConfigError, ModelError
 from streammatte.models.files import ModelFiles
-from streammatte.models.graph import TRIMAP, first_line, needs_trimap
+from streammatte.models.graph import NEXT, TRIMAP, first_line, is_state, needs_trimap, static
 from streammatte.optional_imports import import_openvino
 from streammatte.runtime import available_cores
 
@@ -39,11 +39,13 @@ QUEUED = 1
 class _Submission:
     """A batch under way. Its request may serve again once it has settled."""
 
-    def __init__(self, request: Any, images: tuple[U8, ...], count: int) -> None:
+    def __init__(self, request: Any, images: tuple[U8, ...], count: int, *, coloured: bool) -> None:
         self.request = request
+        self._coloured = coloured
         self._images: tuple[U8, ...] | None = images  # OpenVINO reads this memory until the request is done
         self._count = count
         self._alpha: F32 | None = None
+        self._foreground: F32 | None = None
         self._fault: ModelError | None = None
         self._lock = threading.Lock()
 
@@ -54,7 +56,10 @@ class _Submission:
                 return
             try:
                 self.request.wait()
-                self._alpha = np.array(self.request.get_output_tensor(0).data[: self._count], np.float32)
+                tensor = self.request.get_tensor
+                self._alpha = np.array(tensor("alpha").data[: self._count], np.float32)
+                if self._coloured:
+                    self._foreground = np.array(tensor("foreground").data[: self._count], np.float32)
             except RuntimeError as error:
                 self._fault = ModelError(f"inference failed: {first_line(error)}")
                 self._fault.__cause__ = error
@@ -66,6 +71,11 @@ class _Submission:
         if self._alpha is None:
             raise self._fault or ModelError("inference gave nothing")
         return self._alpha
+
+    def foreground(self) -> F32 | None:
+        """As :class:`streammatte.protocols.Pending`. Raises ModelError where the inference failed."""
+        self.result()
+        return self._foreground
 
 
 class OpenVINOEngine:
@@ -101,19 +111,27 @@ class OpenVINOEngine:
         core = ov.Core()
         self.device = _device(core, device)
         self.input_size = size
-        self.batch = batch
         plan = choose(precision, core.get_property(self.device, "OPTIMIZATION_CAPABILITIES"), files)
         self.precision = plan.precision
         model = read_static(files, plan.graph, (batch, *size, 3))
+        self._states = [min(port.names) for port in model.inputs if is_state(port)]
+        self.recurrent = bool(self._states)
+        if self.recurrent and batch > 1:  # images one by one, in order
+            static(model, (1, *size, 3))
+            batch = 1
+        throughput = throughput and not self.recurrent
+        self.batch = batch
         settings = {"INFERENCE_PRECISION_HINT": plan.float_type, **_settings(self.device, threads, throughput)}
         compiled = compile_cached(core, model, self.device, settings)
         self.precision_reason = plan.reason + _instructions(compiled)
         self.needs_trimap = needs_trimap(compiled)
+        self._coloured = any("foreground" in port.names for port in compiled.outputs)
         log.info("openvino on %s runs %s in %s: %s", self.device, files.name, plan.precision, self.precision_reason)
         streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.in_flight = streams + QUEUED if throughput else 1
         self._free = deque(compiled.create_infer_request() for _ in range(self.in_flight))
         self._flying: deque[_Submission] = deque()
+        self._fresh = True
         self._closed = False
 
     def submit(self, images: U8, trimaps: U8 | None = None) -> _Submission:
@@ -133,13 +151,26 @@ class OpenVINOEngine:
         try:
             for name, values in inputs.items():
                 request.set_tensor(name, ov.Tensor(values, shared_memory=True))
+            for name in self._states:
+                self._carry(request, name)
+            self._fresh = False
             request.start_async()
         except RuntimeError as error:
             self._free.append(request)
             raise ModelError(f"inference cannot start: {first_line(error)}") from error
-        submission = _Submission(request, tuple(inputs.values()), count)
+        submission = _Submission(request, tuple(inputs.values()), count, coloured=self._coloured)
         self._flying.append(submission)
         return submission
+
+    def reset(self) -> None:
+        """Forget the stream: a recurrent network begins with the next image."""
+        self._fresh = True
+
+    def _carry(self, request: Any, name: str) -> None:
+        """Give a state its next value: what the last image made of it, or nothing."""
+        before = request.get_tensor(name).data
+        after = request.get_tensor(name + NEXT).data
+        request.set_tensor(name, ov.Tensor(np.zeros_like(before) if self._fresh else after.copy()))
 
     def close(self) -> None:
         """Wait for what is under way and release the device. Safe to call twice."""

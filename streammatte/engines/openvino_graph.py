@@ -36,7 +36,7 @@ def read_static(files: ModelFiles, graph: Path, shape: tuple[int, ...]) -> Any:
         The file is damaged, or the network cannot take this shape.
     """
     try:
-        model = normalised(read_graph(graph), files.rule)
+        model = normalised(read_graph(graph), files.rule, files.reading, (shape[1], shape[2]))
     except RuntimeError as error:
         raise ModelError(f"{graph} cannot be read as a network: {first_line(error)}") from error
     try:

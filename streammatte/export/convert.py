@@ -23,6 +23,7 @@ from streammatte.export.quantize import Loss, Sample, quantise_measured
 from streammatte.models.files import DEPLOY_NAMES, ModelFiles
 from streammatte.models.graph import RULE_PLACE, first_line, normalised, read_graph, rule_text, static
 from streammatte.models.input_rule import read_deploy
+from streammatte.models.resolve import EMBEDDED, EMBEDDED_WEIGHTS
 from streammatte.optional_imports import need
 from streammatte.sinks.atomic import AtomicFolder
 
@@ -42,7 +43,7 @@ def convert_for_engine(files: ModelFiles, engine: str) -> ModelFiles:
     Parameters
     ----------
     files : ModelFiles
-    engine : {"openvino", "paddle"}
+    engine : {"openvino", "onnxruntime", "paddle"}
 
     Raises
     ------
@@ -53,9 +54,16 @@ def convert_for_engine(files: ModelFiles, engine: str) -> ModelFiles:
     DiskFullError
         There is no room in the cache.
     """
-    if engine == "openvino":
-        if files.graphs:
+    if engine == "onnxruntime" and files.form != ".onnx" and files.name in EMBEDDED:
+        files = replace(files, graphs={}, weights=EMBEDDED_WEIGHTS, architecture=files.name)
+    if engine != "paddle":
+        if files.graphs and (engine == "openvino" or files.form == ".onnx"):
             return files
+        if files.form == ".xml":
+            raise ModelError(
+                f"{files.name} is here as an OpenVINO graph, which ONNX Runtime cannot run; give ONNX or weights, or "
+                "take --engine openvino"
+            )
         folder = _cached(files, "onnx", _onnx_into)
         return replace(files, graphs={"float": folder / "model.onnx"})
     if files.program is not None:
@@ -147,7 +155,7 @@ def graph_of(files: ModelFiles, size: Size, kind: str = "float", room: Path | No
     with tempfile.TemporaryDirectory(prefix=".streammatte-", dir=room) as folder:
         graph = files.graphs.get(kind) or _onnx(files, Path(folder) / "model.onnx", None)
         try:
-            model = normalised(read_graph(graph), files.rule)
+            model = normalised(read_graph(graph), files.rule, files.reading, size)
             if size is not None:
                 static(model, (-1, *size, 3))
         except RuntimeError as error:

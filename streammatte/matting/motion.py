@@ -11,10 +11,13 @@ import numpy.typing as npt
 
 from streammatte.kernels.temporal import mismatch, nearer
 
-__all__ = ["Link", "Linker", "Look", "carry"]
+__all__ = ["Link", "Linker", "Look", "carry", "is_cut"]
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
+
+_CUT = 40.0
+"""Mean luma difference, levels, from which two images are different scenes."""
 
 _WINDOW = (3, 3)
 """Cells around a pixel that must match. Wider windows lower dtSSD no further and raise MAD."""
@@ -116,3 +119,8 @@ def carry(matte: F32, link: Link) -> F32:
 def _cost(here: U8, there: U8) -> U8:
     cost: U8 = cv2.blur(mismatch(here, there), _WINDOW)
     return cost
+
+
+def is_cut(before: U8, now: U8) -> bool:
+    """Whether two images, luma or with luma first, are of different scenes; those of different sizes are."""
+    return before.shape != now.shape or float(cv2.mean(cv2.absdiff(now, before))[0]) > _CUT

@@ -12,9 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.frames import F32, U8, Frame, Layout, Matte
+from streammatte.matting.motion import is_cut
 from streammatte.protocols import Engine, Pending
 
 __all__ = ["InputAlphaMatter", "NetworkMatter"]
+
+_LONGEST_GAP = 1.0
+"""Seconds between two images after which a recurrent network's memory is of another moment."""
 
 
 class Preparer(Protocol):
@@ -59,6 +63,7 @@ class _Batch:
     frames: list[Frame]
     planes: list[tuple[U8, ...]]
     pending: Pending | None = None
+    colours: F32 | None = None
 
 
 class NetworkMatter:
@@ -96,19 +101,25 @@ class NetworkMatter:
         self._smoother = smoother
         self._refiner = refiner
         self._controls = controls
-        self._size = batch
+        self._size = 1 if engine.recurrent else batch
+        self._shown: Frame | None = None
+        self._luma: U8 | None = None
         self._multiply = multiply
         self._free: list[_Batch] = []
         self._filling: _Batch | None = None
         self._flying: deque[_Batch] = deque()
-        self._held_back: deque[tuple[Frame, tuple[U8, ...]]] = deque()
+        self._held_back: deque[tuple[Frame, tuple[U8, ...], F32 | None]] = deque()
         self._on_close = on_close
+        engine.reset()  # it may come from another stream
 
     def process(self, item: Frame) -> list[Matte]:
         """Prepare and submit one frame; gives the mattes that are finished (none while submissions fly)."""
         batch = self._filling or self._take()
         self._filling = batch
-        batch.planes.append(self.preparer.prepare(item, batch.images[len(batch.frames)]))
+        planes = self.preparer.prepare(item, batch.images[len(batch.frames)])
+        if self.engine.recurrent:
+            self._forget_the_past(item, planes)
+        batch.planes.append(planes)
         batch.frames.append(item)
         if len(batch.frames) < self._size:
             return []
@@ -133,6 +144,8 @@ class NetworkMatter:
                 batch.pending.result()
             self._give_back(batch)
         self._filling = None
+        self.engine.reset()
+        self._shown = self._luma = None
         self._held_back.clear()
         self._smoother.reset()
         if self._controls is not None:
@@ -144,6 +157,15 @@ class NetworkMatter:
         if self._on_close is not None:
             self._on_close()
             self._on_close = None
+
+    def _forget_the_past(self, frame: Frame, planes: tuple[U8, ...]) -> None:
+        """Reset a recurrent network where the image does not follow the one before: a cut, a seek, a gap."""
+        luma = planes[1] if frame.layout is Layout.RGB else planes[0]  # green is most of luma
+        before, shown = self._luma, self._shown
+        step = 0.0 if shown is None else frame.time - shown.time
+        if before is None or not 0 < step <= _LONGEST_GAP or is_cut(before, luma):
+            self.engine.reset()
+        self._luma, self._shown = luma.copy(), frame.like(())
 
     def _submit(self, batch: _Batch) -> list[Matte]:
         # The oldest is awaited, its successor submitted, and only then is the oldest worked on: no stream of the engine
@@ -166,12 +188,14 @@ class NetworkMatter:
     def _await(batch: _Batch) -> F32:
         if batch.pending is None:
             raise RuntimeError("a batch was awaited before it was submitted")
+        batch.colours = batch.pending.foreground()
         return batch.pending.result()
 
     def _mattes(self, batch: _Batch, alphas: F32) -> list[Matte]:
         mattes: list[Matte] = []
-        for frame, planes, alpha in zip(batch.frames, batch.planes, alphas, strict=True):
-            self._held_back.append((frame, planes))
+        for place, (frame, planes, alpha) in enumerate(zip(batch.frames, batch.planes, alphas, strict=True)):
+            colours = None if batch.colours is None else self.preparer.crop(batch.colours[place])
+            self._held_back.append((frame, planes, colours))
             own = self.preparer.crop(alpha)
             mattes += self._pair(self._smoother.push(own, planes, frame.time, rgb=frame.layout is Layout.RGB))
         self._give_back(batch)
@@ -181,11 +205,11 @@ class NetworkMatter:
         """Each smoothed matte with the frame it was made of: the oldest that has none yet."""
         mattes = []
         for small in steadied:
-            frame, planes = self._held_back.popleft()
-            mattes.append(self._finished(small, frame, planes))
+            frame, planes, colours = self._held_back.popleft()
+            mattes.append(self._finished(small, frame, planes, colours))
         return mattes
 
-    def _finished(self, small: F32, frame: Frame, planes: tuple[U8, ...]) -> Matte:
+    def _finished(self, small: F32, frame: Frame, planes: tuple[U8, ...], colours: F32 | None) -> Matte:
         controls = self._controls
         if controls is not None:
             small = controls.clean(small, (frame.height, frame.width), frame.time)
@@ -195,7 +219,7 @@ class NetworkMatter:
         if frame.alpha is not None and self._multiply:
             alpha = cv2.multiply(alpha, frame.alpha, scale=1 / 255)
             small = small * _small(frame.alpha, small.shape)
-        return Matte(frame, alpha, small, planes)
+        return Matte(frame, alpha, small, planes, colours)
 
     def _take(self) -> _Batch:
         if self._free:

@@ -95,8 +95,8 @@ class Preparer:
         return planes
 
     def crop(self, alpha: F32) -> F32:
-        """The part of the network's alpha (h, w) that belongs to the frame, C-contiguous; alpha may be smaller than
-        the input, by the same factor both ways.
+        """The part of the network's alpha (h, w), or colours (h, w, 3), that belongs to the frame, C-contiguous; it may
+        be smaller than the input, by the same factor both ways.
 
         Raises
         ------
@@ -111,7 +111,8 @@ class Preparer:
         if self._content is None:
             return alpha
         rows, columns = (
-            -(-side * given // padded) for side, given, padded in zip(self.size, alpha.shape, self.padded, strict=True)
+            -(-side * given // padded)
+            for side, given, padded in zip(self.size, alpha.shape[:2], self.padded, strict=True)
         )
         return np.ascontiguousarray(alpha[:rows, :columns])
 

@@ -7,21 +7,17 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
 from streammatte.kernels.temporal import blend_held, blend_three
-from streammatte.matting.motion import Link, Linker, Look, carry
+from streammatte.matting.motion import Link, Linker, Look, carry, is_cut
 
 __all__ = ["Smoother"]
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
-
-_CUT = 40.0
-"""Mean luma difference, levels, from which two images are different scenes."""
 
 _MOST_KEPT = 0.95
 """Upper end of a share, however short the time between two frames: the weight s / (1 - s) stays finite."""
@@ -131,7 +127,7 @@ class Smoother:
         alpha = np.array(alpha, np.float32, order="C")
         held = self._held
         done: list[F32] = []
-        if before is None or held is None or step <= 0 or _is_cut(before, look):
+        if before is None or held is None or step <= 0 or is_cut(before.cells, look.cells):
             done = self.drain()
             self._held = alpha
             self._waiting.append(_Waiting(alpha, alpha, alpha, np.zeros(alpha.shape, np.uint8), _NOTHING))
@@ -177,8 +173,3 @@ class Smoother:
         kept = min(math.exp(-step / self._strength.time_constant), _MOST_KEPT)
         shares: F32 = (kept * np.exp(-((_COSTS / self._strength.tolerance) ** 2))).astype(np.float32)
         return shares
-
-
-def _is_cut(before: Look, look: Look) -> bool:
-    difference = cv2.absdiff(look.cells, before.cells) if before.cells.shape == look.cells.shape else None
-    return difference is None or float(cv2.mean(difference)[0]) > _CUT

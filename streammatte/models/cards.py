@@ -22,6 +22,9 @@ One YAML file a network in ``configs/models/``, named like it:
     output_scale: 1                     # height of its alpha divided by that of its input
     embedded: false                     # true where it comes with the package
     assets: {float: FILE.xml}           # an embedded network's graphs in streammatte/assets, by kind: float, int8
+    graph: {range: logits}              # how a graph of others is read: streammatte.models.graph_rule.GraphRule
+    file: NAME.onnx                     # a network that users bring: what its file is called,
+    get: https://...                    # and where they get it
     files:                              # none where nothing is published
       checkpoint: {url: https://..., sha256: null, size: null}        # size in bytes
       inference: {url: https://..., sha256: null, size: null}
@@ -47,9 +50,10 @@ import yaml
 from pydantic import Field
 
 from streammatte.errors import ConfigError, ModelNotFoundError
+from streammatte.models.graph_rule import GraphRule
 from streammatte.models.input_rule import STRICT, InputRule, checked
 
-__all__ = ["FILE_KINDS", "Card", "RemoteFile", "SeedFigures", "card_names", "load_card", "read_card"]
+__all__ = ["FILE_KINDS", "Card", "RemoteFile", "SeedFigures", "brought_cards", "card_names", "load_card", "read_card"]
 
 FILE_KINDS = ("checkpoint", "inference")
 """A checkpoint is one ``.pdparams``; an inference file is a zip of an exported model's folder."""
@@ -109,6 +113,9 @@ class Card:
     embedded: bool = False
     output_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     assets: Mapping[str, str] = field(default_factory=dict)
+    graph: GraphRule = field(default_factory=GraphRule)
+    file: str | None = None
+    get: str | None = None
     training: str = ""
     limits: str = ""
     quality: Mapping[str, Any] = field(default_factory=dict)
@@ -122,6 +129,13 @@ def card_names() -> tuple[str, ...]:
 
 
 @cache
+def brought_cards() -> tuple[Card, ...]:
+    """Cards of networks that users bring: known by the name of their file, never fetched."""
+    files = sorted((_folder() / "brought").iterdir(), key=lambda entry: entry.name)
+    return tuple(read_card(file.read_text(encoding="utf-8"), f"the card {file.name}") for file in files)
+
+
+@cache
 def load_card(name: str) -> Card:
     """The card of a network.
 
@@ -132,6 +146,9 @@ def load_card(name: str) -> Card:
     ConfigError
         The card is faulty.
     """
+    brought = next((card for card in brought_cards() if card.name == name), None)
+    if brought is not None:
+        return brought
     if name not in card_names():
         raise ModelNotFoundError(f"no network is named {name!r}; known: {', '.join(card_names())}")
     return read_card((_folder() / f"{name}.yml").read_text(encoding="utf-8"), f"the card of {name}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streammatte.errors import ModelError, ModelNotFoundError
+from streammatte.models.graph_rule import GraphRule
 from streammatte.models.input_rule import InputRule, read_deploy
 from streammatte.network_size import SIDE_MULTIPLE
 
@@ -36,6 +37,8 @@ class ModelFiles:
         A name of :func:`streammatte.networks.names`.
     rule : InputRule
         Its input according to the card, ``deploy.yaml`` or the graph itself.
+    reading : GraphRule
+        What its inputs and outputs are, according to the card.
     """
 
     name: str
@@ -45,6 +48,7 @@ class ModelFiles:
     weights: Path | None = None
     architecture: str | None = None
     rule: InputRule = field(default_factory=InputRule)
+    reading: GraphRule = field(default_factory=GraphRule)
 
     @property
     def multiple(self) -> int:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from streammatte.cache import lasting_dir
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
-from streammatte.models.cards import card_names, load_card
+from streammatte.models.cards import Card, brought_cards, card_names, load_card, read_card
 from streammatte.models.files import PROGRAM_SUFFIXES, ModelFiles, exported, program_files
 from streammatte.models.input_rule import InputRule
 from streammatte.networks import names
 
-__all__ = ["EMBEDDED", "EMBEDDED_WEIGHTS", "TUNED", "match_name", "resolve", "split_name"]
+__all__ = ["EMBEDDED", "EMBEDDED_WEIGHTS", "TUNED", "brought_file", "match_name", "resolve", "split_name"]
 
 EMBEDDED = ("ppmattingv2-lite",)
 """Networks whose files come with the package, in ``assets/``."""
@@ -32,7 +33,9 @@ def resolve(model: str) -> ModelFiles:
     model : str
         The name of a network (embedded, pulled before, or made by ``streammatte tune``); an ``.xml``, ``.onnx``,
         ``.pdmodel`` or ``.json`` (with its ``.pdiparams`` beside); a folder with an exported Paddle model; or weights
-        (``.pdparams``, ``.npz``), whose network follows from their name or is given as ``NETWORK=FILE``.
+        (``.pdparams``, ``.npz``), whose network follows from their name or is given as ``NETWORK=FILE``. A graph that
+        others made is read as a card says: ``CARD=FILE`` (a name, or a YAML file), the file's name with ``.yml``
+        beside it, or a known name of a file (``u2net.onnx``).
 
     Raises
     ------
@@ -45,6 +48,14 @@ def resolve(model: str) -> ModelFiles:
         return _embedded(model)
     if model in card_names():
         return _from_store(model)
+    brought = next((card for card in brought_cards() if card.name == model), None)
+    if brought is not None:
+        return _brought(brought)
+    card, file = _split_card(model)
+    if card is not None:
+        if not file.is_file():
+            raise ModelNotFoundError(f"there is no model {file}; check the name")
+        return _graph(file, file.suffix.lower(), card)
     tuned = lasting_dir(TUNED) / model
     if model.isascii() and model.replace("-", "").replace("_", "").isalnum() and (tuned / "float.xml").is_file():
         return ModelFiles(
@@ -56,7 +67,8 @@ def resolve(model: str) -> ModelFiles:
     if not model or not path.exists():
         raise ModelNotFoundError(
             f"no model is named {model!r} and no such file exists; "
-            f"known: {', '.join(dict.fromkeys((*EMBEDDED, *card_names())))}, or give a path"
+            f"known: {', '.join(dict.fromkeys((*EMBEDDED, *card_names(), *(card.name for card in brought_cards()))))}, "
+            "or give a path"
         )
     suffix = path.suffix.lower()
     if suffix in WEIGHT_SUFFIXES:
@@ -83,6 +95,50 @@ def split_name(model: str) -> tuple[str | None, Path]:
     return None, whole
 
 
+def _split_card(model: str) -> tuple[Card | None, Path]:
+    """The card of ``CARD=FILE``, and the file."""
+    given, _, file = model.partition("=")
+    path = Path(file).expanduser()
+    if not file or Path(model).expanduser().exists():
+        return None, path
+    if given.lower().endswith((".yml", ".yaml")):
+        return _card_in(Path(given).expanduser()), path
+    return next((card for card in brought_cards() if card.name == given), None), path
+
+
+def _card_in(path: Path) -> Card:
+    try:
+        return read_card(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the card {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _card_of(path: Path) -> Card | None:
+    """The card beside a file, or the one that knows its name."""
+    beside = path.with_suffix(".yml")
+    if beside.is_file():
+        return _card_in(beside)
+    return next((card for card in brought_cards() if card.file == path.name), None)
+
+
+def brought_file(card: Card) -> Path | None:
+    """Where the file of a network that users bring is, if it is here: with rembg's, or in ``brought`` of ours."""
+    base = os.environ.get("U2NET_HOME") or Path(os.environ.get("XDG_DATA_HOME") or "~") / ".u2net"
+    folders = (Path(base), Path("~/.u2net"), lasting_dir("brought"))
+    paths = (folder.expanduser() / str(card.file) for folder in folders)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _brought(card: Card) -> ModelFiles:
+    path = brought_file(card)
+    if path is None:
+        raise ModelNotFoundError(
+            f"{card.name} is not here: get {card.file} from {card.get} ({card.licence}) and give "
+            f"--model {card.name}=FILE, or put it into {lasting_dir('models')}"
+        )
+    return _graph(path, path.suffix.lower(), card)
+
+
 def match_name(path: Path) -> str | None:
     """The network that a file's name begins with; the longest where several do."""
     stem = path.stem.replace("_", "-").lower()
@@ -90,10 +146,14 @@ def match_name(path: Path) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def _graph(path: Path, suffix: str) -> ModelFiles:
-    """A file that describes its input itself."""
+def _graph(path: Path, suffix: str, card: Card | None = None) -> ModelFiles:
+    """A file that describes its input itself, or by a card."""
     from streammatte.models.graph import read_facts
 
+    card = card or _card_of(path)
+    if card is not None and suffix in GRAPH_SUFFIXES:
+        facts = read_facts(path, card.input, card.graph)
+        return ModelFiles(path.stem, {"float": path}, rule=facts.rule, reading=card.graph)
     if suffix in PROGRAM_SUFFIXES:
         files = program_files(path, path.with_suffix(".pdiparams"), path.stem, InputRule())
         return replace(files, rule=read_facts(path).rule) if files.graphs else files
@@ -121,7 +181,9 @@ def _from_store(name: str) -> ModelFiles:
 
 
 def _weights(path: Path, network: str | None) -> ModelFiles:
-    found = network or match_name(path)
+    beside = path.with_suffix(".yml")
+    stated = _card_in(beside).name if network is None and beside.is_file() else None
+    found = network or (stated if stated in names() else None) or match_name(path)
     if found is None:
         raise ConfigError(
             f"which network are the weights in {path.name} of? Write NETWORK={path}, "

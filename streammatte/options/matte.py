@@ -1,5 +1,6 @@
 """Options of how mattes are made and composited; shared by videos, images and cameras."""
 
+from pathlib import Path
 from typing import Any
 
 from streammatte.errors import ConfigError
@@ -37,15 +38,21 @@ def timeout_option(group: str) -> Any:
 
 @option_class
 class MatteOptions(Options):
-    """How mattes are made."""
+    """How mattes are made. A ``card`` becomes part of ``model``: CARD=FILE."""
 
     model: str = option(
         default="ppmattingv2-lite", help="Network: a name of `streammatte models list`, or a file.", group="network"
     )
-    engine: str = option(
-        default="auto", help="Inference engine.", group="network", choices=("auto", "openvino", "paddle")
+    card: str | None = option(
+        default=None,
+        help="How a network that you bring is read: a name of `streammatte models list`, or a YAML file.",
+        group="network",
+        metavar="NAME|FILE",
     )
-    device: str = option(default="auto", help="cpu or gpu:N.", group="network")
+    engine: str = option(
+        default="auto", help="Inference engine.", group="network", choices=("auto", "openvino", "onnxruntime", "paddle")
+    )
+    device: str = option(default="auto", help="cpu or gpu:N; for onnxruntime cuda, rocm, dml, coreml.", group="network")
     precision: str = option(
         default="auto",
         help="Arithmetic of the network; auto takes what the processor does fast.",
@@ -171,6 +178,11 @@ class MatteOptions(Options):
     )
 
     def __attrs_post_init__(self) -> None:
+        if self.card is not None:
+            if not Path(self.model).expanduser().is_file():
+                raise ConfigError(f"--card goes with --model FILE, and {self.model} is no file")
+            object.__setattr__(self, "model", f"{self.card}={self.model}")
+            object.__setattr__(self, "card", None)
         if self.black_point >= self.white_point:
             raise ConfigError(
                 f"--black-point must lie below --white-point; got {self.black_point:g} and {self.white_point:g}"

@@ -41,7 +41,7 @@ def model_card(recipe: Recipe, images: int, steps: int, quality: Mapping[str, fl
     if recipe.init is not None and known is not None and known.training:
         training += f"\nThe weights it began with:\n{known.training}"
     card = {
-        "name": f"{recipe.network}-trained",
+        "name": recipe.network,
         "title": f"{known.title if known else recipe.network}, trained",
         "architecture": known.architecture if known else recipe.network,
         "input": as_table(known.input if known else InputRule()),

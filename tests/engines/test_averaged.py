@@ -15,12 +15,15 @@ class Done:
     def result(self):
         return self._alpha
 
+    def foreground(self):
+        return None
+
 
 class Ramp:
     """Gives the red channel plus a ramp from left to right; remembers what it was given."""
 
     name = device = precision = precision_reason = "ramp"
-    input_size, in_flight = (4, 8), 3
+    input_size, in_flight, recurrent = (4, 8), 3, False
 
     def __init__(self):
         self.given, self.closed = [], 0
@@ -28,6 +31,9 @@ class Ramp:
     def submit(self, images, trimaps=None):
         self.given.append((images.copy(), None if trimaps is None else trimaps.copy()))
         return Done(images[..., 0].astype(np.float32) / 255 + np.linspace(0, 0.1, 8, dtype=np.float32))
+
+    def reset(self):
+        return None
 
     def close(self):
         self.closed += 1

@@ -61,13 +61,17 @@ class Opaque:
     """An engine that takes all for a person."""
 
     name, device, precision, precision_reason, in_flight = "opaque", "none", "none", "none", 1
+    recurrent = False
 
     def __init__(self, size):
         self.input_size = size
 
     def submit(self, images, trimaps=None):
         alpha = np.ones((len(images), self.input_size[0] // 2, self.input_size[1] // 2), np.float32)
-        return type("Done", (), {"result": lambda _: alpha})()
+        return type("Done", (), {"result": lambda _: alpha, "foreground": lambda _: None})()
+
+    def reset(self):
+        return None
 
     def close(self):
         return None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import queue
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy.typing as npt
 
 from streammatte.engines.inputs import check_inputs
 from streammatte.engines.paddle.config import check_device, make_config
+from streammatte.engines.worker import QUEUED, Submission, Worker
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError, StreammatteError
 from streammatte.models.files import ModelFiles
 from streammatte.models.graph import TRIMAP
@@ -28,20 +27,6 @@ log = logging.getLogger(__name__)
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
-
-QUEUED = 1
-"""Submissions beyond the one that runs, so that the predictor finds its next images waiting."""
-
-
-class _Submission:
-    """A batch under way."""
-
-    def __init__(self, future: Future[F32]) -> None:
-        self._future = future
-
-    def result(self) -> F32:
-        """As :class:`streammatte.protocols.Pending`. Raises ModelError where the inference failed."""
-        return self._future.result()
 
 
 class PaddleEngine:
@@ -67,6 +52,7 @@ class PaddleEngine:
     """
 
     name = "paddle"
+    recurrent = False
 
     def __init__(
         self,
@@ -108,34 +94,27 @@ class PaddleEngine:
         self._image_name = images[0]
         self._planes = np.empty((batch, 3, *size), np.float32)
         self._scale, self._shift = _normalisation(files.rule)
-        self._worker: ThreadPoolExecutor | None = ThreadPoolExecutor(1, "streammatte-paddle")
-        self._slots: queue.Queue[None] = queue.Queue(self.in_flight)
+        self._worker = Worker(self._run, self.in_flight, "streammatte-paddle")
         self._warm_up((batch, 1) if trt else (1,))
         log.info("paddle on %s runs %s in %s%s", self.device, files.name, self.precision, " with TensorRT" * trt)
 
-    def submit(self, images: U8, trimaps: U8 | None = None) -> _Submission:
+    def submit(self, images: U8, trimaps: U8 | None = None) -> Submission:
         """Start on images (N, H, W, 3) uint8 RGB, N up to ``batch``.
 
         The memory is read, not copied: leave it alone until the result is there.
         ``trimaps`` (N, H, W) uint8 in {0, 128, 255} for a network that needs one. Waits where ``in_flight`` submissions
         are under way already.
         """
-        if self._worker is None:
-            raise ConfigError("the engine was closed; open another")
         check_inputs(images, trimaps, size=self.input_size, batch=self.batch, needs_trimap=self.needs_trimap)
-        self._slots.put(None)
-        try:
-            return _Submission(self._worker.submit(self._run, images, trimaps))
-        except BaseException:
-            self._slots.get()
-            raise
+        return self._worker.submit(images, trimaps)
+
+    def reset(self) -> None:
+        """There is nothing to forget."""
 
     def close(self) -> None:
         """Wait for what is under way and release the device. Safe to call twice."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.shutdown(wait=True)
-            self._predictor = None
+        self._worker.close()
+        self._predictor = None
 
     def _warm_up(self, counts: tuple[int, ...]) -> None:
         """Run batches of these sizes, so that the first frames do not wait: TensorRT builds its engines now."""
@@ -148,26 +127,23 @@ class PaddleEngine:
             self.close()
             raise
 
-    def _run(self, images: U8, trimaps: U8 | None) -> F32:
-        """Normalise, run, copy out: alpha (N, h, w). Raises ModelError."""
-        try:
-            planes = self._planes[: len(images)]
-            np.multiply(images.transpose(0, 3, 1, 2), self._scale, out=planes)
-            np.subtract(planes, self._shift, out=planes)
-            with paddle_calls("inference failed"):
-                self._predictor.get_input_handle(self._image_name).copy_from_cpu(planes)
-                if trimaps is not None:
-                    self._predictor.get_input_handle(TRIMAP).copy_from_cpu(trimaps[:, None].astype(np.float32))
-                self._predictor.run()
-                output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
-                alpha = np.asarray(output.copy_to_cpu(), np.float32)
-        finally:
-            self._slots.get()
+    def _run(self, images: U8, trimaps: U8 | None) -> tuple[F32, None]:
+        """Normalise, run, copy out: alpha (N, h, w), no foreground. Raises ModelError."""
+        planes = self._planes[: len(images)]
+        np.multiply(images.transpose(0, 3, 1, 2), self._scale, out=planes)
+        np.subtract(planes, self._shift, out=planes)
+        with paddle_calls("inference failed"):
+            self._predictor.get_input_handle(self._image_name).copy_from_cpu(planes)
+            if trimaps is not None:
+                self._predictor.get_input_handle(TRIMAP).copy_from_cpu(trimaps[:, None].astype(np.float32))
+            self._predictor.run()
+            output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+            alpha = np.asarray(output.copy_to_cpu(), np.float32)
         if alpha.ndim == 4 and alpha.shape[1] == 1:
             alpha = alpha[:, 0]
         if alpha.ndim != 3 or len(alpha) != len(images):
             raise ModelError(f"the network gives {alpha.shape}, no alpha of one channel; it is no matting network")
-        return alpha
+        return alpha, None
 
 
 @contextmanager
