@@ -40,7 +40,7 @@ ALL = "all"
 def model_table(
     names: Sequence[str] = (ALL,),
     size: int | tuple[int, int] = 512,
-    engines: Sequence[str] = ("openvino", "paddle"),
+    engines: Sequence[str] = ("openvino", "onnxruntime", "paddle"),
     repeats: int = 10,
     *,
     precision: str = "auto",
@@ -212,9 +212,10 @@ def _random(name: str, size: tuple[int, int], engines: Sequence[str], folder: Pa
     path = folder / f"{name}.pdparams"
     paddle.save(create(name).state_dict(), str(path))
     files = resolve(f"{name}={path}")
-    forms = {"openvino": ("onnx", "net.onnx"), "paddle": ("paddle", "net")}
-    return {
-        engine: str(save_as(files, folder / forms[engine][1], forms[engine][0], size=size))
-        for engine in engines
-        if engine in forms
-    }
+    made: dict[str, str] = {}
+    for engine in engines:
+        to, file = ("paddle", "net") if engine == "paddle" else ("onnx", "net.onnx")
+        if not (folder / file).exists():
+            save_as(files, folder / file, to, size=size)
+        made[engine] = str(folder / file)
+    return made

@@ -14,8 +14,10 @@ from streammatte.cli import options as shared
 from streammatte.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
+    from streammatte.frames import U8
     from streammatte.models.cards import Card
     from streammatte.models.download import Progress
+    from streammatte.models.files import ModelFiles
 
 __all__ = ["command"]
 
@@ -160,7 +162,7 @@ def pull(name: str, checkpoint: bool, mirror: str | None, attempts: int, timeout
     click.echo(path)
 
 
-_TO = click.Choice(["paddle", "onnx", "openvino"])
+_TO = click.Choice(["paddle", "onnx", "openvino", "ncnn"])
 _PRECISION = click.Choice(["f32", "f16", "int8"])
 
 
@@ -180,7 +182,11 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 @click.option("--to", type=_TO, default="openvino", show_default=True)
 @click.option("--size", callback=_size, metavar="WIDTHxHEIGHT", help="Fix the input's size; open where left out.")
 @click.option("--precision", type=_PRECISION, default="f32", show_default=True)
-@click.option("--calibrate", type=click.Path(path_type=Path), help="Video, or folder of 10 images or more, for int8.")
+@click.option(
+    "--calibrate",
+    type=click.Path(path_type=Path),
+    help="Video or folder of images: for int8, and that ncnn is compared on.",
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File, or folder for paddle. [NAME in this folder]"
 )
@@ -280,14 +286,22 @@ def _write(
 
     if precision == "int8" and calibrate is None:
         raise ConfigError("int8 needs images of what it will see: give --calibrate VIDEO or a folder of images")
-    if precision != "int8" and calibrate is not None:
-        raise ConfigError(f"--calibrate is for --precision int8; got --precision {precision}")
+    if precision != "int8" and calibrate is not None and to != "ncnn":
+        raise ConfigError(f"--calibrate is for --precision int8 and --to ncnn; got --precision {precision} --to {to}")
     files = resolve(model)
     target = output or Path(files.name + TARGETS[to])
     if to != "paddle" and target.suffix.lower() == TARGETS[to]:
         target = target.with_suffix(TARGETS[to])
     place = Output(target, plan(files, target, to, size=size, precision=precision), overwrite)
-    if calibrate is None:
+    if to == "ncnn":
+        from streammatte.export.ncnn import BAD_DIFFERENCE, save_ncnn
+
+        with place.writing() as path:
+            found = save_ncnn(files, path, _compared_on(calibrate, files, size), size or files.rule.size)
+        click.echo(str(found), err=True)
+        if found.largest > BAD_DIFFERENCE:
+            log.warning("ncnn differs by more than %g; look at its mattes before you use it", BAD_DIFFERENCE)
+    elif calibrate is None:
         with place.writing() as path:
             save_as(files, path, to, size=size, precision=precision)
     else:
@@ -304,6 +318,22 @@ def _write(
                 BAD_LOSS,
             )
     click.echo(target)
+
+
+def _compared_on(path: Path | None, files: ModelFiles, size: tuple[int, int] | None) -> list[U8]:
+    """Some images of a network's size: of the user's, else of soft noise."""
+    import cv2
+    import numpy as np
+
+    height, width = size or files.rule.size
+    if path is not None:
+        from streammatte.images.calibration import samples
+
+        taken = samples(path, files, (height, width))
+        return [taken[place][0] for place in range(0, len(taken), max(1, len(taken) // 8))][:8]
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (4, 6, 8, 3), np.uint8)
+    return [np.asarray(cv2.resize(each, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8) for each in noise]
 
 
 @contextmanager

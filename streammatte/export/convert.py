@@ -54,8 +54,8 @@ def convert_for_engine(files: ModelFiles, engine: str) -> ModelFiles:
     DiskFullError
         There is no room in the cache.
     """
-    if engine == "onnxruntime" and files.form != ".onnx" and files.name in EMBEDDED:
-        files = replace(files, graphs={}, weights=EMBEDDED_WEIGHTS, architecture=files.name)
+    if engine != "openvino":
+        files = _of_weights(files)
     if engine != "paddle":
         if files.graphs and (engine == "openvino" or files.form == ".onnx"):
             return files
@@ -103,6 +103,8 @@ def save_as(files: ModelFiles, target: Path, to: str, *, size: Size = None, prec
     OSError
         The disk is full; what is written of the file so far stays.
     """
+    if to != "openvino":
+        files = _of_weights(files)
     plan(files, target, to, size=size, precision=precision)
     target.parent.mkdir(parents=True, exist_ok=True)
     if files.weights is not None or (to == "openvino" and not files.graphs) or (to == "onnx" and files.form != ".onnx"):
@@ -162,6 +164,13 @@ def graph_of(files: ModelFiles, size: Size, kind: str = "float", room: Path | No
             sides = f"{size[1]}x{size[0]}" if size else "any size"
             raise ModelError(f"{graph} cannot be read as a network for {sides}: {first_line(error)}") from error
         return model.clone()
+
+
+def _of_weights(files: ModelFiles) -> ModelFiles:
+    """The embedded network as weights: its graphs are OpenVINO's alone."""
+    if files.name in EMBEDDED and files.form == ".xml":
+        return replace(files, graphs={}, weights=EMBEDDED_WEIGHTS, architecture=files.name)
+    return files
 
 
 def _save(files: ModelFiles, target: Path, to: str, size: Size, precision: str) -> None:

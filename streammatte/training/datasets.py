@@ -36,6 +36,8 @@ U8 = npt.NDArray[np.uint8]
 MOST_BROKEN = 16
 """Files in a row that cannot be read, after which the data is not worth going on."""
 _FRAMES_KEPT = 32
+_ROOM_SIDE = 128
+"""Long side, pixels, at which a person is filled in by the room around."""
 _BLURS = (19, 29, 39, 49, 59)
 """Kernels by which RSSN blurs a background, pixels."""
 
@@ -139,6 +141,25 @@ def _some_frames(path: Path) -> list[U8]:
     return kept
 
 
+class _OwnRooms:
+    """The rooms of the data itself, with whoever is in them filled in by what is around."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+
+    def draw(self, random: Random) -> U8:
+        """A picture. Raises SourceError."""
+        image, alpha = read_pair(self._entries[int(random.integers(len(self._entries)))])
+        height, width = alpha.shape
+        by = min(1.0, _ROOM_SIDE / max(height, width))
+        size = max(1, round(width * by)), max(1, round(height * by))
+        mask = cv2.dilate((alpha > 5).astype(np.uint8), np.ones((9, 9), np.uint8))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        filled = cv2.inpaint(small, cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), 3, cv2.INPAINT_TELEA)
+        soft = cv2.GaussianBlur(mask * np.uint8(255), (15, 15), 0)
+        return _blend(np.asarray(cv2.resize(filled, (width, height)), np.uint8), soft, image)
+
+
 class Samples:
     """Makes samples; the same number gives the same sample in every process.
 
@@ -152,9 +173,8 @@ class Samples:
         self._recipe = recipe
         self._entries = entries
         self._transforms: list[Transform] = compose(recipe.transforms)
-        self._backgrounds = _Backgrounds(Path(recipe.backgrounds)) if recipe.backgrounds else None
-        if recipe.compose and self._backgrounds is None:
-            raise ConfigError("compose needs backgrounds: a folder of images and videos")
+        given = _Backgrounds(Path(recipe.backgrounds)) if recipe.backgrounds else None
+        self._backgrounds = given or _OwnRooms(entries)
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
         self.broken: set[Path] = set()
 
@@ -191,10 +211,13 @@ class Samples:
         return int(self._order[1][place])
 
     def _made(self, entry: Entry, random: Random) -> Sample:
+        if self._recipe.empty and random.random() < self._recipe.empty:
+            room = self._backgrounds.draw(random)
+            return {"image": room, "foreground": room, "background": room, "alpha": np.zeros(room.shape[:2], np.uint8)}
         image, alpha = read_pair(entry)
         if entry.background is not None:
             return self._laid_over(image, alpha, read_still(entry.background)[0], random)
-        if self._backgrounds is not None and random.random() < self._recipe.compose:
+        if self._recipe.compose and random.random() < self._recipe.compose:
             return self._laid_over(_foreground(entry, image, alpha), alpha, self._backgrounds.draw(random), random)
         return {"image": image, "foreground": image, "background": image, "alpha": alpha}
 

@@ -29,7 +29,9 @@ class Recipe(Options):
     init: str | None = option(default=None, help="Weights to begin with: .pdparams, .npz, or published.")
     data: str | None = option(default=None, help="Folder of images and alphas.")
     validation: str | None = option(default=None, help="Folder with a truth, on which the best weights are chosen.")
-    backgrounds: str | None = option(default=None, help="Folder of images and videos that people are laid over.")
+    backgrounds: str | None = option(
+        default=None, help="Folder of images and videos that people are laid over; else the data's own rooms."
+    )
     licence: str | None = option(default=None, help="Of the data and so of the weights; stands in the model card.")
     batch: int = option(default=16, help="Images of a step, in each process.", low=1, high=4096)
     accumulate: int = option(default=1, help="Steps whose gradients are summed.", low=1, high=4096)
@@ -56,6 +58,7 @@ class Recipe(Options):
     amp: str = option(default="off", help="Mixed precision.", choices=("off", "bf16", "fp16"))
     freeze: str = option(default="", help="Parameters whose names match this expression stay, with their batch norms.")
     compose: float = option(default=0.0, help="Share of samples laid over a background.", low=0, high=1)
+    empty: float = option(default=0.0, help="Share of samples that are a room with nobody.", low=0, high=1)
     rssn: bool = option(default=False, help="Compose several people, denoise and blur backgrounds (RSSN).", switch=True)
     temporal: float = option(default=0.0, help="Weight of the consistency of pairs of frames.", low=0, high=1000)
     save_every: int = option(default=1000, help="Steps between two checkpoints.", low=1, high=10**9)

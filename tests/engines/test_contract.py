@@ -26,6 +26,7 @@ def has(package):
 
 
 needs_paddle = [pytest.mark.paddle, pytest.mark.skipif(not has("paddle"), reason="Paddle is not installed")]
+needs_onnxruntime = pytest.mark.skipif(not has("onnxruntime"), reason="the onnxruntime extra is not installed")
 needs_three = [*needs_paddle, pytest.mark.skipif(not has("paddle2onnx"), reason="the export extra is not installed")]
 
 
@@ -66,6 +67,8 @@ KINDS = [
     pytest.param("openvino", "xml16", id="openvino-xml16"),
     pytest.param("openvino", "onnx", id="openvino-onnx", marks=needs_three),
     pytest.param("openvino", "json", id="openvino-json", marks=needs_three),
+    pytest.param("onnxruntime", "onnx", id="onnxruntime-onnx", marks=[*needs_three, needs_onnxruntime]),
+    pytest.param("onnxruntime", "folder", id="onnxruntime-folder", marks=[*needs_three, needs_onnxruntime]),
     pytest.param("paddle", "folder", id="paddle-old", marks=needs_paddle),
     pytest.param("paddle", "json", id="paddle-new", marks=needs_three),
 ]
@@ -108,13 +111,14 @@ def test_bfloat16_stays_close(opened, forms, case):
     assert np.abs(running.submit(images).result() - alpha).max() < BF16
 
 
-BOTH = [
+EACH = [
     pytest.param("openvino", id="openvino"),
+    pytest.param("onnxruntime", id="onnxruntime", marks=[*needs_three, needs_onnxruntime]),
     pytest.param("paddle", id="paddle", marks=needs_paddle),
 ]
 
 
-@pytest.mark.parametrize("engine", BOTH)
+@pytest.mark.parametrize("engine", EACH)
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_every_batch_gives_what_single_images_give(opened, case, engine, batch):
     images, alpha = case
@@ -126,7 +130,7 @@ def test_every_batch_gives_what_single_images_give(opened, case, engine, batch):
         assert np.abs(given - alpha[order]).max() < F32
 
 
-@pytest.mark.parametrize("engine", BOTH)
+@pytest.mark.parametrize("engine", EACH)
 @pytest.mark.parametrize("throughput", [True, False])
 def test_results_may_be_awaited_in_any_order(opened, case, engine, throughput):
     images, alpha = case
@@ -140,7 +144,7 @@ def test_results_may_be_awaited_in_any_order(opened, case, engine, throughput):
         assert pending[at].result() is not None  # a second time too
 
 
-@pytest.mark.parametrize("engine", BOTH)
+@pytest.mark.parametrize("engine", EACH)
 def test_two_engines_serve_two_threads(opened, case, engine):
     images, alpha = case
     engines = [opened(str(OLD), engine=engine, device="cpu", precision="f32", size=SIZE, threads=1) for _ in range(2)]
@@ -160,7 +164,7 @@ def test_two_engines_serve_two_threads(opened, case, engine):
     assert max(worst) < F32
 
 
-@pytest.mark.parametrize("engine", BOTH)
+@pytest.mark.parametrize("engine", EACH)
 def test_what_cannot_be_matted_is_refused(opened, case, engine):
     images, _ = case
     running = opened(str(OLD), engine=engine, device="cpu", precision="f32", size=SIZE, batch=1)
@@ -177,7 +181,7 @@ def test_what_cannot_be_matted_is_refused(opened, case, engine):
     assert running.submit(np.ascontiguousarray(images[:1])).result().shape == (1, *SIZE)  # it still serves
 
 
-@pytest.mark.parametrize("engine", BOTH)
+@pytest.mark.parametrize("engine", EACH)
 def test_a_closed_engine_says_so(opened, case, engine):
     running = opened(str(OLD), engine=engine, device="cpu", precision="f32", size=SIZE)
     running.close()
@@ -186,7 +190,7 @@ def test_a_closed_engine_says_so(opened, case, engine):
         running.submit(np.ascontiguousarray(case[0][:1]))
 
 
-@pytest.mark.parametrize("engine", BOTH)
+@pytest.mark.parametrize("engine", EACH)
 def test_a_missing_file_is_reported(tmp_path, engine):
     shutil.copytree(OLD, tmp_path / "net")
     (tmp_path / "net" / "model.pdiparams").unlink()
@@ -196,7 +200,7 @@ def test_a_missing_file_is_reported(tmp_path, engine):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("engine", BOTH)
+@pytest.mark.parametrize("engine", EACH)
 @pytest.mark.parametrize("broken", ["model.pdmodel", "model.pdiparams"])
 @pytest.mark.parametrize("how", ["cut", "noise"])
 def test_a_corrupt_model_is_reported(tmp_path, engine, broken, how):
@@ -217,7 +221,7 @@ def test_a_corrupt_graph_is_reported(tmp_path, suffix):
         open_engine(str(tmp_path / f"net{suffix}"), size=SIZE)
 
 
-@pytest.mark.parametrize("engine", BOTH)
+@pytest.mark.parametrize("engine", EACH)
 def test_a_size_off_the_grid_is_refused(engine):
     with pytest.raises(ConfigError, match="multiples of 32"):
         open_engine(str(OLD), engine=engine, device="cpu", size=(50, 96))

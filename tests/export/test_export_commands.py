@@ -429,6 +429,21 @@ def test_weights_become_eight_bits(room, capsys):
     assert np.abs(alphas[0] - alphas[1]).mean() < 0.02 and alphas[1].mean() > 0.05
 
 
+@pytest.mark.slow
+@pytest.mark.paddle
+@with_export
+@pytest.mark.skipif(not find_spec("pnnx"), reason="the ncnn extra is not installed")
+@pytest.mark.timeout(600)
+def test_the_embedded_network_runs_on_ncnn(room, capsys):
+    how = ("--to", "ncnn", "--size", "512x288", "--calibrate", SAMPLES / "person.mp4", "-o", "lite.param")
+    assert command("export", LITE, *how) == 0
+    largest, images = re.search(r"largest difference ([0-9.]+) on (\d+) images", capsys.readouterr().err).groups()
+    assert 0 < float(largest) < 0.02 and int(images) == 8
+    assert sorted(path.name for path in room.iterdir()) == ["lite.bin", "lite.param"]
+    assert command("export", LITE, "--to", "ncnn", "-o", "lite.param") == 4
+    assert command("export", LITE, "--to", "ncnn", "-o", "lite.onnx") == 2
+
+
 # ---- conversions in the cache ----
 
 

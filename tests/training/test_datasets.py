@@ -62,8 +62,18 @@ def test_what_is_no_data(tmp_path, people):
     (tmp_path / "train.txt").write_text("\n")
     with pytest.raises(ConfigError, match="is empty"):
         find_entries(tmp_path)
-    with pytest.raises(ConfigError, match="compose needs backgrounds"):
-        samples(people, compose=0.5)
+
+
+def test_the_datas_own_rooms(people):
+    """Without a folder of backgrounds people are laid over the rooms of the data, or a room is shown with nobody."""
+    sample = samples(people, compose=1.0).draw(0)
+    share = sample["alpha"][..., None] / 255
+    blend = sample["foreground"] * share + sample["background"] * (1 - share)
+    assert np.abs(blend - sample["image"]).max() <= 1 and sample["alpha"].any()
+    alone = samples(people).draw(0)
+    assert np.abs(sample["background"].astype(int) - alone["image"]).mean() > 5
+    empty = samples(people, empty=1.0).draw(0)
+    assert not empty["alpha"].any() and (empty["image"] == empty["background"]).all() and empty["image"].std() > 1
 
 
 def test_a_number_is_a_sample_and_a_round_has_each_entry_once(people):
