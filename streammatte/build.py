@@ -68,6 +68,7 @@ def read_options(options: VideoOptions) -> ReadOptions:
         max_megapixels=options.max_pixels,
         allow_playlists=options.allow_playlists,
         size_change=options.size_change,
+        hwaccel=options.hwaccel,
     )
 
 

@@ -107,7 +107,8 @@ _REINSTALL = "pip install --force-reinstall streammatte openvino"
 
 def _engines() -> tuple[tuple[str, str], ...]:
     gpu = "paddlepaddle-gpu"
-    return ("openvino", "openvino"), ("paddle", gpu if _version(gpu) != "?" else "paddlepaddle")
+    paddle = gpu if _version(gpu) != "?" else "paddlepaddle"
+    return ("openvino", "openvino"), ("onnxruntime", "onnxruntime"), ("paddle", paddle)
 
 
 def _version(package: str) -> str:

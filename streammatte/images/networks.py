@@ -13,14 +13,19 @@ from streammatte.engines.kept import KeptEngines
 from streammatte.frames import F32, U8, Frame
 from streammatte.matting.preprocess import Preparer, extend
 from streammatte.models.files import ModelFiles
-from streammatte.models.resolve import resolve
-from streammatte.network_size import fit_input
+from streammatte.models.resolve import EMBEDDED, resolve
+from streammatte.network_size import Fit, fit_input, fit_to
 from streammatte.options.images import AUTO, ImageOptions
 from streammatte.protocols import Engine
 
 __all__ = ["Networks", "files_of"]
 
 log = logging.getLogger(__name__)
+
+_SMALL_SHARE = 0.4
+"""Share of an image below which a person is small for the embedded network; docs/stills.md has the figures."""
+_SMALL_SIZE = 608
+"""Long side at which the network then sees the image again."""
 
 
 @lru_cache(maxsize=16)
@@ -63,7 +68,14 @@ class Networks:
         """
         files = files_of(model)
         size = fit_input(frame.width, frame.height, files.rule, size=self._options.size, multiple=files.multiple)
+        alpha, planes = self._at(size, model, frame, trimap)
+        if files.name in EMBEDDED and self._options.size is None and float((alpha > 0.5).mean()) < _SMALL_SHARE:
+            return self._at(fit_to(frame.width, frame.height, _SMALL_SIZE), model, frame, trimap)
+        return alpha, planes
+
+    def _at(self, size: Fit, model: str, frame: Frame, trimap: U8 | None) -> tuple[F32, tuple[U8, ...]]:
         engine = self.last = self._engine(model, size.padded)
+        engine.reset()
         preparer = Preparer(size.content, size.padded)
         images = np.empty((1, *size.padded, 3), np.uint8)
         planes = preparer.prepare(frame, images[0])

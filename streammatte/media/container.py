@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 import av
 import av.error
+from av.codec.hwaccel import HWAccel, hwdevices_available
 
 from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
 
@@ -111,7 +112,34 @@ def shown_address(url: str) -> str:
     return f"{parts.scheme}://{host}{folder}/{'...' if last else ''}"
 
 
-def open_container(address: str, name: str, *, timeout: float | None, url: bool, allow_playlists: bool = False) -> Any:
+def _opened(address: str, hwaccel: str, **how: Any) -> Any:
+    """Open, with the video's decoder on a device where ``hwaccel`` asks for one and one can; which, is logged."""
+    if hwaccel == "off":
+        return av.open(address, **how)
+    kinds = hwdevices_available() if hwaccel == "auto" else [hwaccel]
+    for kind in kinds if address != _PIPE else ():  # a pipe is read once
+        try:
+            container = av.open(address, hwaccel=HWAccel(kind, allow_software_fallback=True), **how)
+        except (av.error.FFmpegError, ValueError):  # no such device here, or no such address
+            continue
+        if any(video.codec_context.is_hwaccel for video in container.streams.video):
+            log.info("the video is decoded by %s", kind)
+            return container
+        container.close()
+    level = logging.INFO if hwaccel == "auto" else logging.WARNING
+    log.log(level, "--hwaccel %s: no such decoder for this video here; the processor decodes it", hwaccel)
+    return av.open(address, **how)
+
+
+def open_container(
+    address: str,
+    name: str,
+    *,
+    timeout: float | None,
+    url: bool,
+    allow_playlists: bool = False,
+    hwaccel: str = "off",
+) -> Any:
     """Open ``address`` for demuxing.
 
     A file is never opened as a list of other files: FFmpeg would play what an ``ffconcat`` or SDP text in a file called
@@ -129,6 +157,8 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool,
         True where ``address`` is on the network.
     allow_playlists : bool
         Let playlists name anything.
+    hwaccel : str
+        ``off``, ``auto``, or a device of FFmpeg's that decodes video.
 
     Raises
     ------
@@ -149,12 +179,12 @@ def open_container(address: str, name: str, *, timeout: float | None, url: bool,
         options["max_redirects"] = "0"
     try:
         try:
-            container = av.open(address, timeout=timeout, options=options, metadata_errors="replace")
+            container = _opened(address, hwaccel, timeout=timeout, options=options, metadata_errors="replace")
         except av.error.OSError:
             target = _redirected(address, name, timeout) if guarded else None
             if target is None:
                 raise
-            container = av.open(target, timeout=timeout, options=options, metadata_errors="replace")
+            container = _opened(target, hwaccel, timeout=timeout, options=options, metadata_errors="replace")
     except SourceError:
         raise
     except av.error.ProtocolNotFoundError as error:

@@ -82,6 +82,12 @@ class VideoOptions(CompositeOptions):
         group="read",
         choices=("first", "follow"),
     )
+    hwaccel: str = option(
+        default="off",
+        help="Decode on a device where this build of FFmpeg and the machine have it, else on the processor.",
+        group="read",
+        choices=("off", "auto", "cuda", "qsv", "vaapi", "videotoolbox", "d3d11va"),
+    )
     timeout: float = timeout_option("read")
 
     def __attrs_post_init__(self) -> None:

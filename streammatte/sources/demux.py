@@ -86,7 +86,12 @@ class VideoReader:
         how = self.options
         timeout = how.timeout if self._url else None
         container = open_container(
-            self._address, self._name, timeout=timeout, url=self._url, allow_playlists=how.allow_playlists
+            self._address,
+            self._name,
+            timeout=timeout,
+            url=self._url,
+            allow_playlists=how.allow_playlists,
+            hwaccel=how.hwaccel,
         )
         try:
             video = best_video(container, self._name, how.notice)

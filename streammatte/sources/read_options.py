@@ -38,6 +38,8 @@ class ReadOptions:
         to this machine.
     size_change : {"first", "follow"}
         What a video whose images change their size is fitted into: its first image's size, or the largest's.
+    hwaccel : str
+        ``off``, ``auto``, or a device of FFmpeg's that decodes video where it can: ``cuda``, ``vaapi`` ...
     repeated : bool
         The input was opened before (a loop): what it lacks is not warned of again.
 
@@ -57,6 +59,7 @@ class ReadOptions:
     max_megapixels: int = MAX_MEGAPIXELS
     allow_playlists: bool = False
     size_change: str = "first"
+    hwaccel: str = "off"
     repeated: bool = False
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -286,3 +287,37 @@ def test_presets_serve_stills_too():
     assert options.smooth == "off"
     with pytest.raises(ConfigError, match="crf does not apply to images"):
         ImageOptions.build(crf=17)
+
+
+@pytest.mark.parametrize(("share", "sizes"), [(0.3, [512, 608]), (0.6, [512])])
+def test_a_small_person_is_seen_a_second_time_larger(tmp_path, monkeypatch, share, sizes):
+    """By the embedded network without --size; its share of the image decides."""
+    from streammatte.images import networks
+
+    seen = []
+
+    class Network:
+        recurrent = False
+
+        def __init__(self, size):
+            self.size = size
+
+        def submit(self, images):
+            seen.append(max(self.size))
+            alpha = np.zeros((1, self.size[0] // 2, self.size[1] // 2), np.float32)
+            alpha[:, :, : round(share * alpha.shape[2])] = 1
+            return type("Done", (), {"result": lambda _: alpha})()
+
+        def reset(self):
+            return None
+
+        def close(self):
+            return None
+
+    monkeypatch.setattr(networks, "open_engine", lambda model, *, size, **_: Network(size))
+    frame = Frame((np.zeros((480, 640, 3), np.uint8),), Layout.RGB, 0, Fraction(1))
+    for options, wanted in ((ImageOptions(), sizes), (ImageOptions(size=384), [384])):
+        seen.clear()
+        with closing(networks.Networks(options)) as one:
+            alpha, planes = one.alpha("ppmattingv2-lite", frame)
+        assert seen == wanted and planes[0].shape[1] == wanted[-1] and alpha.shape[1] == wanted[-1] // 2

@@ -1,0 +1,141 @@
+// The embedded network in the browser: which back end runs it, at which size, and its matte of an image.
+// @ts-check
+
+/** Long sides that the network may see, the best first. */
+export const SIZES = [512, 448, 384, 320, 256, 192];
+/** Milliseconds a frame may take for 30 frames a second. */
+const FRAME = 1000 / 30;
+
+/**
+ * Sides of the network's input for a picture: multiples of 32, close to its aspect.
+ * @param {number} width @param {number} height @param {number} long
+ * @returns {{width: number, height: number}}
+ */
+export function inputSize(width, height, long) {
+  const scale = long / Math.max(width, height);
+  const side = (/** @type {number} */ length) => Math.max(64, 32 * Math.round((length * scale) / 32));
+  return { width: side(width), height: side(height) };
+}
+
+/** Chooses the size by how long frames take: down at once where it is too slow, up after two quick seconds. */
+export class Pace {
+  /** @param {readonly number[]} sizes */
+  constructor(sizes = SIZES) {
+    this.sizes = sizes;
+    this.place = sizes.length - 1;
+    this.mean = 0;
+    this.since = 0;
+  }
+
+  get size() {
+    return this.sizes[this.place];
+  }
+
+  /**
+   * Begin with the largest size that should hold the rate, from the time of one size.
+   * @param {number} size @param {number} ms
+   */
+  begin(size, ms) {
+    const fits = this.sizes.findIndex((each) => ms * (each / size) ** 2 < 0.8 * FRAME);
+    this.place = fits < 0 ? this.sizes.length - 1 : fits;
+    this.mean = 0;
+  }
+
+  /**
+   * A frame took so long. Tells whether the size has changed.
+   * @param {number} ms @param {number} now
+   */
+  took(ms, now) {
+    this.mean = this.mean ? 0.9 * this.mean + 0.1 * ms : ms;
+    const larger = this.sizes[this.place - 1];
+    if (this.mean > FRAME && this.place < this.sizes.length - 1) {
+      this.place += 1;
+    } else if (larger && this.mean * (larger / this.size) ** 2 < 0.7 * FRAME) {
+      this.since ||= now;
+      if (now - this.since < 2000) return false;
+      this.place -= 1;
+    } else {
+      this.since = 0;
+      return false;
+    }
+    this.mean = 0;
+    this.since = 0;
+    return true;
+  }
+}
+
+export class Network {
+  /** @param {any} ort @param {any} session @param {string} backend */
+  constructor(ort, session, backend) {
+    this.ort = ort;
+    this.session = session;
+    this.backend = backend;
+    /** @type {Float32Array} */
+    this.planes = new Float32Array(0);
+  }
+
+  /**
+   * Load the network: on WebGPU where the browser has it, else as WebAssembly with as many threads as there are cores
+   * (which needs a page that is isolated from others, as serve.py sends it).
+   * @param {string} folder where vendor/ and network.onnx are
+   * @param {string[]} backends
+   */
+  static async load(folder, backends = ["webgpu", "wasm"]) {
+    const gpu = /** @type {any} */ (navigator).gpu;
+    const faults = [];
+    for (const backend of backends) {
+      if (backend === "webgpu" && !(gpu && (await gpu.requestAdapter().catch(() => null)))) continue;
+      try {
+        const ort = await import(`${folder}/vendor/ort.${backend}.min.mjs`);
+        ort.env.wasm.wasmPaths = new URL(`${folder}/vendor/`, import.meta.url).href;
+        const threads = self.crossOriginIsolated ? navigator.hardwareConcurrency || 1 : 1;
+        ort.env.wasm.numThreads = threads;
+        const url = new URL(`${folder}/network.onnx`, import.meta.url).href;
+        const session = await ort.InferenceSession.create(url, { executionProviders: [backend] });
+        return new Network(ort, session, backend === "wasm" ? `WebAssembly, ${threads} threads` : "WebGPU");
+      } catch (error) {
+        faults.push(`${backend}: ${error}`);
+      }
+    }
+    throw new Error(`the network cannot run here (${faults.join("; ") || "no back end"})`);
+  }
+
+  /**
+   * Alpha of an image whose sides are multiples of 32, at half of them.
+   * @param {ImageData} image
+   * @returns {Promise<{width: number, height: number, data: Float32Array}>}
+   */
+  async matte(image) {
+    const { width, height, data } = image;
+    const count = width * height;
+    if (this.planes.length !== 3 * count) this.planes = new Float32Array(3 * count);
+    const planes = this.planes;
+    for (let i = 0, j = 0; i < count; i += 1, j += 4) {
+      planes[i] = data[j] / 127.5 - 1;
+      planes[i + count] = data[j + 1] / 127.5 - 1;
+      planes[i + 2 * count] = data[j + 2] / 127.5 - 1;
+    }
+    const input = new this.ort.Tensor("float32", planes, [1, 3, height, width]);
+    const results = await this.session.run({ [this.session.inputNames[0]]: input });
+    const output = results[this.session.outputNames[0]];
+    const alpha = await output.getData();
+    const [rows, columns] = output.dims.slice(-2);
+    return { width: columns, height: rows, data: alpha };
+  }
+
+  /**
+   * Milliseconds of one frame at a size, the quicker of two after a first run.
+   * @param {{width: number, height: number}} size
+   */
+  async measure(size) {
+    const image = new ImageData(size.width, size.height);
+    await this.matte(image);
+    let quickest = Infinity;
+    for (let turn = 0; turn < 2; turn += 1) {
+      const begin = performance.now();
+      await this.matte(image);
+      quickest = Math.min(quickest, performance.now() - begin);
+    }
+    return quickest;
+  }
+}
