@@ -55,6 +55,13 @@ class Recipe(Options):
     warmup_start: float = option(default=1e-5, help="Rate at the first of them.", low=0, high=10)
     clip: float = option(default=0.0, help="Largest norm of all gradients together; 0 is any.", low=0, high=1e9)
     ema: float = option(default=0.0, help="What a step keeps of the mean of weights; 0 is no mean.", low=0, high=1)
+    blend: float = option(
+        default=1.0,
+        help="Share of what was learned in the weights that come out; the rest is what it began with.",
+        low=0,
+        high=1,
+        above=True,
+    )
     amp: str = option(default="off", help="Mixed precision.", choices=("off", "bf16", "fp16"))
     freeze: str = option(default="", help="Parameters whose names match this expression stay, with their batch norms.")
     compose: float = option(default=0.0, help="Share of samples laid over a background.", low=0, high=1)

@@ -139,6 +139,7 @@ class Trainer:
         self._optimizer = _optimizer(paddle, recipe, [value for _, value in self._trained])
         self._scaler = paddle.amp.GradScaler(enable=recipe.amp == "fp16")
         self._mean = _copied(self._network) if recipe.ema else None
+        self._begin = _copied(self._network) if recipe.blend < 1 else None
         self._step, self._best, self._running = 0, math.inf, math.nan
         self._metric: float | None = None
         self._stopping = False
@@ -315,9 +316,20 @@ class Trainer:
         with whole_file(self.output / "samples" / f"{self._step:07d}.jpg") as place:
             place.write_bytes(cv2.imencode(".jpg", sheet)[1].tobytes())
 
+    def _result(self) -> dict[str, Any]:
+        """The weights that come out: the mean of steps where there is one, blended with those it began with."""
+        state = self._mean or _copied(self._network)
+        if self._begin is None:
+            return state
+        share, begin = self.recipe.blend, self._begin
+        return {
+            name: (1 - share) * begin[name] + share * value if "float" in str(value.dtype) else value
+            for name, value in state.items()
+        }
+
     def _evaluate(self) -> None:
         """Write best.pdparams where the validation, or without one the running loss, is the lowest so far."""
-        recipe, state = self.recipe, self._mean or _copied(self._network)
+        recipe, state = self.recipe, self._result()
         if recipe.validation:
             kept = _copied(self._network)
             self._network.set_state_dict(state)
@@ -363,7 +375,7 @@ class Trainer:
         arrays |= {f"optimizer/{name}": value for name, value in self._optimizer_state().items()}
         arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
         self._write(self.output / _CHECKPOINT, arrays)
-        self._write(self.output / "last.pdparams", self._mean or state)
+        self._write(self.output / "last.pdparams", self._result())
         with whole_file(self.output / "curves.html") as place:
             place.write_text(curves_page(self.output / LOG), encoding="utf-8")
 

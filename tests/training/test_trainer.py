@@ -17,6 +17,8 @@ paddle = pytest.importorskip("paddle")
 pytestmark = [pytest.mark.paddle, pytest.mark.filterwarnings("ignore:When training")]
 
 from streammatte.errors import ConfigError, ModelError, StreammatteError  # noqa: E402
+from streammatte.models.cards import read_card  # noqa: E402
+from streammatte.models.resolve import resolve  # noqa: E402
 from streammatte.networks.checkpoints import read_state  # noqa: E402
 from streammatte.training.datasets import find_entries  # noqa: E402
 from streammatte.training.recipe import load_recipe, recipe_names  # noqa: E402
@@ -226,3 +228,19 @@ def test_pairs_and_mixed_precision(people, tmp_path):
     Trainer(recipe(people, temporal=1.0, amp="bf16", iters=2), tmp_path / "out").run()
     lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     assert all(np.isfinite(line["temporal"]) and line["temporal"] > 0 for line in lines)
+
+
+def test_what_comes_out_is_blended_with_what_it_began_with(people, tmp_path):
+    how = {"iters": 3, "learning_rate": 0.01, "optimizer": "adamw"}
+    whole, part = Trainer(recipe(people, **how), tmp_path / "whole"), None
+    begin = {name: value.numpy() for name, value in whole.network.state_dict().items()}
+    whole.run()
+    part = Trainer(recipe(people, blend=0.25, **how), tmp_path / "part")
+    part.run()
+    learned, blended = (read_state(tmp_path / name / "last.pdparams") for name in ("whole", "part"))
+    name = "head.conv_out.weight"
+    assert np.abs(learned[name] - begin[name]).max() > 1e-3
+    assert blended[name] == pytest.approx(0.75 * begin[name] + 0.25 * learned[name], abs=1e-6)
+    card = read_card((tmp_path / "part" / "best.yml").read_text(), "the card")
+    assert card.name == "ppmattingv2-lite" and "3 steps" in card.training and str(people) in card.training
+    assert resolve(str(tmp_path / "part" / "best.pdparams")).architecture == "ppmattingv2-lite"
