@@ -66,7 +66,7 @@ class ONNXRuntimeEngine:
         threads: int = 0,
         throughput: bool = True,
     ) -> None:
-        self._runtime = ort = need("onnxruntime", "--engine onnxruntime", "onnxruntime")
+        ort = need("onnxruntime", "--engine onnxruntime", "onnxruntime")
         wanted = _device(device, ort.get_available_providers())
         self.precision, self.precision_reason = _precision(precision, wanted)
         graph = files.graphs["float"]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
-from streammatte.models.graph import static
+from streammatte.models.graph import is_state, static
 from streammatte.optional_imports import import_openvino, need
 
 __all__ = ["BAD_LOSS", "FEWEST", "Loss", "Sample", "quantise", "quantise_measured"]
@@ -93,8 +93,10 @@ def quantise_measured(model: Any, samples: Sequence[Sample]) -> tuple[Any, Loss]
     Raises
     ------
     ConfigError
-        Fewer than ``FEWEST`` images.
+        Fewer than ``FEWEST`` images, or a recurrent network.
     """
+    if any(is_state(port) for port in model.inputs):
+        raise ConfigError("a recurrent network cannot be made int8: its states are not in images; take --precision f16")
     if len(samples) < FEWEST:
         raise ConfigError(f"int8 is calibrated on {FEWEST} images or more, got {len(samples)}; give more")
     shown = [sample for index, sample in enumerate(samples) if index % HELD_OUT]

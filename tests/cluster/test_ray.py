@@ -103,6 +103,16 @@ def test_a_network_goes_to_the_nodes(tmp_path):
     assert name == "{}/net.xml" and set(files) == {"net.xml", "net.bin"}
 
 
+def test_a_card_goes_with_its_network(tmp_path):
+    onnx_networks = pytest.importorskip("support.onnx_networks")
+    graph = onnx_networks.convolved_network(tmp_path / "mine.onnx")
+    name, files = module._model_files(f"u2net={graph}")
+    assert name == "u2net={}/mine.onnx" and set(files) == {"mine.onnx"}
+    card = Path("configs/models/brought/u2net.yml").resolve()
+    name, files = module._model_files(f"{card}={graph}")
+    assert name == "{}/mine.onnx" and files["mine.yml"] == card.read_bytes()
+
+
 def test_wrong_places(tmp_path):
     for where in ("local:0", "local:x", "local:²", "somewhere"):
         with pytest.raises(ConfigError, match="cluster must be"), ray_crew(where, 0, VideoOptions(), tmp_path):

@@ -23,9 +23,12 @@ from streammatte.compositing.foreground import with_colours  # noqa: E402
 from streammatte.engines import choose_engine, open_engine  # noqa: E402
 from streammatte.engines.onnxruntime import ONNXRuntimeEngine  # noqa: E402
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError  # noqa: E402
+from streammatte.export.convert import save_as  # noqa: E402
+from streammatte.export.quantize import quantise_measured  # noqa: E402
 from streammatte.frames import Frame, Layout, StreamInfo  # noqa: E402
 from streammatte.kernels.color import rgb_matrix  # noqa: E402
 from streammatte.models.cards import brought_cards  # noqa: E402
+from streammatte.models.graph import normalised, read_graph  # noqa: E402
 from streammatte.models.resolve import resolve  # noqa: E402
 from streammatte.options.video import VideoOptions  # noqa: E402
 
@@ -245,6 +248,19 @@ def test_a_wrong_graph_gets_one_line(tmp_path, engine, damage):
     with pytest.raises(ModelError) as caught:
         open_engine(str(path), engine=engine, size=SIZE).close()
     assert "\n" not in str(caught.value) and str(path.name) in str(caught.value)
+
+
+def test_a_recurrent_network_is_exported(tmp_path):
+    path = recurrent_network(tmp_path / "rvm_mobilenetv3_fp32.onnx")
+    save_as(resolve(str(path)), tmp_path / "net.xml", "openvino")
+    images = pictures(4)
+    with closing(open_engine(str(tmp_path / "net.xml"), precision="f32", size=SIZE)) as one:
+        assert one.recurrent
+        alphas = np.concatenate([one.submit(image[None]).result() for image in images])
+    assert np.abs(alphas - running_mean(images)).max() < 1e-5
+    model = normalised(read_graph(tmp_path / "net.xml"), resolve(str(path)).rule)
+    with pytest.raises(ConfigError, match="cannot be made int8"):
+        quantise_measured(model, [(image,) for image in pictures(12)])
 
 
 # ---- ONNX Runtime ----
