@@ -124,8 +124,8 @@ def tune(
         rssn=False,
         freeze=r"^backbone|\.bn\.|_batch_norm",
         workers=1,
-        evaluate_every=100,
-        save_every=100,
+        evaluate_every=50,
+        save_every=50,
         sample_every=100,
         transforms=(
             ("RandomResize", {"size": [size, size], "scale": [1.0, 1.3]}),
