@@ -10,7 +10,11 @@ import numba
 
 from streammatte.cache import trim, user_cache_dir
 
-__all__ = ["njit"]
+__all__ = ["EXACT", "njit"]
+
+EXACT = {"nnan", "ninf", "nsz"}
+"""``fastmath`` of kernels made of several functions: sums keep their order and nothing is contracted. LLVM does both
+where it inlines, and differently in the process that compiles and in those that find the code in the cache."""
 
 
 def njit(*signatures: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import boolean, float32, int64, void
 
-from streammatte.kernels import njit
+from streammatte.kernels import EXACT, njit
 from streammatte.kernels.rows import BYTES, BYTES_OUT, FLOATS, GRID, INDICES, flat, frame_taps
 
 __all__ = ["PlaneEstimate", "blend_plane", "foreground_plane"]
@@ -40,14 +40,14 @@ def _copy(out, source):  # type: ignore[no-untyped-def]
         out[i] = source[i]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(nogil=True, cache=True, fastmath=EXACT)
 def _enlarge(out, line, columns, weights):  # type: ignore[no-untyped-def]
     for i in range(out.size):
         at = columns[i]
         out[i] = line[at] + weights[i] * (line[at + 1] - line[at])
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(nogil=True, cache=True, fastmath=EXACT)
 def _mix(out, source, ground, matte):  # type: ignore[no-untyped-def]
     scale, half = float32(1.0 / 255.0), float32(0.5)
     for i in range(out.size):
@@ -56,7 +56,7 @@ def _mix(out, source, ground, matte):  # type: ignore[no-untyped-def]
         out[i] = np.uint8(np.int32(under + p * (float32(source[i]) - under) + half))
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(nogil=True, cache=True, fastmath=EXACT)
 def _mix_estimated(out, source, ground, matte, fore, behind, straight):  # type: ignore[no-untyped-def]
     scale, one, zero, top, half = float32(1.0 / 255.0), float32(1.0), float32(0.0), float32(255.0), float32(0.5)
     for i in range(out.size):
@@ -77,7 +77,7 @@ def _mix_estimated(out, source, ground, matte, fore, behind, straight):  # type:
     nogil=True,
     cache=True,
     error_model="numpy",
-    fastmath=True,
+    fastmath=EXACT,
 )  # fmt: skip
 def _over(  # type: ignore[no-untyped-def]
     out, image, image_step, alpha, back, back_step, height, width, fore_small, back_small, estimate, straight,

@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +142,11 @@ def tune(
     end = time.monotonic() + 60 * minutes
 
     def watch(now: TrainingProgress) -> None:
-        if time.monotonic() > end:
+        left = end - time.monotonic()
+        if left < 0:
             trainer.stop()
-        if on_progress is not None:
-            on_progress(now)
+        if on_progress is not None:  # its number of steps follows from the time
+            on_progress(replace(now, steps=now.step + max(0, round(left / max(now.seconds, 1e-3)))))
 
     trainer = Trainer(recipe, work / "training", on_progress=watch)
     before = validate(trainer.network, NETWORK, kept_out, ("mad",))["mad"]

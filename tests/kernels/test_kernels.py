@@ -1,5 +1,10 @@
 """Kernels against plain NumPy in float64."""
 
+import os
+import subprocess
+import sys
+
+import av
 import numpy as np
 import pytest
 
@@ -183,3 +188,22 @@ def test_models_take_chroma_planes_of_different_steps():
     taps = frame_taps((20, 20), (4, 4))
     plain = apply_models(models, (luma, u, v), (1, 1), taps)
     np.testing.assert_array_equal(apply_models(models, (luma, padded(u), v), (1, 1), taps), plain)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "options", [("--despill", "auto", "--match-light", "on"), ("--refine", "best", "--smooth", "best")]
+)
+def test_a_first_run_gives_what_later_ones_give(tmp_path, options):
+    """The process that compiles the kernels, and one that finds them in the cache: the same composites and mattes."""
+    given = []
+    for name in ("first", "later"):
+        command = [sys.executable, "-m", "streammatte", "video", "samples/person.mp4", str(tmp_path / f"{name}.mkv")]
+        command += ["--alpha", str(tmp_path / f"{name}.alpha.mkv"), "--bg", "samples/beach.jpg", "--codec", "ffv1"]
+        home = {**os.environ, "STREAMMATTE_HOME": str(tmp_path / "home")}
+        subprocess.run([*command, "--duration", "0.4", "--size", "192", *options], check=True, env=home)
+        for file in (f"{name}.mkv", f"{name}.alpha.mkv"):
+            with av.open(str(tmp_path / file)) as video:
+                given.append([hash(frame.to_ndarray().tobytes()) for frame in video.decode(video=0)])
+    assert given[0] == given[2] and given[1] == given[3] and len(given[0]) == 12
