@@ -65,4 +65,5 @@ class FlipAveragedEngine:
     def close(self) -> None:
         """Close the engine."""
         self._engine.close()
-        self._mirrored.close()
+        if self._mirrored is not self._engine:
+            self._mirrored.close()
