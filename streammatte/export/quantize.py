@@ -95,10 +95,10 @@ def quantise_measured(model: Any, samples: Sequence[Sample]) -> tuple[Any, Loss]
     ConfigError
         Fewer than ``FEWEST`` images, or a recurrent network.
     """
-    if any(is_state(port) for port in model.inputs):
-        raise ConfigError("a recurrent network cannot be made int8: its states are not in images; take --precision f16")
     if len(samples) < FEWEST:
         raise ConfigError(f"int8 is calibrated on {FEWEST} images or more, got {len(samples)}; give more")
+    if any(is_state(port) for port in model.inputs):
+        raise ConfigError("a recurrent network cannot be made int8: its states are not in images; take --precision f16")
     shown = [sample for index, sample in enumerate(samples) if index % HELD_OUT]
     hidden = samples[::HELD_OUT]
     before = _alphas(model, hidden)
