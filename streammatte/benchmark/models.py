@@ -40,7 +40,7 @@ ALL = "all"
 def model_table(
     names: Sequence[str] = (ALL,),
     size: int | tuple[int, int] = 512,
-    engines: Sequence[str] = ("openvino", "onnxruntime", "paddle"),
+    engines: Sequence[str] = (),
     repeats: int = 10,
     *,
     precision: str = "auto",
@@ -56,7 +56,7 @@ def model_table(
     size : int or (int, int)
         Height and width of the input, one number for a square; multiples of 32.
     engines : sequence of str
-        Those that cannot run here are left out, with a warning.
+        Those that cannot run here are left out, with a warning; by default all that are installed.
     repeats : int
         Images an engine, one at a time; the median counts.
     precision, device, threads
@@ -74,6 +74,9 @@ def model_table(
         A name is unknown, or no engine could run a network.
     """
     size = (size, size) if isinstance(size, int) else size
+    from streammatte.engines import ENGINES
+
+    engines = engines or [name for name in ENGINES[1:] if find_spec(name)]
     wanted = [load_card(name) for given in names for name in (card_names() if given == ALL else (given,))]
     options = {"precision": precision, "device": device, "threads": threads}
     rows: list[dict[str, Any]] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,13 +138,12 @@ def _draw(results: list[BenchResult], path: Path) -> None:
 
 def _models(names: str, given: dict[str, Any], as_json: bool, repeats: int) -> None:
     from streammatte.benchmark.models import model_table, print_table
-    from streammatte.engines import ENGINES
 
     engine = given.get("engine") or "auto"
     rows = model_table(
         [name.strip() for name in names.split(",")],
         given.get("size") or 512,
-        [name for name in ENGINES[1:] if find_spec(name)] if engine == "auto" else [engine],
+        () if engine == "auto" else (engine,),
         precision=given.get("precision") or "auto",
         device=given.get("device") or "auto",
         threads=given.get("threads") or 0,

@@ -148,6 +148,7 @@ def test_odd_little_images(tmp_path, size):
     assert Image.open(tmp_path / "blur.png").size == size
 
 
+@pytest.mark.slow  # PyMatting compiles its kernels for two minutes
 def test_trimap_and_classic_method(portrait, tmp_path):
     run(portrait, tmp_path / "a.png", "--size", "192", "--model", "closed-form", "--auto-trimap", "12")
     alpha = np.asarray(Image.open(tmp_path / "a.png"))[..., 3]
