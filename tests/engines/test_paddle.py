@@ -205,7 +205,6 @@ def test_unknown_inputs_are_refused(paddle, tmp_path):
 @pytest.mark.paddle
 def test_an_engine_that_cannot_run_is_closed(paddle, monkeypatch):
     def fails(self, images, trimaps):
-        self._slots.get()
         raise ModelError("inference failed: no luck")
 
     monkeypatch.setattr(PaddleEngine, "_run", fails)

@@ -19,9 +19,10 @@ pytestmark = [pytest.mark.paddle, pytest.mark.filterwarnings("ignore:When traini
 from streammatte.errors import ConfigError, ModelError, StreammatteError  # noqa: E402
 from streammatte.models.cards import read_card  # noqa: E402
 from streammatte.models.resolve import resolve  # noqa: E402
+from streammatte.networks import names  # noqa: E402
 from streammatte.networks.checkpoints import read_state  # noqa: E402
 from streammatte.training.datasets import find_entries  # noqa: E402
-from streammatte.training.recipe import load_recipe, recipe_names  # noqa: E402
+from streammatte.training.recipe import load_recipe  # noqa: E402
 from streammatte.training.trainer import Trainer  # noqa: E402
 from streammatte.training.validation import validate  # noqa: E402
 
@@ -47,7 +48,7 @@ def losses(folder):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", names())
 def test_every_network_learns(name, tmp_path):
     """Thirty steps on sixteen pictures bring the loss down, and gradients reach every parameter."""
     source = SHARED / "train"
