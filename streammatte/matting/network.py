@@ -102,8 +102,7 @@ class NetworkMatter:
         self._refiner = refiner
         self._controls = controls
         self._size = 1 if engine.recurrent else batch
-        self._shown: Frame | None = None
-        self._luma: U8 | None = None
+        self._before: tuple[U8, float] | None = None
         self._multiply = multiply
         self._free: list[_Batch] = []
         self._filling: _Batch | None = None
@@ -145,7 +144,7 @@ class NetworkMatter:
             self._give_back(batch)
         self._filling = None
         self.engine.reset()
-        self._shown = self._luma = None
+        self._before = None
         self._held_back.clear()
         self._smoother.reset()
         if self._controls is not None:
@@ -161,11 +160,13 @@ class NetworkMatter:
     def _forget_the_past(self, frame: Frame, planes: tuple[U8, ...]) -> None:
         """Reset a recurrent network where the image does not follow the one before: a cut, a seek, a gap."""
         luma = planes[1] if frame.layout is Layout.RGB else planes[0]  # green is most of luma
-        before, shown = self._luma, self._shown
-        step = 0.0 if shown is None else frame.time - shown.time
-        if before is None or not 0 < step <= _LONGEST_GAP or is_cut(before, luma):
+        follows = False
+        if self._before is not None:
+            before, time = self._before
+            follows = 0 < frame.time - time <= _LONGEST_GAP and not is_cut(before, luma)
+        if not follows:
             self.engine.reset()
-        self._luma, self._shown = luma.copy(), frame.like(())
+        self._before = luma.copy(), frame.time
 
     def _submit(self, batch: _Batch) -> list[Matte]:
         # The oldest is awaited, its successor submitted, and only then is the oldest worked on: no stream of the engine

@@ -146,10 +146,10 @@ def load_card(name: str) -> Card:
     ConfigError
         The card is faulty.
     """
-    brought = next((card for card in brought_cards() if card.name == name), None)
-    if brought is not None:
-        return brought
     if name not in card_names():
+        brought = next((card for card in brought_cards() if card.name == name), None)
+        if brought is not None:
+            return brought
         raise ModelNotFoundError(f"no network is named {name!r}; known: {', '.join(card_names())}")
     return read_card((_folder() / f"{name}.yml").read_text(encoding="utf-8"), f"the card of {name}")
 

@@ -221,8 +221,8 @@ def read_ports(model: Any, reading: GraphRule, size: tuple[int, int] | None) -> 
             "that come back as outputs; a card beside it can say which is which (docs/models.md)"
         )
     # By place, since outputs may have no names.
-    place = [None if colours is None else model.outputs.index(colours), model.outputs.index(alpha)]
-    return Ports(min(chosen[0].names), place[1] or 0, place[0], states, values)
+    foreground = None if colours is None else model.outputs.index(colours)
+    return Ports(min(chosen[0].names), model.outputs.index(alpha), foreground, states, values)
 
 
 def normalised(
@@ -333,8 +333,8 @@ def _alpha_port(model: Any, reading: GraphRule) -> Any:
     """The output that holds alpha."""
     wide = reading.range == "softmax" or reading.channel > 0
     axis = 1 if reading.layout == "nchw" else 3
-    fitting = [port for port in model.outputs if _has_shape(port, 4, None if wide else 1, axis)]
-    fitting += [port for port in model.outputs if _has_shape(port, 3, None)]
+    channels = None if wide else 1
+    fitting = [port for port in model.outputs if _has_shape(port, 4, channels, axis) or _has_shape(port, 3, None)]
     fitting = [port for port in fitting if port.get_element_type().is_real()]
     named = [port for port in fitting if port.names & ({reading.alpha} if reading.alpha else set(ALPHA_NAMES))]
     if not fitting or (reading.alpha and not named):

@@ -122,7 +122,7 @@ def _card_of(path: Path) -> Card | None:
 
 
 def brought_file(card: Card) -> Path | None:
-    """Where the file of a network that users bring is, if it is here: with rembg's, or in ``brought`` of ours."""
+    """Where the file of a network that users bring is, if it is here: with rembg's, or in our folder ``brought``."""
     base = os.environ.get("U2NET_HOME") or Path(os.environ.get("XDG_DATA_HOME") or "~") / ".u2net"
     folders = (Path(base), Path("~/.u2net"), lasting_dir("brought"))
     paths = (folder.expanduser() / str(card.file) for folder in folders)
@@ -134,7 +134,7 @@ def _brought(card: Card) -> ModelFiles:
     if path is None:
         raise ModelNotFoundError(
             f"{card.name} is not here: get {card.file} from {card.get} ({card.licence}) and give "
-            f"--model {card.name}=FILE, or put it into {lasting_dir('models')}"
+            f"--model {card.name}=FILE, or put it into {lasting_dir('brought')}"
         )
     return _graph(path, path.suffix.lower(), card)
 

@@ -195,9 +195,14 @@ def test_what_a_card_says_of_a_graph(tmp_path, engine, kind, layout, order):
 
 def test_a_card_by_name_by_option_and_by_the_name_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("U2NET_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path / "ours"))
     (tmp_path / "home").mkdir()
-    with pytest.raises(ModelNotFoundError, match=r"get u2net\.onnx from https"):
+    with pytest.raises(ModelNotFoundError, match=r"get u2net\.onnx from https") as caught:
         resolve("u2net")
+    place = Path(str(caught.value).rpartition("put it into ")[2])  # where it says is where it looks
+    place.mkdir(parents=True)
+    convolved_network(place / "u2net.onnx", size=(320, 320))
+    assert resolve("u2net").graphs["float"] == place / "u2net.onnx"
     convolved_network(tmp_path / "home" / "u2net.onnx", size=(320, 320))
     files = resolve("u2net")
     assert files.reading.range == "minmax" and files.rule.fixed == (320, 320)
