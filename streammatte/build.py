@@ -243,6 +243,8 @@ def build_outputs(
             tracks=options.audio and main,
             metadata=not options.strip_metadata,
             overwrite=options.overwrite,
+            # Segments of one video may be encoded on machines of different kinds.
+            hwaccel=options.hwaccel if main and open_target is None else "off",
         )
         return (open_target or open_sink)(path, encode)
 

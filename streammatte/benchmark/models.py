@@ -46,6 +46,7 @@ def model_table(
     precision: str = "auto",
     device: str = "auto",
     threads: int = 0,
+    data: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Measure networks; engines take turns within a network, so that a busy machine slows all of them alike.
 
@@ -61,12 +62,15 @@ def model_table(
         Images an engine, one at a time; the median counts.
     precision, device, threads
         As :func:`streammatte.engines.open_engine`.
+    data : Path, optional
+        A data set with true mattes: networks whose weights are here are run over its stills by every engine.
 
     Returns
     -------
     list of dict
         A row for each network and engine: ``name``, ``engine``, ``precision``, ``size``, ``ms``, ``fps``, ``weights``
-        (``here`` or ``random``), and the published ``seed_params_m``, ``seed_flops_g``, ``seed_fps``, ``seed_sad``.
+        (``here`` or ``random``), ``mad`` (mean absolute difference of alpha from the truth, times 1000; None where
+        there is no ``data`` or the weights are random), and the published ``seed_params_m``, ``seed_flops_g``, ``seed_fps``, ``seed_sad``.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def model_table(
     rows: list[dict[str, Any]] = []
     for card in wanted:
         try:
-            rows += _rows(card, size, engines, repeats, options)
+            rows += _rows(card, size, engines, repeats, options, data)
         except ModelError as error:
             log.warning("%s is left out: %s", card.name, error)
     if not rows:
@@ -92,7 +96,12 @@ def model_table(
 
 
 def _rows(
-    card: Card, size: tuple[int, int], engines: Sequence[str], repeats: int, options: dict[str, Any]
+    card: Card,
+    size: tuple[int, int],
+    engines: Sequence[str],
+    repeats: int,
+    options: dict[str, Any],
+    data: Path | None,
 ) -> list[dict[str, Any]]:
     """A network's rows. Raises ModelError where it is neither here nor can be made with random weights."""
     with _models(card.name, size, engines) as (models, weights):
@@ -105,6 +114,7 @@ def _rows(
                 "ms": milliseconds,
                 "fps": 1000.0 / milliseconds,
                 "weights": weights,
+                "mad": None if data is None or weights != "here" else _mad(card.name, engine, precision, size, data),
                 **{f"seed_{key}": getattr(card.seed, key) for key in PUBLISHED},
             }
             for engine, precision, milliseconds in _speeds(models, size, repeats, options)
@@ -122,17 +132,19 @@ _TITLES = {
     "fps": "fps",
     "seed_fps": "(published, V100)",
     "weights": "weights",
+    "mad": "MAD x1e3",
 }
 _TEXT = {"name", "engine", "precision", "size", "weights"}
 
 
 def format_models(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as an aligned table; parameters, FLOPs and the last speed are the published figures."""
-    table = [list(_TITLES.values()), *([_cell(row[key]) for key in _TITLES] for row in rows)]
+    titles = {key: title for key, title in _TITLES.items() if key != "mad" or any(row.get("mad") for row in rows)}
+    table = [list(titles.values()), *([_cell(row[key]) for key in titles] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
     for line in table:
-        cells = zip(_TITLES, line, widths, strict=True)
+        cells = zip(titles, line, widths, strict=True)
         lines.append("  ".join(cell.ljust(width) if key in _TEXT else cell.rjust(width) for key, cell, width in cells))
     return "\n".join(line.rstrip() for line in lines)
 
@@ -175,6 +187,25 @@ def _speeds(
     finally:
         for engine in engines:
             engine.close()
+
+
+def _mad(name: str, engine: str, precision: str, size: tuple[int, int], data: Path) -> float:
+    """MAD over the stills of a data set, times 1000. Raises ConfigError where it has none with a true matte."""
+    from streammatte.evaluation.datasets import find_items
+    from streammatte.evaluation.maker import NetworkMatteMaker
+    from streammatte.evaluation.runner import score_item
+    from streammatte.options.video import VideoOptions
+
+    stills = [item for item in find_items(data) if item.kind == "still" and item.alpha is not None]
+    if not stills:
+        raise ConfigError(f"{data} has no stills with a true matte; see streammatte eval --help for its form")
+    options = VideoOptions(model=name, engine=engine, precision=precision, size=max(size), smooth="off")
+    maker = NetworkMatteMaker(options, None)
+    try:
+        scores = [score_item(item, maker, lambda _: iter(()), ("mad",), with_trimap=False) for item in stills]
+    finally:
+        maker.close()
+    return 1000 * statistics.fmean(score.mean("mad") or 0.0 for score in scores)
 
 
 def _trimap(size: tuple[int, int]) -> Any:

@@ -28,6 +28,12 @@ STAGE_NAMES = {"decode": "decode", "inference": "network", "composite": "prepare
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds; medians are shown.")
 @click.option("--compare", "pair", metavar="A,B", help="Two settings in turn, as precision=int8,precision=f32.")
 @click.option("--models", help="Networks to compare instead, separated by commas: ms, fps, published figures.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="With --models: also their MAD on the stills of this data set, by every engine.",
+)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Also draw the stages to a PNG.")
 @shared.declared_options(VideoOptions, "composite", "encode", "network", "sequence", "controls")
 @shared.common()
@@ -38,6 +44,7 @@ def command(
     rounds: int,
     pair: str | None,
     models: str | None,
+    data: Path | None,
     plot: Path | None,
     config: str | None,
     log_level: str,
@@ -56,8 +63,10 @@ def command(
     """
     shared.set_up_logging(log_level)
     if models is not None:
-        _models(models, given, as_json, rounds)
+        _models(models, given, as_json, rounds, data)
         return
+    if data is not None:
+        raise ConfigError("--data goes with --models; streammatte eval --data measures one network")
     shared.take_threads()
     from streammatte.benchmark.pipeline import compare, measure
 
@@ -136,7 +145,7 @@ def _draw(results: list[BenchResult], path: Path) -> None:
     click.echo(f"wrote {path}", err=True)
 
 
-def _models(names: str, given: dict[str, Any], as_json: bool, repeats: int) -> None:
+def _models(names: str, given: dict[str, Any], as_json: bool, repeats: int, data: Path | None) -> None:
     from streammatte.benchmark.models import model_table, print_table
 
     engine = given.get("engine") or "auto"
@@ -148,6 +157,7 @@ def _models(names: str, given: dict[str, Any], as_json: bool, repeats: int) -> N
         device=given.get("device") or "auto",
         threads=given.get("threads") or 0,
         repeats=repeats,
+        data=data,
     )
     if as_json:
         click.echo(json.dumps(rows))

@@ -162,7 +162,8 @@ def pull(name: str, checkpoint: bool, mirror: str | None, attempts: int, timeout
     click.echo(path)
 
 
-_TO = click.Choice(["paddle", "onnx", "openvino", "ncnn"])
+PHONES = ("ncnn", "tflite")
+_TO = click.Choice(["paddle", "onnx", "openvino", *PHONES])
 _PRECISION = click.Choice(["f32", "f16", "int8"])
 
 
@@ -185,7 +186,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 @click.option(
     "--calibrate",
     type=click.Path(path_type=Path),
-    help="Video or folder of images: for int8, and that ncnn is compared on.",
+    help="Video or folder of images: for int8, and what ncnn and tflite are compared on.",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File, or folder for paddle. [NAME in this folder]"
@@ -286,21 +287,26 @@ def _write(
 
     if precision == "int8" and calibrate is None:
         raise ConfigError("int8 needs images of what it will see: give --calibrate VIDEO or a folder of images")
-    if precision != "int8" and calibrate is not None and to != "ncnn":
-        raise ConfigError(f"--calibrate is for --precision int8 and --to ncnn; got --precision {precision} --to {to}")
+    if precision != "int8" and calibrate is not None and to not in PHONES:
+        raise ConfigError(
+            f"--calibrate is for --precision int8, --to ncnn and --to tflite; got --precision {precision} --to {to}"
+        )
     files = resolve(model)
     target = output or Path(files.name + TARGETS[to])
     if to != "paddle" and target.suffix.lower() == TARGETS[to]:
         target = target.with_suffix(TARGETS[to])
     place = Output(target, plan(files, target, to, size=size, precision=precision), overwrite)
-    if to == "ncnn":
-        from streammatte.export.ncnn import BAD_DIFFERENCE, save_ncnn
+    if to in PHONES:
+        from streammatte.export.difference import BAD_DIFFERENCE
+        from streammatte.export.ncnn import save_ncnn
+        from streammatte.export.tflite import save_tflite
 
+        save = {"ncnn": save_ncnn, "tflite": save_tflite}[to]
         with place.writing() as path:
-            found = save_ncnn(files, path, _compared_on(calibrate, files, size), size or files.rule.size)
+            found = save(files, path, _compared_on(calibrate, files, size), size or files.rule.size)
         click.echo(str(found), err=True)
         if found.largest > BAD_DIFFERENCE:
-            log.warning("ncnn differs by more than %g; look at its mattes before you use it", BAD_DIFFERENCE)
+            log.warning("%s differs by more than %g; look at its mattes before you use it", to, BAD_DIFFERENCE)
     elif calibrate is None:
         with place.writing() as path:
             save_as(files, path, to, size=size, precision=precision)

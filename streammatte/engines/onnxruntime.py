@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ U8 = npt.NDArray[np.uint8]
 _CPU = "CPUExecutionProvider"
 _FAST_F16 = ("cuda", "rocm", "dml")
 """Devices on which a graph in float16 is faster; CoreML makes its own choice."""
+_AT_ONCE = 2
+"""Batches that a GPU works on at once."""
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -85,13 +88,17 @@ class ONNXRuntimeEngine:
         self._read_ports(files, size, graph)
         self.input_size = size
         self.batch = 1 if self.recurrent else batch
-        self.in_flight = 1 + QUEUED if throughput and not self.recurrent else 1
+        # On a GPU two batches are under way at once, each with a stream of its own: while one is computed the other is
+        # normalised and copied.
+        threads = _AT_ONCE if self.device == "cuda" and throughput and not self.recurrent else 1
+        self.in_flight = threads + QUEUED if throughput and not self.recurrent else 1
+        self._local = threading.local()
         # (x / 255 - mean) / std, in float32 and in one pass
         mean, std = (np.array(values, np.float32)[None, :, None, None] for values in (files.rule.mean, files.rule.std))
         self._scale, self._shift = 1 / (255 * std), mean / std
         self._carried: dict[str, Any] = {}
         self._fresh = True
-        self._worker = Worker(self._run, self.in_flight, "streammatte-onnxruntime")
+        self._worker = Worker(self._run, self.in_flight, "streammatte-onnxruntime", threads)
         self._try(size)
         log.info("onnxruntime on %s runs %s in %s: %s", self.device, files.name, self.precision, self.precision_reason)
 
@@ -159,7 +166,12 @@ class ONNXRuntimeEngine:
             planes = planes.transpose(0, 2, 3, 1)
         try:
             binding = self._session.io_binding()
-            self._bind(binding, self._image, planes)
+            buffer = self._pinned_buffer(planes.shape)
+            if buffer is None:
+                self._bind(binding, self._image, planes)
+            else:
+                buffer.numpy()[:] = planes
+                binding.bind_ortvalue_input(self._image, buffer)
             if trimaps is not None:
                 self._bind(binding, TRIMAP, trimaps[:, None])
             for name, value in self._numbers.items():
@@ -187,6 +199,15 @@ class ONNXRuntimeEngine:
         colours = given[self._foreground].numpy().astype(np.float32)
         return alpha, colours if self._reading.layout == "nhwc" else np.moveaxis(colours, 1, -1)
 
+    def _pinned_buffer(self, shape: tuple[int, ...]) -> Any:
+        """Input of the calling thread in page-locked memory, which a GPU reads beside other work; None else None."""
+        if self.device != "cuda":
+            return None
+        kept = getattr(self._local, "buffer", None)
+        if kept is None or kept.shape() != list(shape):
+            self._local.buffer = kept = _pinned(shape, self._types[self._image])
+        return kept
+
     def _bind(self, binding: Any, name: str, values: npt.NDArray[Any]) -> None:
         binding.bind_cpu_input(name, np.ascontiguousarray(values, self._types[name]))
 
@@ -208,6 +229,21 @@ def _device(device: str, available: list[str]) -> str:
 
 def _providers(device: str) -> list[Any]:
     return [_CPU] if device == "cpu" else [ACCELERATORS[device], _CPU]
+
+
+def _pinned(shape: tuple[int, ...], kind: Any) -> Any:
+    """A tensor in page-locked memory of the first CUDA device, or None. Raises nothing: plain memory works too."""
+    try:
+        ort = need("onnxruntime")
+        memory = next(
+            device.memory_info(ort.OrtDeviceMemoryType.HOST_ACCESSIBLE)
+            for device in ort.get_ep_devices()
+            if device.ep_name == ACCELERATORS["cuda"]
+        )
+        return ort.OrtValue.ortvalue_from_shape_and_type(list(shape), kind, memory_info=memory)
+    except Exception as error:  # StopIteration, an older runtime, or no such memory
+        log.debug("no page-locked memory: %s", error)
+        return None
 
 
 def _precision(precision: str, device: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""A thread that runs batches one after the other, for engines whose runtime only knows how to run one and wait."""
+"""Threads that run batches, for engines whose runtime only knows how to run one and wait."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Submission:
 
 
 class Worker:
-    """Runs ``run`` on what is submitted, in order, in a thread of its own.
+    """Runs ``run`` on what is submitted, in a thread of its own and in order, or in several at once.
 
     Parameters
     ----------
@@ -47,12 +47,14 @@ class Worker:
     in_flight : int
         Where so many are under way, ``submit`` waits.
     name : str
-        Of the thread.
+        Of the threads.
+    threads : int
+        More than one where ``run`` may be called at the same time.
     """
 
-    def __init__(self, run: Callable[..., Result], in_flight: int, name: str) -> None:
+    def __init__(self, run: Callable[..., Result], in_flight: int, name: str, threads: int = 1) -> None:
         self._run = run
-        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(1, name)
+        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(threads, name)
         self._slots: queue.Queue[None] = queue.Queue(in_flight)
 
     def submit(self, *batch: Any) -> Submission:

@@ -11,7 +11,7 @@ from streammatte.models.files import DEPLOY_NAMES, ModelFiles
 
 __all__ = ["TARGETS", "plan", "refuse_sources"]
 
-TARGETS = {"paddle": "", "onnx": ".onnx", "openvino": ".xml", "ncnn": ".param"}
+TARGETS = {"paddle": "", "onnx": ".onnx", "openvino": ".xml", "ncnn": ".param", "tflite": ".tflite"}
 """Forms a network is exported to, with their suffix: a folder with ``deploy.yaml``, a file, two with a ``.bin``."""
 
 
@@ -69,7 +69,7 @@ def _check_size(files: ModelFiles, to: str, size: tuple[int, int]) -> None:
 
 def _written(files: ModelFiles, target: Path, to: str) -> tuple[Path, ...]:
     if to != "paddle":
-        return (target,) if to == "onnx" else (target, target.with_suffix(".bin"))
+        return (target,) if to in ("onnx", "tflite") else (target, target.with_suffix(".bin"))
     names: tuple[str, ...] = (*PROGRAMS, PARAMS)
     if files.weights is None:
         names = tuple(path.name for path in (files.program, files.params) if path is not None)

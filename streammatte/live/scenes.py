@@ -95,4 +95,5 @@ def _mirrored(matte: Matte) -> Matte:
         np.ascontiguousarray(matte.alpha[:, ::-1]),
         np.ascontiguousarray(matte.small_alpha[:, ::-1]),
         None if small is None else tuple(np.ascontiguousarray(plane[:, ::-1]) for plane in small),
+        None if matte.small_foreground is None else np.ascontiguousarray(matte.small_foreground[:, ::-1]),
     )

@@ -84,7 +84,7 @@ class VideoOptions(CompositeOptions):
     )
     hwaccel: str = option(
         default="off",
-        help="Decode on a device where this build of FFmpeg and the machine have it, else on the processor.",
+        help="Decode and (with --codec auto) encode on a device where FFmpeg and the machine have it.",
         group="read",
         choices=("off", "auto", "cuda", "qsv", "vaapi", "videotoolbox", "d3d11va"),
     )

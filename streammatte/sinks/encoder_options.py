@@ -65,6 +65,8 @@ class EncodeOptions:
         Carry title, date, location and other metadata over.
     overwrite : bool
         Replace what is there, at the end and at once.
+    hwaccel : str
+        Device whose encoder ``auto`` takes where one starts: cuda, qsv, vaapi, videotoolbox, d3d11va, auto; or off.
     threads : int
         Of the encoder; 0 lets it choose.
     """
@@ -78,6 +80,7 @@ class EncodeOptions:
     tracks: bool = True
     metadata: bool = True
     overwrite: bool = False
+    hwaccel: str = "off"
     threads: int = 0
 
     def quality(self, encoder: str, option: str, **also: str) -> dict[str, str]:

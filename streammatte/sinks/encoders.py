@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
 
 import av
 import av.codec
 import av.error
+from av.codec.hwaccel import HWAccel
 
 from streammatte.errors import UnsupportedOutputError
 from streammatte.frames import Layout
@@ -60,8 +63,29 @@ class EncoderChoice:
     lossless: bool = False
 
 
-def choose_encoder(container: Container, codec: str, alpha: bool, target: str, layout: Layout = Layout.YUV420) -> str:
+_ON_DEVICE = {
+    "cuda": ("_nvenc",),
+    "qsv": ("_qsv",),
+    "vaapi": ("_vaapi",),
+    "videotoolbox": ("_videotoolbox",),
+    "d3d11va": ("_mf", "_amf", "_qsv", "_nvenc"),
+    "auto": ("_nvenc", "_qsv", "_videotoolbox", "_amf", "_mf", "_vaapi"),
+}
+"""``--hwaccel`` -> how FFmpeg's encoders on that device end, the preferred first."""
+
+
+def choose_encoder(
+    container: Container,
+    codec: str,
+    alpha: bool,
+    target: str,
+    layout: Layout = Layout.YUV420,
+    hwaccel: str = "off",
+) -> str:
     """The encoder for a container; ``auto`` takes the first usable one, a name is taken as it is or refused.
+
+    With ``auto`` and a device as ``hwaccel`` an encoder of that device is taken where one starts here; else a warning
+    names the one in software. An alpha channel and mattes are encoded in software.
 
     Raises
     ------
@@ -69,11 +93,19 @@ def choose_encoder(container: Container, codec: str, alpha: bool, target: str, l
         The build lacks it, the container does not take it, or it cannot keep the requested alpha channel.
     """
     if codec == "auto":
+        plain = not alpha and layout is not Layout.GRAY
+        found = _on_device(container, hwaccel) if hwaccel != "off" and plain else None
+        if found is not None:
+            _log.info("%s is encoded by %s", target, found)
+            return found
         candidates = container.alpha if alpha else container.video
         if layout is Layout.GRAY and not alpha:
             candidates = (*container.matte, *candidates)
         for name in candidates:
             if has_encoder(name):
+                if hwaccel != "off" and plain:
+                    level = logging.INFO if hwaccel == "auto" else logging.WARNING
+                    _log.log(level, "--hwaccel %s: no such encoder starts here; %s encodes %s", hwaccel, name, target)
                 if name != candidates[0]:
                     _log.warning("%s is missing here: %s is encoded by %s", candidates[0], target, name)
                 return name
@@ -86,6 +118,29 @@ def choose_encoder(container: Container, codec: str, alpha: bool, target: str, l
     if alpha and codec not in container.alpha:
         raise _no_alpha(f"{target} by {codec}")
     return codec
+
+
+def _on_device(container: Container, hwaccel: str) -> str | None:
+    """The first encoder of the container's on a device, of those that start here."""
+    for ending in _ON_DEVICE[hwaccel]:
+        for name in container.encoders:
+            if name.endswith(ending) and has_encoder(name) and _starts(name):
+                return name
+    return None
+
+
+def _starts(name: str) -> bool:
+    """True where an encoder can be opened: a build has encoders whose device or driver is missing."""
+    try:
+        how = HWAccel("vaapi") if name.endswith("_vaapi") else None
+        context: Any = av.codec.CodecContext.create(name, "w", hwaccel=how)
+        context.width, context.height, context.time_base = 640, 360, Fraction(1, 30)
+        context.pix_fmt = pixel_format(name, Layout.YUV420, False)
+        context.open()
+    except (av.error.FFmpegError, ValueError, NotImplementedError, RuntimeError) as error:
+        _log.debug("%s does not start: %s", name, error)
+        return False
+    return True
 
 
 def _no_alpha(what: str) -> UnsupportedOutputError:

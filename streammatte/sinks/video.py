@@ -87,8 +87,11 @@ class FileSink:
         ------
         UnsupportedOutputError, OutputExistsError, DiskFullError, SinkError, ConfigError
         """
-        name = choose_encoder(self._container, self._options.codec, info.has_alpha, str(self.target), info.layout)
-        choice = encoder_options(name, info.layout, self._options, info.has_alpha)
+        options, target = self._options, str(self.target)
+        name = choose_encoder(
+            self._container, options.codec, info.has_alpha, target, info.layout, hwaccel=options.hwaccel
+        )
+        choice = encoder_options(name, info.layout, options, info.has_alpha)
         self._file.check()
         if self._file.direct and self.target.is_fifo() and self._container.muxer in _QUICKTIME:
             raise UnsupportedOutputError(

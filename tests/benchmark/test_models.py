@@ -1,5 +1,7 @@
 """The table of networks: published figures, speeds per engine."""
 
+import cv2
+import numpy as np
 import pytest
 
 from streammatte.benchmark.models import format_models, model_table, print_table
@@ -23,6 +25,28 @@ def test_the_embedded_network_is_measured_without_paddle(capsys):
     printed = capsys.readouterr().out
     assert "ppmattingv2-lite" in printed
     assert "FLOPs G" in printed
+
+
+def test_what_is_here_is_scored_too(tmp_path, capsys):
+    for folder in ("image", "matte"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    shape = np.zeros((48, 64), np.uint8)
+    shape[:, 32:] = 255
+    for name, truth in (("a", shape), ("b", np.zeros_like(shape))):
+        cv2.imwrite(str(tmp_path / "set" / "image" / f"{name}.png"), np.full((48, 64, 3), 90, np.uint8))
+        cv2.imwrite(str(tmp_path / "set" / "matte" / f"{name}.png"), truth)
+    rows = model_table(["ppmattingv2-lite"], (192, 256), ["openvino"], 1, precision="f32", data=tmp_path / "set")
+    assert rows[0]["mad"] == pytest.approx(250, abs=5)  # nobody is in a gray image: half of one truth is missed
+    print_table(rows)
+    assert "MAD x1e3" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="no stills with a true matte"):
+        model_table(["ppmattingv2-lite"], 64, ["openvino"], 1, data=make_empty(tmp_path))
+
+
+def make_empty(folder):
+    (folder / "rooms" / "empty").mkdir(parents=True)
+    cv2.imwrite(str(folder / "rooms" / "empty" / "a.jpg"), np.zeros((48, 64, 3), np.uint8))
+    return folder / "rooms"
 
 
 def test_published_figures_stand_beside_the_measured_ones():

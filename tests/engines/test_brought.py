@@ -311,6 +311,32 @@ def test_an_accelerator_is_taken_and_a_fall_back_is_told(tmp_path, monkeypatch, 
     engine.close()
 
 
+def test_a_gpu_works_on_two_batches_from_page_locked_memory(tmp_path, monkeypatch):
+    """The CPU's provider stands for CUDA's: how buffers and threads are used, not what a GPU makes of them."""
+    import onnxruntime
+
+    monkeypatch.setitem(streammatte.engines.onnxruntime.ACCELERATORS, "cuda", "CPUExecutionProvider")
+    made = []
+
+    def pinned(shape, kind):
+        made.append(tuple(shape))
+        return onnxruntime.OrtValue.ortvalue_from_numpy(np.empty(shape, kind))
+
+    monkeypatch.setattr(streammatte.engines.onnxruntime, "_pinned", pinned)
+    path = str(convolved_network(tmp_path / "plain.onnx"))
+    images = pictures(12)
+    with closing(open_engine(path, engine="onnxruntime", device="cuda", size=SIZE)) as engine:
+        assert engine.device == "cuda" and engine.in_flight == 3
+        waiting = [engine.submit(image[None]) for image in images[:3]]
+        found = [pending.result() for pending in waiting]
+        found += [engine.submit(image[None]).result() for image in images[3:]]
+    monkeypatch.undo()
+    with closing(open_engine(path, engine="onnxruntime", device="cpu", size=SIZE)) as engine:
+        expected = [engine.submit(image[None]).result() for image in images]
+    assert np.array_equal(np.stack(found), np.stack(expected))
+    assert 1 <= len(made) <= 2  # a buffer for each thread, kept
+
+
 def test_an_openvino_graph_cannot_run_on_onnx_runtime():
     with pytest.raises(ModelError, match="is here as an OpenVINO graph"):
         open_engine("streammatte/assets/ppmattingv2-lite.f16.xml", engine="onnxruntime", size=SIZE)

@@ -15,12 +15,14 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from support.onnx_networks import convolved_network
 
 from streammatte import cache
 from streammatte.cli import main
 from streammatte.engines import open_engine
 from streammatte.errors import ConfigError, DiskFullError, ModelError, OutputExistsError
 from streammatte.export import convert
+from streammatte.export.difference import run_converter
 from streammatte.export.quantize import BAD_LOSS
 from streammatte.models.graph import read_facts, read_graph
 from streammatte.models.input_rule import InputRule, SizeStep
@@ -442,6 +444,40 @@ def test_the_embedded_network_runs_on_ncnn(room, capsys):
     assert sorted(path.name for path in room.iterdir()) == ["lite.bin", "lite.param"]
     assert command("export", LITE, "--to", "ncnn", "-o", "lite.param") == 4
     assert command("export", LITE, "--to", "ncnn", "-o", "lite.onnx") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.paddle
+@with_export
+@pytest.mark.skipif(
+    not (shutil.which("onnx2tf") and find_spec("ai_edge_litert")), reason="onnx2tf or the tflite extra is not installed"
+)
+@pytest.mark.timeout(900)
+def test_the_embedded_network_runs_on_litert(room, capsys):
+    how = ("--to", "tflite", "--size", "256x160", "--calibrate", SAMPLES / "person.mp4", "-o", "lite.tflite")
+    assert command("export", LITE, *how) == 0
+    largest, images = re.search(r"largest difference ([0-9.]+) on (\d+) images", capsys.readouterr().err).groups()
+    assert float(largest) < 0.02 and int(images) == 8
+    assert [path.name for path in room.iterdir()] == ["lite.tflite"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "fault"), [("exit 3", "exit 3"), ("echo its own reason >&2; exit 1", "its own reason")]
+)
+def test_a_converter_that_fails_is_one_line(room, monkeypatch, tool, fault):
+    (room / "onnx2tf").write_text(f"#!/bin/sh\n{tool}\n")
+    (room / "onnx2tf").chmod(0o755)
+    graph = convolved_network(room / "plain.onnx")
+    with pytest.raises(ModelError, match=f"onnx2tf cannot convert .*{fault}"):
+        run_converter("onnx2tf", str(graph), [str(room / "onnx2tf")], room, [room / "made"], beside=room)
+
+
+def test_tflite_without_its_tool_says_how_to_get_it(room, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(room))
+    graph = convolved_network(room / "plain.onnx")
+    assert command("export", graph, "--to", "tflite", "-o", "lite.tflite") == 6
+    assert "pipx install onnx2tf" in capsys.readouterr().err
+    assert [path.name for path in room.iterdir()] == ["plain.onnx"]
 
 
 # ---- conversions in the cache ----

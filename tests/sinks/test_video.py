@@ -12,7 +12,9 @@ from support.sink_frames import BT709, decode, info_of, make_frames, plane, time
 from streammatte.errors import ConfigError, UnsupportedOutputError
 from streammatte.frames import ColorSpec, Layout
 from streammatte.media.capabilities import has_encoder
-from streammatte.sinks import alpha_by_default, can_hold_alpha, containers_with_alpha, open_sink
+from streammatte.sinks import alpha_by_default, can_hold_alpha, containers_with_alpha, encoders, open_sink
+from streammatte.sinks.containers import CONTAINERS
+from streammatte.sinks.encoders import choose_encoder
 
 VIDEOS = [
     ("mp4", "auto", "h264"),
@@ -316,6 +318,39 @@ def test_odd_output_size_is_refused_for_h264(tmp_path):
     with pytest.raises(ConfigError, match="even"):
         open_sink(tmp_path / "video.mp4", output_size=(49, 32)).open(info_of(make_frames(1)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("hwaccel", "suffix", "starts", "expected"),
+    [
+        ("cuda", ".mp4", ("h264_nvenc", "hevc_nvenc"), "h264_nvenc"),
+        ("cuda", ".webm", ("av1_nvenc",), "av1_nvenc"),
+        ("vaapi", ".mkv", ("h264_vaapi",), "h264_vaapi"),
+        ("auto", ".mov", ("h264_videotoolbox",), "h264_videotoolbox"),
+        ("auto", ".mp4", (), "libx264"),
+        ("qsv", ".mp4", ("h264_nvenc",), "libx264"),
+        ("off", ".mp4", ("h264_nvenc",), "libx264"),
+    ],
+)
+def test_an_encoder_on_a_device_and_the_fall_back(monkeypatch, caplog, hwaccel, suffix, starts, expected):
+    monkeypatch.setattr(encoders, "has_encoder", lambda name: True)
+    monkeypatch.setattr(encoders, "_starts", lambda name: name in starts)
+    caplog.set_level(logging.INFO, "streammatte")
+    container = CONTAINERS[suffix]
+    assert choose_encoder(container, "auto", False, "out", hwaccel=hwaccel) == expected
+    assert (expected in caplog.text) == (hwaccel != "off")
+    assert ("WARNING" in caplog.text) == (hwaccel == "qsv")
+    assert choose_encoder(container, "auto", False, "out", Layout.GRAY, hwaccel=hwaccel) not in starts
+    if container.alpha:
+        assert choose_encoder(container, "auto", True, "out", hwaccel=hwaccel) == container.alpha[0]
+
+
+def test_without_the_device_the_video_is_encoded_all_the_same(tmp_path, caplog):
+    target = tmp_path / "video.mp4"
+    write(open_sink(target, hwaccel="cuda"), make_frames())
+    assert len(decode(target)) == len(make_frames())
+    if "encoded by h264_nvenc" not in caplog.text:
+        assert "--hwaccel cuda: no such encoder starts here; libx264 encodes" in caplog.text
 
 
 def test_unknown_codec_lists_those_of_this_build(tmp_path):
