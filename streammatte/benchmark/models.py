@@ -70,7 +70,8 @@ def model_table(
     list of dict
         A row for each network and engine: ``name``, ``engine``, ``precision``, ``size``, ``ms``, ``fps``, ``weights``
         (``here`` or ``random``), ``mad`` (mean absolute difference of alpha from the truth, times 1000; None where
-        there is no ``data`` or the weights are random), and the published ``seed_params_m``, ``seed_flops_g``, ``seed_fps``, ``seed_sad``.
+        there is no ``data`` or the weights are random), and the published ``seed_params_m``, ``seed_flops_g``,
+        ``seed_fps``, ``seed_sad``.
 
     Raises
     ------
