@@ -29,7 +29,7 @@ LAYERS = (  # from the bottom; a room may import those of lower layers that its 
     ("pipeline", "sinks"),
     ("build", "sources matting compositing engines models sinks options pipeline sinks.atomic"),
     ("images", "media models export sources matting compositing engines sinks options pipeline build sinks.atomic"),
-    ("live", "kernels sources matting compositing engines sinks options pipeline build sinks.atomic"),
+    ("live", "kernels media sources matting compositing engines sinks options pipeline build sinks.atomic"),
     ("web", "live options sinks"),
     ("cluster", "media models sources engines sinks options pipeline build sinks.atomic"),
     ("api", "options pipeline build images"),
@@ -39,7 +39,7 @@ LAYERS = (  # from the bottom; a room may import those of lower layers that its 
         "build media models networks sources compositing kernels options evaluation export images pipeline "
         "sinks.atomic",
     ),
-    ("benchmark", "media models networks export sources matting engines sinks options pipeline build"),
+    ("benchmark", "media models networks export sources matting engines sinks options pipeline build evaluation"),
     ("doctor", "media engines sources sinks models"),
     (
         "cli",

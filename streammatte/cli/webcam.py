@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -97,9 +98,11 @@ def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Si
             session = build_live(
                 options,
                 on_status=show,
-                on_tick=lambda board: [apply_key(board, key) for key in keys.poll()],
+                on_tick=lambda board: [apply_key(board, key) for key in keys.poll() if not show.explained(key)],
             )
             received.stop = session.pipeline.stop
+            if show.line:
+                show.keys()
             with ExitStack() as stack:
                 for url in [] if servers is None else stack.enter_context(servers.serving(session)):
                     show.say(f"listening on {url}")
@@ -138,20 +141,33 @@ class _Show:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self._line = not as_json and sys.stderr.isatty()
+        self.line = not as_json and sys.stderr.isatty()
         self._width = 0
 
     def __call__(self, status: Any) -> None:
         if self._as_json:
             self._write(sys.stdout, json.dumps(status.as_dict()) + "\n")
-        elif self._line:
-            text = str(status)
+        elif self.line:
+            text = str(status)[: max(1, shutil.get_terminal_size().columns - 1)]
             self._write(sys.stderr, "\r" + text.ljust(self._width))
             self._width = len(text)
 
+    def explained(self, key: str) -> bool:
+        """Show the keys where one asks for that; True where it did."""
+        if key == "?":
+            self.keys()
+        return key == "?"
+
+    def keys(self) -> None:
+        """Which key does what."""
+        from streammatte.live.settings import KEYS
+
+        self.end()
+        self.say("keys: " + ", ".join(f"{key} {meaning}" for key, meaning in KEYS.items()) + ", ? these lines")
+
     def end(self) -> None:
         """Leave the status line."""
-        if self._line and self._width:
+        if self.line and self._width:
             self._write(sys.stderr, "\n")
             self._width = 0
 

@@ -54,11 +54,21 @@ class StreamCompositor:
         self._estimator = estimate_multilevel if multilevel else estimate_small
         self._want_alpha = want_alpha
         self._want_foreground = want_foreground
-        self._despill = None if despill == "off" else Despill(despill)
-        scene = isinstance(background, ImageBackground | VideoBackground)
-        self._light = LightMatch() if match_light and scene else None
+        self._scene = isinstance(background, ImageBackground | VideoBackground)
+        self._despill: Despill | None = None
+        self._light: LightMatch | None = None
+        self._graded_by = ("off", False)
+        self.adjust(despill, match_light=match_light)
         self._pool = FramePool()
         self._black: dict[Target, tuple[U8, ...]] = {}
+
+    def adjust(self, despill: str, *, match_light: bool) -> None:
+        """Use other values of these two parameters from the next matte on."""
+        if (despill, match_light) == self._graded_by:
+            return
+        self._graded_by = (despill, match_light)
+        self._despill = None if despill == "off" else Despill(despill)
+        self._light = LightMatch() if match_light and self._scene else None
 
     def process(self, item: Matte) -> list[Composite]:
         """The composite of one matte."""

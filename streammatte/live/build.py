@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from streammatte.build import build_background, build_engine, input_fit
-from streammatte.compositing import StreamCompositor
+from streammatte.compositing import BlurBackground, StreamCompositor, VideoBackground
+from streammatte.errors import ConfigError
 from streammatte.frames import StreamInfo
 from streammatte.live.adaptive import LADDER, ladder
+from streammatte.live.background_folder import MOST, BackgroundFolder, background_files
 from streammatte.live.matting import LiveMatter, SizeLevel
+from streammatte.live.paced_background import PacedBackground
 from streammatte.live.pipeline import LivePipeline
 from streammatte.live.scenes import Scene, Scenes
-from streammatte.live.settings import CONTROLS, SMOOTHING, LiveSettings, SettingsStore, apply_key
+from streammatte.live.settings import CONTROLS, SCENE_SETTINGS, SMOOTHING, LiveSettings, SettingsStore, apply_key
 from streammatte.live.status import LiveStatus
 from streammatte.network_size import Fit
 from streammatte.options.live import LiveOptions
@@ -38,16 +41,38 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Session:
-    """A live pipeline, and its images for browsers where ``--preview-http`` asks for them."""
+    """A live pipeline, its images for browsers where ``--preview-http`` asks for them, and a way to add backgrounds."""
 
     pipeline: LivePipeline
     images: HttpPreviewSink | None
+    scenes: Scenes
+    options: LiveOptions
+
+    def add_background(self, spec: str, name: str | None = None) -> None:
+        """One more background, which settings may name from now on. Any thread may call.
+
+        Parameters
+        ----------
+        spec : str
+            As ``--bg``.
+        name : str, optional
+            What settings call it; ``spec`` by default.
+
+        Raises
+        ------
+        ConfigError
+            The name is taken, or there are too many.
+        BackgroundError
+            It cannot be read.
+        """
+        _add_background(spec, name or spec, self.options, self.scenes, self.pipeline.board)
 
 
 def build_live(
     options: LiveOptions,
     *,
     source: LiveSource | None = None,
+    sinks: list[tuple[str, LiveSink]] | None = None,
     make_matter: Callable[[StreamInfo, LiveOptions], LiveMatter] | None = None,
     on_status: Callable[[LiveStatus], None] | None = None,
     on_tick: Callable[[SettingsStore], object] | None = None,
@@ -58,14 +83,17 @@ def build_live(
     ----------
     source : Source, optional
         Instead of the camera that the options name.
+    sinks : list of (str, LiveSink), optional
+        Instead of those that the options name.
     make_matter : callable, optional
         Instead of the network; called in the matting thread.
     """
     inputs = {"the camera": options.camera, "the microphone": options.mic, "the placeholder": options.hold}
     inputs |= {f"the background {name}": name for name in options.backgrounds}
     refuse_inputs(inputs, [] if options.record is None else [str(options.record)])
-    board = SettingsStore(options.backgrounds, _initial(options))
-    scenes = _scenes(options)
+    names, specs = _backgrounds(options)
+    board = SettingsStore(names, _initial(options))
+    scenes = _scenes(options, list(zip(names, specs, strict=True)))
     own = source is None
     source = source or open_live_source(
         options.camera,
@@ -80,7 +108,15 @@ def build_live(
     )
     try:
         microphone = _microphone(options)
-        sinks = _sinks(options, board, microphone)
+        sinks = _sinks(options, board, microphone) if sinks is None else sinks
+        helpers: list[Any] = [] if microphone is None else [microphone]
+        if options.bg_folder is not None:
+            folder = Path(options.bg_folder).expanduser()
+            helpers.append(
+                BackgroundFolder(
+                    folder, set(names), lambda spec, name: _add_background(spec, name, options, scenes, board)
+                )
+            )
         info = source.info
         make = make_matter or make_live_matter
         pipeline = LivePipeline(
@@ -90,7 +126,7 @@ def build_live(
             sinks,
             board,
             duration=options.duration,
-            helpers=[] if microphone is None else [microphone],
+            helpers=helpers,
             on_status=on_status,
             on_tick=None if on_tick is None else partial(on_tick, board),
         )
@@ -99,7 +135,7 @@ def build_live(
             source.close()
         raise
     images = next((sink for _, sink in sinks if isinstance(sink, HttpPreviewSink)), None)
-    return Session(pipeline, images)
+    return Session(pipeline, images, scenes, options)
 
 
 def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
@@ -134,7 +170,7 @@ def _initial(options: LiveOptions) -> LiveSettings:
         _log.warning(
             "--smooth %s looks ahead, which a camera cannot; using %s", options.smooth, _causal(options.smooth)
         )
-    controls = {name: getattr(options, name) for name in CONTROLS}
+    controls = {name: getattr(options, name) for name in CONTROLS + SCENE_SETTINGS}
     return LiveSettings(smooth=_causal(options.smooth), mirror=options.mirror, **controls)
 
 
@@ -143,27 +179,64 @@ def _causal(smooth: str) -> str:
     return smooth if smooth in SMOOTHING else SMOOTHING[-1]
 
 
-def _scenes(options: LiveOptions) -> Scenes:
-    def compositor(spec: str) -> StreamCompositor:
-        return StreamCompositor(
-            build_background(
-                spec,
-                options.fit,
-                timeout=options.timeout,
-                max_megapixels=options.max_pixels,
-                at_least=(options.width or _MOST[0], options.height or _MOST[1]),
-            ),
-            foreground=options.estimate_foreground,
-            multilevel=options.refine == "best",
-            despill=options.despill,
-            match_light=options.match_light,
-        )
+def _backgrounds(options: LiveOptions) -> tuple[list[str], list[str]]:
+    """Names and specifications of the backgrounds: those of ``--bg``, then the files of ``--bg-folder``."""
+    names = list(options.backgrounds)
+    specs = list(options.backgrounds)
+    if options.bg_folder is not None:
+        for name, path in background_files(Path(options.bg_folder).expanduser()).items():
+            if name not in names and len(names) < MOST:
+                names.append(name)
+                specs.append(str(path))
+    return names, specs
 
+
+def _scenes(options: LiveOptions, backgrounds: list[tuple[str, str]]) -> Scenes:
     return Scenes(
-        [Scene(spec, compositor(spec)) for spec in options.backgrounds],
-        Scene("blur", compositor("blur")),
-        None if options.hold is None else compositor(options.hold),
+        [_scene(name, spec, options) for name, spec in backgrounds],
+        _scene("blur", "blur", options, by_setting=True),
+        None if options.hold is None else _compositor(options.hold, options),
     )
+
+
+def _scene(name: str, spec: str, options: LiveOptions, *, by_setting: bool = False) -> Scene:
+    """``by_setting``: the strength of the blur is that of the settings."""
+    compositor = _compositor(spec, options)
+
+    def adjust(settings: LiveSettings) -> None:
+        compositor.adjust(settings.despill, match_light=settings.match_light)
+        if by_setting and isinstance(compositor.background, BlurBackground):
+            compositor.background.strength = settings.blur_strength
+
+    return Scene(name, compositor, adjust)
+
+
+def _compositor(spec: str, options: LiveOptions) -> StreamCompositor:
+    compositor = StreamCompositor(
+        build_background(
+            spec,
+            options.fit,
+            timeout=options.timeout,
+            max_megapixels=options.max_pixels,
+            at_least=(options.width or _MOST[0], options.height or _MOST[1]),
+        ),
+        foreground=options.estimate_foreground,
+        multilevel=options.refine == "best",
+        despill=options.despill,
+        match_light=options.match_light,
+    )
+    if isinstance(compositor.background, VideoBackground):
+        compositor.background = PacedBackground(compositor.background)
+    return compositor
+
+
+def _add_background(spec: str, name: str, options: LiveOptions, scenes: Scenes, board: SettingsStore) -> None:
+    if name in board.backgrounds:
+        raise ConfigError(f"there is a background {name} already")
+    if len(board.backgrounds) >= MOST:
+        raise ConfigError(f"there are {MOST} backgrounds already")
+    scenes.add(_scene(name, spec, options))
+    board.add_background(name)
 
 
 def _microphone(options: LiveOptions) -> Any:

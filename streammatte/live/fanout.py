@@ -172,6 +172,24 @@ class Fanout:
                 writer.sink.abort()
             raise
 
+    def add(self, name: str, sink: LiveSink, info: StreamInfo) -> SinkWriter:
+        """One more sink, opened in the caller's thread; the caller runs the writer. Raises what its ``open`` raises."""
+        writer = SinkWriter(name, sink, self._ended)
+        try:
+            sink.open(info)
+        except BaseException:
+            sink.abort()
+            raise
+        self.writers = [*self.writers, writer]
+        return writer
+
+    def remove(self, name: str) -> None:
+        """Let a sink write what it has and close; its thread ends. Nothing where there is none of the name."""
+        leaving = [writer for writer in self.writers if writer.name == name]
+        self.writers = [writer for writer in self.writers if writer.name != name]
+        for writer in leaving:
+            writer.finish()
+
     def send(self, shown: Shown) -> None:
         """Offer an image to every sink; never waits."""
         for writer in self.writers:

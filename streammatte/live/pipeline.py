@@ -92,6 +92,7 @@ class LivePipeline:
         self._fanout = Fanout(sinks)
         self._guard = PrivacyGuard(self._fanout.send)
         self._line = LiveLine(source, make_matter, scenes, board, self._guard)
+        self._scenes = scenes
         self._duration = duration
         self._helpers = tuple(helpers)
         self._on_status = on_status
@@ -105,6 +106,18 @@ class LivePipeline:
     def stop(self) -> None:
         """End the session soon. Safe from a signal handler and from any thread."""
         self._stopping.set()
+
+    def add_sink(self, name: str, sink: LiveSink) -> None:
+        """Show the images to one more sink from now on. Raises what the sink's ``open`` raises. Any thread may call."""
+        writer = self._fanout.add(name, sink, self._source.info)
+        self._start_thread(name, writer.run)
+
+    def remove_sink(self, name: str, *, within: float = END_WITHIN) -> None:
+        """Let a sink write what it has and close, and wait for that at most ``within`` seconds. Any thread may call."""
+        self._fanout.remove(name)
+        for thread in self._threads:
+            if thread.name == f"live-{name}":
+                thread.join(within)
 
     @property
     def unfinished(self) -> tuple[str, ...]:
@@ -155,9 +168,12 @@ class LivePipeline:
         bodies += [(writer.name, writer.run) for writer in self._fanout.writers if not writer.main_thread]
         bodies += [(helper.name, self._beside(helper)) for helper in self._helpers]
         for name, body in bodies:
-            thread = threading.Thread(target=self._guarded, args=(body,), name=f"live-{name}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._start_thread(name, body)
+
+    def _start_thread(self, name: str, body: Callable[[], None]) -> None:
+        thread = threading.Thread(target=self._guarded, args=(body,), name=f"live-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _beside(self, helper: Helper) -> Callable[[], None]:
         def body() -> None:
@@ -219,5 +235,7 @@ class LivePipeline:
         self._fanout.interrupt()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        if "live-compositing" not in self.unfinished:
+            self._scenes.close()
         for name in self.unfinished:
             _log.warning("%s did not end in time and is left behind", name)

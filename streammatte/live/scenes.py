@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from streammatte.errors import ModelError
 from streammatte.frames import Composite, Frame, Matte, StreamInfo
+from streammatte.live.framing import Framer
 from streammatte.live.matting import MARGINS, blank_frame
 from streammatte.live.settings import LiveSettings
 from streammatte.protocols import Compositor
@@ -16,12 +17,13 @@ from streammatte.protocols import Compositor
 __all__ = ["Scene", "Scenes"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A background by name, with the compositor that lays it in."""
+    """A background by name and the compositor that lays it in; ``adjust`` puts settings in force before each frame."""
 
     name: str
     compositor: Compositor
+    adjust: Callable[[LiveSettings], None] | None = None
 
 
 class Scenes:
@@ -38,46 +40,73 @@ class Scenes:
     """
 
     def __init__(self, scenes: Sequence[Scene], blur: Scene, hold: Compositor | None = None) -> None:
-        self._scenes = (*scenes, blur)
+        self._scenes = tuple(scenes)
+        self._blur = blur
         self._hold = hold
-        self._holds: tuple[Frame, ...] = ()
-        self._current = -1
+        self._holds: dict[Scene, Frame] = {}
+        self._current: Scene | None = None
+        self._info: StreamInfo | None = None
+        self._framer = Framer()
 
     def prepare(self, info: StreamInfo) -> None:
         """Make the hold images. Each compositor runs, which also compiles its kernels."""
+        self._info = info
+        for scene in (*self._scenes, self._blur):
+            self._holds[scene] = self._prepared(scene, info)
+
+    def add(self, scene: Scene) -> None:
+        """One more background, the last of the list. It is made ready in the caller's thread, so no frame waits."""
+        if self._info is not None:
+            self._holds[scene] = self._prepared(scene, self._info)
+        self._scenes = (*self._scenes, scene)
+
+    def _prepared(self, scene: Scene, info: StreamInfo) -> Frame:
+        """The hold image of a scene."""
         tight, loose = (
             Matte(frame, np.zeros((info.height, info.width), np.uint8), np.zeros((64, 64), np.float32))
             for frame in (blank_frame(info, margin) for margin in MARGINS)
         )
-        made = [_compose(scene.compositor, tight).frame for scene in self._scenes]
-        for scene in self._scenes:
-            _compose(scene.compositor, loose)
-        if self._hold is not None:
-            made = [_compose(self._hold, tight).frame] * len(made)
-        self._holds = tuple(made)
-        for scene in self._scenes:
-            scene.compositor.reset()
+        made = _compose(scene.compositor, tight).frame
+        _compose(scene.compositor, loose)
+        scene.compositor.reset()
+        if self._hold is None:
+            return made
+        return next(iter(self._holds.values()), None) or _compose(self._hold, tight).frame
 
     def interrupt(self) -> None:
         """Wait for no background any longer; safe from any thread."""
-        for scene in self._scenes:
+        for scene in (*self._scenes, self._blur):
             scene.compositor.interrupt()
+
+    def close(self) -> None:
+        """Release every background. Safe to call twice."""
+        for scene in (*self._scenes, self._blur):
+            scene.compositor.close()
+        if self._hold is not None:
+            self._hold.close()
 
     def hold(self, settings: LiveSettings) -> Frame:
         """The hold image that belongs to the settings."""
-        return self._holds[self._place(settings)]
+        return self._holds[self._scene(settings)]
 
     def compose(self, matte: Matte, settings: LiveSettings) -> Composite:
         """The composite of a matte as the settings want it."""
-        place = self._place(settings)
-        if place != self._current:
+        scene = self._scene(settings)
+        if scene is not self._current:
             # A video background starts again: catching up with the time it was away would stall the image.
-            self._scenes[place].compositor.reset()
-            self._current = place
-        return _compose(self._scenes[place].compositor, _mirrored(matte) if settings.mirror else matte)
+            scene.compositor.reset()
+            self._current = scene
+        if scene.adjust is not None:
+            scene.adjust(settings)
+        shown = _mirrored(matte) if settings.mirror else matte
+        made = _compose(scene.compositor, shown)
+        if settings.framing == "off":
+            self._framer.reset()
+            return made
+        return replace(made, frame=self._framer.apply(shown, made.frame))
 
-    def _place(self, settings: LiveSettings) -> int:
-        return len(self._scenes) - 1 if settings.blur else settings.background
+    def _scene(self, settings: LiveSettings) -> Scene:
+        return self._blur if settings.blur else self._scenes[settings.background]
 
 
 def _compose(compositor: Compositor, matte: Matte) -> Composite:

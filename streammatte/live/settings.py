@@ -9,7 +9,7 @@ from typing import Any
 
 from streammatte.errors import ConfigError
 from streammatte.options.declare import check, declared, shortened
-from streammatte.options.live import refuse_revealing
+from streammatte.options.live import LiveOptions, refuse_revealing
 from streammatte.options.matte import MatteOptions
 
 __all__ = ["CONTROLS", "KEYS", "SMOOTHING", "LiveSettings", "SettingsStore", "apply_key"]
@@ -17,8 +17,21 @@ __all__ = ["CONTROLS", "KEYS", "SMOOTHING", "LiveSettings", "SettingsStore", "ap
 SMOOTHING = ("off", "low", "high")
 """Values of ``smooth``, in the order in which the key ``s`` walks through them."""
 
-CONTROLS = ("edge", "feather", "gamma", "black_point", "white_point", "min_area", "fill_holes", "largest_person")
+CONTROLS = (
+    "edge",
+    "feather",
+    "gamma",
+    "black_point",
+    "white_point",
+    "min_area",
+    "fill_holes",
+    "largest_person",
+    "choose",
+)
 """Settings of the matte's shape: named, meant and limited as the options."""
+
+SCENE_SETTINGS = ("despill", "match_light", "blur_strength", "framing")
+"""Settings of what is made of a matte, declared as options too."""
 
 KEYS = {
     "b": "next background",
@@ -51,6 +64,11 @@ class LiveSettings:
     min_area: float = 0.03
     fill_holes: float = 0.2
     largest_person: bool = False
+    choose: tuple[int, int] | None = None
+    despill: str = "off"
+    match_light: bool = False
+    blur_strength: float = 25.0  # of ``blur``
+    framing: str = "off"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -101,6 +119,11 @@ class SettingsStore:
             self._current = changed
             return changed
 
+    def add_background(self, name: str) -> None:
+        """Let ``background`` take one more name, the last place of the list; scenes have it already."""
+        with self._lock:
+            self.backgrounds = (*self.backgrounds, name)
+
     def _check(self, name: str, value: Any) -> Any:
         if name == "background":
             return self._place(value)
@@ -109,8 +132,8 @@ class SettingsStore:
             raise ConfigError(f"unknown setting {shortened(name)}; known are {known}")
         if name == "smooth" and value not in SMOOTHING:
             raise ConfigError(f"smooth must be one of {', '.join(SMOOTHING)}; got {shortened(value)}")
-        if name in CONTROLS:
-            return check(declared(MatteOptions, name), value)
+        if name in CONTROLS + SCENE_SETTINGS:
+            return check(declared(LiveOptions, name), value)
         if name != "smooth" and not isinstance(value, bool):
             raise ConfigError(f"{name} must be true or false; got {shortened(value)}")
         return value

@@ -82,7 +82,7 @@ class LiveStatus:
             fps=round(fps, 2),
             seconds=round(seconds, 3),
             size=matter.size if matter else 0,
-            state=f"hold: {', '.join(reasons)}" if reasons else "live",
+            state=f"hold: {', '.join(reasons)}" if reasons else "frozen" if settings.freeze else "live",
             latency_ms=first.latency.milliseconds(),
             recent_ms=_percentiles(tuple(first.recent)),
             settings=settings.as_dict(),

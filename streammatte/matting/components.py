@@ -62,18 +62,29 @@ I32 = npt.NDArray[np.int32]
 
 
 class ComponentFilter:
-    """Drops small components and doubtful ones that are not large; fills doubtful holes; can keep the largest only."""
+    """Drops small components and doubtful ones that are not large; fills doubtful holes; can keep one person only."""
 
     def __init__(self) -> None:
         self._kept: U8 | None = None
         self._filled: npt.NDArray[np.bool_] | None = None
         self._time = 0.0
+        self._point: tuple[float, float] | None = None
+        self._followed: U8 | None = None
 
     def reset(self) -> None:
         """Forget the video."""
-        self._kept = self._filled = None
+        self._kept = self._filled = self._followed = self._point = None
 
-    def apply(self, alpha: F32, time: float, least: float, *, largest: bool = False, holes: float = 0.0) -> F32:
+    def apply(
+        self,
+        alpha: F32,
+        time: float,
+        least: float,
+        *,
+        largest: bool = False,
+        holes: float = 0.0,
+        point: tuple[float, float] | None = None,
+    ) -> F32:
         """The matte without the components that are dropped, and with holes filled.
 
         Parameters
@@ -87,6 +98,8 @@ class ComponentFilter:
             Keep the largest component only.
         holes : float
             Largest share of the image that a doubtful hole may have to be filled.
+        point : (float, float), optional
+            x and y in cells: keep the component there, or the nearest one, and follow it from then on.
 
         Returns
         -------
@@ -100,7 +113,9 @@ class ComponentFilter:
         if not recent or filled is None or filled.shape != alpha.shape:
             filled = None
         self._time = time
-        cleaned = self._drop(alpha, least, largest, kept) if least > 0 or largest else alpha
+        if point != self._point:
+            self._point, self._followed = point, None
+        cleaned = self._drop(alpha, least, largest, kept) if least > 0 or largest or point else alpha
         return self._fill(cleaned, holes, filled) if holes > 0 else cleaned
 
     def _drop(self, alpha: F32, least: float, largest: bool, before: U8 | None) -> F32:
@@ -111,6 +126,8 @@ class ComponentFilter:
         keep = [component for component in found if least <= 0 or component.is_real(least)]
         if largest and keep:
             keep = [max(keep, key=lambda component: component.area * (_PREFERRED if component.was_there else 1.0))]
+        if self._point is not None and keep:
+            keep = [self._follow(keep, alpha.shape)]
         self._kept = joined
         if len(keep) == len(found):
             return alpha
@@ -120,6 +137,22 @@ class ComponentFilter:
         cleaned = alpha.copy()
         cleaned[joined > self._kept] = 0
         return cleaned
+
+    def _follow(self, components: list[_Component], shape: tuple[int, ...]) -> _Component:
+        """The component that covers most of the one followed before, else the one nearest to where that was."""
+        before = self._followed
+        if before is not None and before.shape == shape:
+            best = max(components, key=lambda component: component.overlap(before))
+            if best.overlap(before):
+                self._followed = best.mask(shape)
+                return best
+            moments = cv2.moments(before, binaryImage=True)
+            place = (moments["m10"] / moments["m00"], moments["m01"] / moments["m00"])
+        else:
+            place = self._point or (0.0, 0.0)
+        best = min(components, key=lambda component: component.distance(place))
+        self._followed = best.mask(shape)
+        return best
 
     def _fill(self, alpha: F32, most: float, before: npt.NDArray[np.bool_] | None) -> F32:
         count, labels, boxes, _ = cv2.connectedComponentsWithStats(
@@ -148,6 +181,7 @@ class _Component:
         x, y, width, height = (int(value) for value in box[:4])
         window = slice(y, y + height), slice(x, x + width)
         self.number = number
+        self._window = window
         self._cells = alpha.size
         self._own = support[window] * (labels[window] == number)
         self._alpha = alpha[window]
@@ -155,6 +189,22 @@ class _Component:
         self._open = (y == 0, y + height == alpha.shape[0], x == 0, x + width == alpha.shape[1])
         self.area = float(cv2.mean(self._alpha, self._own)[0] * cv2.countNonZero(self._own) / self._cells)
         self.was_there = before is not None and bool(cv2.countNonZero(cv2.bitwise_and(self._own, before[window])))
+
+    def overlap(self, mask: U8) -> int:
+        """Cells of the component that a mask covers."""
+        return cv2.countNonZero(cv2.bitwise_and(self._own, mask[self._window]))
+
+    def distance(self, point: tuple[float, float]) -> float:
+        """Cells from a point to the component's nearest cell; 0 inside."""
+        rows, columns = np.nonzero(self._own)
+        down, across = rows + self._window[0].start - point[1], columns + self._window[1].start - point[0]
+        return float(np.sqrt(np.square(down) + np.square(across)).min())
+
+    def mask(self, shape: tuple[int, ...]) -> U8:
+        """The component's cells in an image of a shape, 255 each."""
+        whole = np.zeros(shape, np.uint8)
+        whole[self._window] = self._own
+        return whole
 
     def is_real(self, least: float) -> bool:
         """True for one that is large enough, given its alpha."""

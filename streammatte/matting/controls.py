@@ -26,7 +26,7 @@ class ControlSettings:
     """One set of controls; the defaults change nothing but components and holes.
 
     ``edge`` and ``feather`` (sigma) are in pixels of the image, points in 0..1, ``min_area`` and ``fill_holes`` in
-    percent of the image, ``keep_box`` x, y, width, height in pixels of the image.
+    percent of the image, ``keep_box`` x, y, width, height and ``choose`` x, y in pixels of the image.
     """
 
     edge: float = 0.0
@@ -38,6 +38,7 @@ class ControlSettings:
     fill_holes: float = 0.2
     largest_person: bool = False
     keep_box: tuple[int, int, int, int] | None = None
+    choose: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, options: Any) -> ControlSettings:
@@ -45,7 +46,10 @@ class ControlSettings:
         return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
     def check(self, width: int, height: int) -> None:
-        """Raise ConfigError where the box holds nothing of an image of this size."""
+        """Raise ConfigError where the box or the chosen point lies outside an image of this size."""
+        if self.choose is not None and (self.choose[0] >= width or self.choose[1] >= height):
+            x, y = self.choose
+            raise ConfigError(f"--choose {x},{y} lies outside the {width}x{height} image; give x,y inside it")
         if self.keep_box is not None and (self.keep_box[0] >= width or self.keep_box[1] >= height):
             x, y = self.keep_box[:2]
             raise ConfigError(
@@ -91,12 +95,16 @@ class MatteControls:
         if settings.keep_box is not None:
             settings.check(size[1], size[0])
             alpha = _boxed(alpha, settings.keep_box, size)
+        point = None
+        if settings.choose is not None:
+            point = (settings.choose[0] * alpha.shape[1] / size[1], settings.choose[1] * alpha.shape[0] / size[0])
         return self._components.apply(
             alpha,
             time,
             settings.min_area / 100,
             largest=settings.largest_person,
             holes=settings.fill_holes / 100,
+            point=point,
         )
 
     def shape(self, alpha: U8) -> U8:

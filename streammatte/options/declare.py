@@ -27,6 +27,7 @@ _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _TRUE, _FALSE = ("true", "on", "yes"), ("false", "off", "no")
 _FORMS = {
     2: ("WxH", "x", "a size is written WIDTHxHEIGHT, as in 1280x720"),
+    1: ("x,y", ",", "a point is written x,y in pixels, as in 320,180"),
     4: ("x,y,w,h", ",", "a box is written x,y,w,h in pixels, as in 100,0,800,720"),
 }
 
@@ -56,6 +57,8 @@ class Option:
         The default in the help text where it differs; ``""`` for none.
     optional_value : str, optional
         The value of the option when it is given without one.
+    point : bool
+        Two numbers are a place in the image, not a size.
     """
 
     help: str
@@ -70,6 +73,7 @@ class Option:
     metavar: str | None = None
     shown: str | None = None
     optional_value: str | None = None
+    point: bool = False
     name: str = ""
     type: Any = str
     default: Any = None
@@ -89,8 +93,13 @@ class Option:
         if self.metavar:
             return self.metavar
         if self.length:
-            return _FORMS[self.length][0]
+            return self.how[0]
         return {int: "N", float: "X"}.get(self.type, "TEXT")
+
+    @property
+    def how(self) -> tuple[str, str, str]:
+        """Of several numbers: the form, what stands between them, and a message."""
+        return _FORMS[1 if self.point else self.length]
 
     @property
     def range(self) -> str:
@@ -237,7 +246,7 @@ def _number(entry: Option, value: Any) -> int | float:
 
 
 def _numbers(entry: Option, value: Any) -> tuple[int, ...]:
-    _, mark, how = _FORMS[entry.length]
+    _, mark, how = entry.how
     parts = value.lower().split(mark) if isinstance(value, str) else value
     if isinstance(value, str) and all(_WHOLE.fullmatch(part.strip()) for part in parts):
         parts = tuple(int(part) for part in parts)
@@ -249,6 +258,10 @@ def _numbers(entry: Option, value: Any) -> tuple[int, ...]:
         raise ConfigError(f"{entry.label}: {how}; got {shortened(value)}")
     numbers = tuple(int(part) for part in parts)
     low, high = int(entry.low or 1), int(entry.high or 1 << 20)
+    if entry.point:
+        if not all(0 <= place <= high for place in numbers):
+            raise ConfigError(f"{entry.label} must lie between 0,0 and {high},{high}; got {shortened(value)}")
+        return numbers
     if not all(low <= side <= high for side in numbers[-2:]):
         raise ConfigError(f"{entry.label} must have sides of {low} to {high} pixels; got {shortened(value)}")
     if not all(0 <= corner <= high for corner in numbers[:-2]):

@@ -71,6 +71,23 @@ class LiveOptions(MatteOptions):
     adaptive: bool = option(
         default=True, help="Smaller network where the machine is too slow.", group="camera", switch=True
     )
+    framing: str = option(
+        default="off",
+        help="auto crops the result to the person, smoothly.",
+        group="camera",
+        choices=("off", "auto"),
+        flag="--frame",
+    )
+    blur_strength: float = option(
+        default=25.0, help="Of the blur that key e shows.", group="camera", low=1, high=100, unit="(1 to 100)"
+    )
+    bg_folder: str | None = option(
+        default=None,
+        help="Images and videos in this folder are backgrounds too, also those that come later.",
+        group="camera",
+        metavar="DIR",
+        shown="",
+    )
     idle_fps: float = option(
         default=10.0,
         help="Runs of the network a second while nothing moves; 0 is all.",
@@ -132,6 +149,8 @@ class LiveOptions(MatteOptions):
                 raise ConfigError(f"--bg {spec} is nothing for a live camera; give an image, a video, a colour or blur")
         if self.hold is not None and self.hold.strip().lower().partition(":")[0] == "blur":
             raise ConfigError("--hold blur would show the room; give an image, a video or a colour")
+        if self.bg_folder is not None and not Path(self.bg_folder).expanduser().is_dir():
+            raise ConfigError(f"--bg-folder {self.bg_folder} is no folder")
         if (self.width is None) != (self.height is None):
             raise ConfigError("--width and --height go together, as in --width 1280 --height 720")
         if self.mic is not None and not (self.record or self.stream):

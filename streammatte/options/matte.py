@@ -164,6 +164,13 @@ class MatteOptions(Options):
         metavar="PERCENT",
     )
     largest_person: bool = option(default=False, help="Keep the largest person only.", group="controls")
+    choose: tuple[int, int] | None = option(
+        default=None,
+        help="Keep the person at this point, in pixels, of several, and follow them.",
+        group="controls",
+        point=True,
+        shown="",
+    )
     keep_box: tuple[int, int, int, int] | None = option(
         default=None, help="Keep nothing outside this box, in pixels.", group="controls", shown=""
     )

@@ -140,7 +140,7 @@ def test_settings_are_checked_as_a_whole():
     ):
         with pytest.raises(ConfigError) as caught:
             board.apply(bad)
-        assert len(str(caught.value)) < 250
+        assert len(str(caught.value)) < 300
     assert board.current == LiveSettings(background=1, smooth="high")
 
 

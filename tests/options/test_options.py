@@ -243,7 +243,7 @@ def test_the_command_line_is_made_from_the_declaration(pair):
         text, wanted = {
             (int, 0): ("20", 20),
             (float, 0): ("1", 1.0),
-            (tuple, 2): ("640x360", (640, 360)),
+            (tuple, 2): ("640,360" if entry.point else "640x360", (640, 360)),
             (tuple, 4): ("1,2,30,40", (1, 2, 30, 40)),
             (tuple, 0): ("navy", ("navy",)),
             (bool, 0): ("on", True),

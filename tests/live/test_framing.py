@@ -1,0 +1,284 @@
+"""The crop that follows a person, the person of several that is kept, and the video behind that costs no frames."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from support.live import BACKGROUND, COLOR, MICRO, NEAR, RGB, EyeSink, RoomCamera, TimedEye, pipeline
+
+from streammatte.compositing import StreamCompositor, parse_background
+from streammatte.errors import BackgroundError, ConfigError, DeviceError
+from streammatte.frames import Frame, Layout, Matte
+from streammatte.live import Scene
+from streammatte.live.background_folder import BackgroundFolder, background_files
+from streammatte.live.framing import FASTEST, Framer, person_box
+from streammatte.live.paced_background import PacedBackground
+from streammatte.matting.controls import ControlSettings, MatteControls
+
+HEIGHT, WIDTH = 90, 160
+
+
+def alpha_of(left, top, right, bottom):
+    alpha = np.zeros((HEIGHT, WIDTH), np.float32)
+    alpha[round(top * HEIGHT) : round(bottom * HEIGHT), round(left * WIDTH) : round(right * WIDTH)] = 1
+    return alpha
+
+
+def matte_at(alpha, seconds):
+    planes = tuple(np.full(shape, 90, np.uint8) for shape in ((HEIGHT, WIDTH), (HEIGHT // 2, WIDTH // 2)) for _ in "ab")
+    frame = Frame((planes[0], planes[2], planes[3]), Layout.YUV420, round(seconds / MICRO), MICRO, COLOR)
+    return Matte(frame, np.asarray(alpha * 255, np.uint8), alpha)
+
+
+def views(framer, alphas, rate=30.0, begin=0.0):
+    found = []
+    for index, alpha in enumerate(alphas):
+        matte = matte_at(alpha, begin + index / rate)
+        framer.apply(matte, matte.frame)
+        found.append(framer.view)
+    return np.array(found)
+
+
+def test_the_box_is_the_persons_and_not_a_specks():
+    alpha = alpha_of(0.25, 0.2, 0.5, 1.0)
+    alpha[3, 100] = 1
+    assert person_box(alpha) == pytest.approx((0.25, 0.2, 0.5, 1.0), abs=0.02)
+    assert person_box(np.zeros((HEIGHT, WIDTH), np.float32)) is None
+
+
+@pytest.mark.parametrize("rate", [10.0, 30.0, 60.0])
+def test_the_view_arrives_without_overshoot_at_any_rate(rate):
+    person = alpha_of(0.6, 0.4, 0.8, 0.9)
+    found = views(Framer(), [person] * int(6 * rate), rate)
+    x, y, size = found[-1]
+    assert size == pytest.approx(0.625, abs=0.03)  # 1.25 times the person's height
+    assert x == pytest.approx(0.6875, abs=0.03)  # as far to the right as the image goes
+    assert y - size / 2 == pytest.approx(0.4 - 0.12 * size, abs=0.03)
+    assert (np.diff(found[:, 2]) <= 1e-9).all()  # it never swings back
+    assert np.abs(np.diff(found, axis=0)).max() <= FASTEST / rate + 1e-6
+    assert (found[:, :2] - found[:, 2:] / 2 >= -1e-9).all() and (found[:, :2] + found[:, 2:] / 2 <= 1 + 1e-9).all()
+
+
+def test_a_person_who_fidgets_does_not_move_the_view():
+    rng = np.random.default_rng(0)
+    framer = Framer()
+    views(framer, [alpha_of(0.4, 0.4, 0.6, 0.9)] * 200)
+    shaken = [alpha_of(0.4 + dx, 0.4, 0.6 + dx, 0.9) for dx in rng.uniform(-0.02, 0.02, 60)]
+    found = views(framer, shaken, begin=200 / 30)
+    assert np.ptp(found, axis=0).max() == 0
+    gone = views(framer, [np.zeros((HEIGHT, WIDTH), np.float32)] * 200, begin=260 / 30)
+    assert gone[-1] == pytest.approx((0.5, 0.5, 1.0), abs=0.02)  # nobody: the whole image
+
+
+def test_the_crop_shows_what_the_view_says():
+    column = np.arange(WIDTH, dtype=np.uint8)
+    matte = matte_at(alpha_of(0.4, 0.3, 0.6, 0.9), 0)
+    image = matte.frame.like((np.tile(column, (HEIGHT, 1)), *matte.frame.planes[1:]))
+    framer = Framer()
+    framer._view = np.array([0.5, 0.5, 0.5])
+    shown = framer.apply(matte, image)
+    assert shown.planes[0].shape == (HEIGHT, WIDTH) and shown.planes[1].shape == (HEIGHT // 2, WIDTH // 2)
+    x, _, size = framer.view
+    expected = (np.arange(WIDTH) + 0.5) * size + (x - size / 2) * WIDTH - 0.5
+    assert np.abs(shown.planes[0][HEIGHT // 2].astype(float) - expected).max() <= 1
+
+
+def two_people(shift):
+    """Two people, the right one the larger; both move by ``shift``."""
+    return np.maximum(alpha_of(0.1 + shift, 0.3, 0.25 + shift, 0.9), alpha_of(0.6 + shift, 0.2, 0.9 + shift, 1.0))
+
+
+def test_the_chosen_person_is_kept_and_followed():
+    controls = MatteControls(ControlSettings(choose=(20, 50), min_area=0))
+    for step in range(20):  # past the chosen point: it is the person who is followed
+        found = controls.clean(two_people(step * 0.005), (HEIGHT, WIDTH), step / 30)
+        assert np.array_equal(found, alpha_of(0.1 + step * 0.005, 0.3, 0.25 + step * 0.005, 0.9))
+    controls.settings = ControlSettings(choose=(120, 50), min_area=0)
+    found = controls.clean(two_people(0.1), (HEIGHT, WIDTH), 1.0)
+    assert np.array_equal(found, alpha_of(0.7, 0.2, 1.0, 1.0))
+    controls.settings = ControlSettings(min_area=0)
+    assert np.array_equal(controls.clean(two_people(0.1), (HEIGHT, WIDTH), 1.1), two_people(0.1))
+
+
+def test_a_choice_outside_the_image_is_refused():
+    with pytest.raises(ConfigError, match="--choose 200,5 lies outside the 160x90 image"):
+        ControlSettings(choose=(200, 5)).check(WIDTH, HEIGHT)
+
+
+class SlowVideo:
+    """A video background whose decoder needs ``seconds`` for an image."""
+
+    def __init__(self, seconds):
+        self.seconds, self.times, self.closed, self.again = seconds, [], False, 0
+        self.fails = False
+
+    def planes(self, matte):
+        if self.fails:
+            raise BackgroundError("broken")
+        time.sleep(self.seconds)
+        self.times.append(matte.frame.time)
+        return tuple(np.full_like(plane, len(self.times) % 250) for plane in matte.frame.planes)
+
+    def reset(self):
+        self.again += 1
+
+    def interrupt(self):
+        pass
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_slow_video_behind_costs_the_camera_nothing():
+    video = SlowVideo(0.2)
+    paced = PacedBackground(video)
+    matte = matte_at(alpha_of(0.4, 0.3, 0.6, 0.9), 0)
+    first = paced.planes(matte)  # the very first is waited for
+    waits, begin = [], time.perf_counter()
+    while time.perf_counter() - begin < 1.2:
+        before = time.perf_counter()
+        shown = paced.planes(matte)
+        waits.append(time.perf_counter() - before)
+        time.sleep(0.01)
+    assert sorted(waits)[int(len(waits) * 0.9)] < 0.1  # never for the decoder
+    assert shown[0][0, 0] != first[0][0, 0] and len(video.times) >= 3
+    assert np.diff(video.times).max() <= 0.1 + 1e-6  # the video is slower, it does not skip ever further ahead
+    assert paced.slow > 0
+    paced.reset()
+    deadline = time.monotonic() + 5
+    while not video.again and time.monotonic() < deadline:
+        paced.planes(matte)
+        time.sleep(0.01)
+    assert video.again == 1
+    paced.close()
+    paced.close()
+    assert video.closed
+
+
+def test_a_video_behind_that_breaks_stands_still(caplog):
+    video = SlowVideo(0.0)
+    paced = PacedBackground(video)
+    matte = matte_at(alpha_of(0.4, 0.3, 0.6, 0.9), 0)
+    paced.planes(matte)
+    video.fails = True
+    deadline = time.monotonic() + 5
+    while "stands still" not in caplog.text and time.monotonic() < deadline:
+        paced.planes(matte)
+        time.sleep(0.01)
+    assert "stands still" in caplog.text
+    assert len(paced.planes(matte)) == 3
+    paced.close()
+
+
+def test_nobody_asks_and_the_decoder_rests():
+    video = SlowVideo(0.0)
+    now = [0.0]
+    paced = PacedBackground(video, clock=lambda: now[0])
+    paced.planes(matte_at(alpha_of(0.4, 0.3, 0.6, 0.9), 0))
+    now[0] = 100.0
+    time.sleep(0.3)
+    count = len(video.times)
+    time.sleep(0.3)
+    assert len(video.times) == count
+    paced.close()
+    assert not any(thread.name == "live-background" for thread in threading.enumerate())
+
+
+def test_a_folder_of_backgrounds(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / ".hidden.png").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_bytes(b"x")
+    (tmp_path / "below").mkdir()
+    outside = tmp_path.parent / "outside.png"
+    outside.write_bytes(b"x")
+    (tmp_path / "link.png").symlink_to(outside)
+    assert list(background_files(tmp_path)) == ["a.png"]
+    added = []
+
+    def add(spec, name):
+        if name == "bad.jpg":
+            raise BackgroundError("no image")
+        added.append((spec, name))
+
+    folder = BackgroundFolder(tmp_path, {"a.png"}, add)
+    folder.look()
+    assert added == []
+    (tmp_path / "b.jpg").write_bytes(b"xy")
+    (tmp_path / "bad.jpg").write_bytes(b"xy")
+    folder.look()
+    assert added == []  # it may still be written
+    folder.look()
+    folder.look()
+    assert added == [(str(tmp_path / "b.jpg"), "b.jpg")]
+    with (tmp_path / "c.jpg").open("wb") as file:
+        for _ in range(3):
+            file.write(b"z" * 100_000)
+            file.flush()
+            folder.look()
+            assert len(added) == 1
+    folder.look()
+    assert len(added) == 2
+
+
+class LateSink(EyeSink):
+    """Joins another sink, a background and settings to the session when it has seen some images."""
+
+    def __init__(self):
+        super().__init__()
+        self.session, self.scenes, self.late, self.timed = None, None, EyeSink(), TimedEye()
+
+    def process(self, item):
+        super().process(item)
+        if len(self.seen) == 15:
+            self.session.add_sink("late", self.late)
+            self.session.add_sink("timed", self.timed)
+            self.scenes.add(Scene("#20a040", StreamCompositor(parse_background("#20a040"))))
+            self.session.board.add_background("#20a040")
+            self.session.board.apply({"background": "#20a040", "framing": "auto"})
+        if len(self.seen) == 45:
+            threading.Thread(target=self.session.remove_sink, args=("timed",)).start()
+        return []
+
+
+def test_sinks_and_backgrounds_come_and_go_while_it_runs():
+    eye = LateSink()
+    session = pipeline(RoomCamera(frames=75), [("eye", eye)])
+    eye.session, eye.scenes = session, session._scenes
+    status = session.run()
+    assert status.backgrounds == (BACKGROUND, "#20a040") and set(status.sinks) == {"eye", "late"}
+    assert 30 < len(eye.late.seen) < 75 and 15 < len(eye.timed.seen) < 45
+    assert eye.timed.closed and not eye.timed.aborted
+    green = np.array((0x20, 0xA0, 0x40))
+    corners = np.array([image[0, 0].astype(int) for image in eye.seen])
+    assert np.abs(corners[:10] - RGB).max() <= NEAR
+    assert np.abs(corners[-30:] - green).max() <= NEAR  # the framed view has the background in its corner
+    person = [int((np.abs(image.astype(int) - green).max(axis=-1) > 40).sum()) for image in eye.seen]
+    assert max(person[-10:]) > 1.3 * max(person[18:24])  # and the person is larger
+
+
+def test_a_sink_that_cannot_open_leaves_the_session_alone():
+    class Broken(EyeSink):
+        def open(self, info):
+            raise DeviceError("no such device")
+
+    broken = Broken()
+    eye = EyeSink()
+    session = pipeline(RoomCamera(frames=20), [("eye", eye)])
+    with pytest.raises(DeviceError, match="no such device"):
+        session.add_sink("broken", broken)
+    session.run()
+    assert broken.aborted and eye.closed
+
+
+def test_frozen_is_a_state():
+    session = pipeline(RoomCamera(frames=20), [("eye", EyeSink())])
+    session.board.apply({"freeze": True})
+    assert session.run().state == "hold: ended"
+    states = []
+    session = pipeline(
+        RoomCamera(frames=60), [("eye", EyeSink())], on_status=lambda status: states.append(status.state)
+    )
+    session.board.apply({"freeze": True})
+    session.run()
+    assert "frozen" in states
