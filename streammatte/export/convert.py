@@ -15,8 +15,8 @@ from typing import Any
 
 from streammatte._version import __version__
 from streammatte.cache import file_sha256, locked, trim, user_cache_dir, writing
+from streammatte.child_process import in_child
 from streammatte.errors import ModelError
-from streammatte.export.child import in_child
 from streammatte.export.paddle_program import PARAMS, PROGRAMS, write_deploy, write_paddle
 from streammatte.export.plan import plan
 from streammatte.export.quantize import Loss, Sample, quantise_measured

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streammatte.child_process import in_child
 from streammatte.errors import ConfigError, ModelError
-from streammatte.export.child import in_child
 from streammatte.export.convert import save_as
 from streammatte.export.difference import Difference, compare, run_converter
 from streammatte.models.files import ModelFiles

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streammatte.child_process import in_child
 from streammatte.errors import StreammatteError
-from streammatte.export.child import in_child
 from streammatte.export.convert import graph_of
 from streammatte.models.cards import Card
 from streammatte.models.files import ModelFiles

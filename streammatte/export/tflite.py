@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streammatte.child_process import in_child
 from streammatte.errors import ConfigError, EngineUnavailableError
-from streammatte.export.child import in_child
 from streammatte.export.convert import save_as
 from streammatte.export.difference import Difference, compare, run_converter
 from streammatte.models.files import ModelFiles

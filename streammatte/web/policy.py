@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-__all__ = ["SESSION", "STREAMING", "Policy", "is_loopback"]
+__all__ = ["FILES", "PAGES", "SESSION", "STREAMING", "Policy", "is_loopback"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,9 +27,17 @@ STREAMING = "/stream"
 """Paths that begin so are streams."""
 MOST_STREAMS = 8
 """Streams at once; they do not take the places of other requests."""
+FILES = "/files/"
+"""Paths that begin so carry files, up (PUT) or down: they may take :data:`FILE_DEADLINE`."""
+FILE_DEADLINE = 3600.0
+"""Seconds for a file."""
+MOST_FILES = 6
+"""Files under way at once: players ask for parts of one side by side."""
+BINARY = "application/octet-stream"
+"""Type of a file that is sent; a page of another site cannot send it unasked."""
 SESSION = "/session"
 """Where a page turns the token of its address's fragment into a cookie."""
-_FREE = frozenset({"/"})
+PAGES = frozenset({"/"})
 """Paths without a token: the page, which holds no secret and reads the token from its address."""
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -39,8 +47,8 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _CONTENT = (
-    "default-src 'none'; img-src 'self'; connect-src 'self'; script-src {hashes}; style-src {hashes}; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; script-src {hashes}; "
+    "style-src {hashes}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -69,15 +77,26 @@ class Policy:
     encrypted : bool
         The server uses TLS.
     hashes : sequence of str
-        SHA-256 sources of the page's own script and style, as Content-Security-Policy writes them.
+        Sources of the page's own script and style, as Content-Security-Policy writes them: SHA-256 hashes, or ``self``.
+    pages : set of str
+        Paths that need no token; what they answer must hold no secret.
     """
 
-    def __init__(self, token: str | None, *, local: bool, encrypted: bool, hashes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        token: str | None,
+        *,
+        local: bool,
+        encrypted: bool,
+        hashes: tuple[str, ...] = (),
+        pages: frozenset[str] = PAGES,
+    ) -> None:
         self.token = token or secrets.token_urlsafe(16)
         self.port = 0
         self._local, self._scheme = local, "https" if encrypted else "http"
         self._content = _CONTENT.format(hashes=" ".join(f"'{each}'" for each in hashes) or "'none'")
-        self._streams = 0
+        self._pages = pages
+        self._under_way = {STREAMING: 0, FILES: 0}
 
     def apply_to(self, app: web.Application) -> None:
         """Make the policy part of an application."""
@@ -97,11 +116,14 @@ class Policy:
             return refusal
         try:
             if request.path.startswith(STREAMING):
-                return await self._stream(request, handler)
+                return await self._counted(request, handler, STREAMING, MOST_STREAMS, "streams")
+            if request.path.startswith(FILES):
+                async with asyncio.timeout(FILE_DEADLINE):
+                    return await self._counted(request, handler, FILES, MOST_FILES, "files under way")
             async with asyncio.timeout(DEADLINE):
                 return await handler(request)
         except TimeoutError:
-            return _refused(408, f"the request took more than {DEADLINE:g} s")
+            return _refused(408, "the request took too long")
         except web.HTTPException as error:
             return _refused(error.status, error.reason)
         except ConnectionError:
@@ -112,14 +134,16 @@ class Policy:
             )
             return _refused(500, "the request failed")
 
-    async def _stream(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._streams >= MOST_STREAMS:
-            return _refused(503, f"there are {MOST_STREAMS} streams already")
-        self._streams += 1
+    async def _counted(
+        self, request: web.Request, handler: Handler, kind: str, most: int, words: str
+    ) -> web.StreamResponse:
+        if self._under_way[kind] >= most:
+            return _refused(503, f"there are {most} {words} already")
+        self._under_way[kind] += 1
         try:
             return await handler(request)
         finally:
-            self._streams -= 1
+            self._under_way[kind] -= 1
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         try:
@@ -134,10 +158,14 @@ class Policy:
             return _refused(403, "requests from other sites are refused")
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             return _refused(403, "requests from other sites are refused")
-        if request.path not in _FREE and not self._known(request):
+        if request.path not in self._pages and not self._known(request):
             return _refused(401, "a token is needed: Authorization: Bearer TOKEN")
         if request.method == "POST" and request.path != SESSION and request.content_type != "application/json":
             return _refused(415, "the body must be JSON: Content-Type: application/json")
+        if request.method not in ("GET", "HEAD", "POST", "PUT"):
+            return _refused(405, "only GET, POST and PUT are answered")
+        if request.method == "PUT" and not (request.path.startswith(FILES) and request.content_type == BINARY):
+            return _refused(415, f"a file is sent to {FILES} with Content-Type: {BINARY}")
         return None
 
     def _known(self, request: web.Request) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from streammatte.errors import ConfigError, DeviceError
-from streammatte.web.policy import DEADLINE, Policy, is_loopback
+from streammatte.web.policy import DEADLINE, PAGES, Policy, is_loopback
 
 __all__ = ["WebServer", "parse_address"]
 
@@ -63,6 +63,8 @@ class WebServer:
         Encrypts; needed where other machines reach the address.
     hashes : tuple of str
         See :class:`Policy`.
+    pages : frozenset of str
+        See :class:`Policy`.
 
     Raises
     ------
@@ -79,12 +81,13 @@ class WebServer:
         token: str | None = None,
         tls: ssl.SSLContext | None = None,
         hashes: tuple[str, ...] = (),
+        pages: frozenset[str] = PAGES,
     ) -> None:
         local = is_loopback(address[0])
         if not local and tls is None:
             raise ConfigError(f"{address[0]}:{address[1]} is open to other machines; it needs a certificate")
         self._app, self._tls = app, tls
-        self._policy = Policy(token, local=local, encrypted=tls is not None, hashes=hashes)
+        self._policy = Policy(token, local=local, encrypted=tls is not None, hashes=hashes, pages=pages)
         self._policy.apply_to(app)
         self._silent: set[Any] = set()
 

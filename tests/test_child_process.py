@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
+from streammatte import child_process
+from streammatte.child_process import in_child
 from streammatte.errors import ConfigError, ModelError
-from streammatte.export import child
-from streammatte.export.child import in_child
 
 
 def test_the_result_comes_back_and_the_output_is_logged_at_debug(caplog, capfd):
@@ -29,7 +29,7 @@ def test_it_is_another_process():
 @pytest.mark.parametrize(
     ("function", "args", "kind", "text"),
     [
-        (child.in_child, (os.stat, "/nothing"), FileNotFoundError, "/nothing"),
+        (child_process.in_child, (os.stat, "/nothing"), FileNotFoundError, "/nothing"),
         (int, ("x",), ModelError, "ValueError: invalid literal"),
         (os.abort, (), ModelError, "ended without a result .SIGABRT"),
         (os._exit, (3,), ModelError, "ended without a result .exit code 3"),
@@ -73,7 +73,7 @@ def test_without_a_python_to_start_it_runs_here(monkeypatch, kind):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_an_interrupt_ends_both():
     code = (
-        "from streammatte.export.child import in_child; import time; print('on', flush=True); in_child(time.sleep, 60)"
+        "from streammatte.child_process import in_child; import time; print('on', flush=True); in_child(time.sleep, 60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "on\n"

@@ -61,7 +61,7 @@ def in_child(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         # it imports from where this process does, and -P keeps the user's current folder out
         paths = os.pathsep.join(entry for entry in sys.path if isinstance(entry, str) and entry)
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "streammatte.export.child", str(call), str(result)],
+            [sys.executable, "-P", "-m", "streammatte.child_process", str(call), str(result)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
