@@ -20,6 +20,7 @@ _COMMANDS = {  # name -> (module, one line of help)
     "batch": ("streammatte.cli.batch", "Take the people out of many videos, with a journal."),
     "image": ("streammatte.cli.image", "Take the person out of still images."),
     "webcam": ("streammatte.cli.webcam", "Put a new background behind a live camera."),
+    "studio": ("streammatte.cli.studio", "A window in the browser for cameras, videos and images."),
     "cameras": ("streammatte.cli.cameras", "List the cameras and their formats."),
     "models": ("streammatte.cli.models", "List, fetch, export, convert and verify networks."),
     "cache": ("streammatte.cli.cache", "Show or delete compiled and converted networks."),
@@ -30,7 +31,7 @@ _COMMANDS = {  # name -> (module, one line of help)
     "doctor": ("streammatte.cli.doctor", "Check what this machine can do and how to mend what it cannot."),
 }
 
-_HEAVY = frozenset({"video", "batch", "image", "webcam", "eval", "bench"})
+_HEAVY = frozenset({"video", "batch", "image", "webcam", "studio", "eval", "bench"})
 """Commands that run a network."""
 
 

@@ -25,7 +25,7 @@ __all__ = ["command"]
 
 
 @click.command(short_help="Put a new background behind a live camera.")
-@shared.declared_options(LiveOptions, "camera", "outputs", "network", "sequence", "controls")
+@shared.declared_options(LiveOptions, "camera", "outputs", "http", "network", "sequence", "controls")
 @shared.common()
 def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> int:
     """Put a new background behind a live camera and offer it as a camera to other programs.

@@ -28,7 +28,7 @@ from streammatte.sinks.atomic import refuse_inputs
 from streammatte.sinks.mjpeg import HttpPreviewSink
 from streammatte.sources.live_factory import open_live_source
 
-__all__ = ["Session", "build_live"]
+__all__ = ["Session", "build_live", "initial_settings"]
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def build_live(
     inputs |= {f"the background {name}": name for name in options.backgrounds}
     refuse_inputs(inputs, [] if options.record is None else [str(options.record)])
     names, specs = _backgrounds(options)
-    board = SettingsStore(names, _initial(options))
+    board = SettingsStore(names, initial_settings(options))
     scenes = _scenes(options, list(zip(names, specs, strict=True)))
     own = source is None
     source = source or open_live_source(
@@ -165,7 +165,8 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
     return LiveMatter(rungs, idle_fps=options.idle_fps)
 
 
-def _initial(options: LiveOptions) -> LiveSettings:
+def initial_settings(options: LiveOptions) -> LiveSettings:
+    """What a session of these options begins with."""
     if _causal(options.smooth) != options.smooth:
         _log.warning(
             "--smooth %s looks ahead, which a camera cannot; using %s", options.smooth, _causal(options.smooth)

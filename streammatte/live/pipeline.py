@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from streammatte.errors import RingAborted
+from streammatte.frames import StreamInfo
 from streammatte.live.fanout import Fanout
 from streammatte.live.matting import LiveMatter
 from streammatte.live.privacy_guard import PrivacyGuard
@@ -118,6 +119,11 @@ class LivePipeline:
         for thread in self._threads:
             if thread.name == f"live-{name}":
                 thread.join(within)
+
+    @property
+    def info(self) -> StreamInfo:
+        """What is known of the stream."""
+        return self._source.info
 
     @property
     def unfinished(self) -> tuple[str, ...]:

@@ -18,7 +18,18 @@ import attrs
 
 from streammatte.errors import ConfigError
 
-__all__ = ["Option", "Options", "check", "declared", "from_text", "option", "option_class", "options_of", "shortened"]
+__all__ = [
+    "Option",
+    "Options",
+    "as_arguments",
+    "check",
+    "declared",
+    "from_text",
+    "option",
+    "option_class",
+    "options_of",
+    "shortened",
+]
 
 T = TypeVar("T")
 
@@ -176,6 +187,24 @@ def options_of(cls: type, *groups: str) -> list[Option]:
 def declared(cls: type, name: str) -> Option:
     """The declaration of one option. Raises KeyError."""
     return next(entry for entry in options_of(cls) if entry.name == name)
+
+
+def as_arguments(cls: type, values: Mapping[str, Any]) -> list[str]:
+    """Options of a class as arguments of the command line; a boolean that is its default is left out."""
+    parts: list[str] = []
+    for name, value in values.items():
+        entry = declared(cls, name)
+        flag = entry.flag or f"--{name.replace('_', '-')}"
+        if entry.type is bool and not entry.switch:
+            parts += [flag] if value != entry.default else []
+        elif entry.type is bool:
+            parts += [flag, "on" if value else "off"]
+        elif entry.type is tuple:
+            each = [entry.how[1].join(map(str, value))] if entry.length else list(value)
+            parts += [part for text in each for part in (flag, text)]
+        else:
+            parts += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    return parts
 
 
 def check(entry: Option, value: Any) -> Any:

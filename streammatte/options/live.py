@@ -125,18 +125,18 @@ class LiveOptions(MatteOptions):
     control: str | None = option(
         default=None, help="GET /status and POST /set, as JSON.", group="outputs", metavar="HOST:PORT", shown=""
     )
-    allow_remote: bool = option(default=False, help="Let other machines in, by TLS.", group="outputs")
+    allow_remote: bool = option(default=False, help="Let other machines in, by TLS.", group="http")
     certificate: str | None = option(
         default=None,
         help="Certificate and private key for TLS, in one PEM file; by default one made for the session.",
-        group="outputs",
+        group="http",
         metavar="FILE",
         shown="",
     )
     token: str | None = option(
         default=None,
         help="What HTTP clients must show; one is made up and shown where none is given.",
-        group="outputs",
+        group="http",
         shown="",
     )
     overwrite: bool = option(default=False, help="Replace an existing recording.", group="outputs")

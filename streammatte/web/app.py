@@ -16,7 +16,7 @@ from aiohttp import web
 from streammatte.errors import ConfigError
 from streammatte.web.policy import DEADLINE, MOST_STREAMS
 
-__all__ = ["PAGE_HASHES", "Images", "Settings", "make_app"]
+__all__ = ["PAGE_HASHES", "Images", "Settings", "add_preview", "make_app"]
 
 MOST_BODY = 4096
 """Bytes of a request's body; all settings together need 200."""
@@ -89,8 +89,18 @@ def make_app(
     if status is not None:
         app.router.add_get("/status", _reporter(status))
     if images is not None:
-        _Preview(images).add_to(app)
+        app.router.add_get("/", _show_page)
+        add_preview(app, images)
     return app
+
+
+def add_preview(app: web.Application, images: Images) -> None:
+    """Add ``/stream.mjpg`` and ``/snapshot.jpg`` to an application."""
+    _Preview(images).add_to(app)
+
+
+async def _show_page(_request: web.Request) -> web.Response:
+    return web.Response(text=_PAGE, content_type="text/html")
 
 
 def _reporter(status: Callable[[], dict[str, Any]]) -> Any:
@@ -118,7 +128,7 @@ def _setter(settings: Settings) -> Any:
 
 
 class _Preview:
-    """The page and its images. Each stream waits for them in a thread of its own."""
+    """The images for browsers. Each stream waits for them in a thread of its own."""
 
     def __init__(self, images: Images) -> None:
         self._images = images
@@ -126,13 +136,9 @@ class _Preview:
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
-        app.router.add_get("/", self._page)
         app.router.add_get("/stream.mjpg", self._stream)
         app.router.add_get("/snapshot.jpg", self._snapshot)
         app.on_cleanup.append(self._end_threads)
-
-    async def _page(self, _request: web.Request) -> web.Response:
-        return web.Response(text=_PAGE, content_type="text/html")
 
     async def _snapshot(self, _request: web.Request) -> web.Response:
         _, image = await self._newer(self._images.number)

@@ -1,0 +1,647 @@
+"""The studio: a live session, its backgrounds, outputs and presets behind one application, and the queue of jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shlex
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import fields
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from streammatte.child_process import in_child
+from streammatte.color import is_color
+from streammatte.errors import ConfigError, StreammatteError
+from streammatte.live import LiveSettings, SettingsStore
+from streammatte.live.background_folder import MOST, background_files
+from streammatte.live.build import Session, build_live, initial_settings
+from streammatte.live.settings import CONTROLS, SCENE_SETTINGS, SMOOTHING
+from streammatte.media.image_reader import STILL_SUFFIXES
+from streammatte.options.declare import as_arguments, declared, options_of
+from streammatte.options.live import LiveOptions
+from streammatte.options.presets import delete_preset, list_presets, load_preset, own_presets, save_preset
+from streammatte.options.video import VideoOptions
+from streammatte.protocols import LiveSink, LiveSource
+from streammatte.sinks.mjpeg import HttpPreviewSink
+from streammatte.web.app import add_preview
+from streammatte.web.files import Thumbnailed, look, receive, safe_name
+from streammatte.web.jobs import Jobs
+from streammatte.web.peer import BrowserCamera, Peers, Screen
+
+__all__ = ["BROWSER", "STUDIO_PAGES", "Studio"]
+
+_log = logging.getLogger(__name__)
+
+BROWSER = "browser"
+"""The camera that a page sends."""
+_FILES = {
+    "": ("index.html", "text/html"),
+    **{name: (name, "text/javascript") for name in ("studio.js", "jobs.js", "common.js", "texts.js")},
+    "jobs": ("jobs.html", "text/html"),
+    "studio.css": ("studio.css", "text/css"),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
+}
+STUDIO_PAGES = frozenset(f"/{path}" for path in _FILES)
+"""Paths of the pages and their parts, which hold no secret."""
+
+MOST_BODY = 64 << 10
+BACKGROUND_BYTES = 512 << 20
+"""A background's size, at most."""
+JOB_BYTES = 8 << 30
+"""The same of a video to work on."""
+UNWATCHED = 60.0
+"""Seconds without a page and without another output after which the camera is released."""
+_SIDE, _HIGHEST_RATE = (16, 3840), 120
+_COLORS = ("#1f2a3a", "#e8e4dc", "#00b140")
+"""Offered beside what the options name."""
+_OWN_SETTINGS = ("smooth", "mirror", *CONTROLS, *SCENE_SETTINGS)
+"""Settings that are options of the command line too."""
+
+
+class Studio:
+    """State and routes.
+
+    Parameters
+    ----------
+    options : LiveOptions
+        What a session begins with.
+    private : Path
+        A folder of this process alone, for what pages send; the caller removes it.
+    recordings : Path
+        Where recordings stay.
+    """
+
+    def __init__(self, options: LiveOptions, private: Path, recordings: Path) -> None:
+        self._options = options
+        self._private, self._recordings = private, recordings
+        self._specs: dict[str, str] = {}
+        self._files: dict[str, Thumbnailed] = {}
+        for spec in (*options.backgrounds, *_COLORS):
+            self._specs.setdefault(spec, spec)
+        self._board = SettingsStore(tuple(self._specs), initial_settings(options))
+        self._look_into_folder()
+        self._peers = Peers()
+        self._jobs = Jobs(private)
+        self._live: _Live | None = None
+        self._starting: threading.Thread | None = None
+        self._error = ""
+        self._watched = time.monotonic()
+        self._lock = threading.Lock()
+        self._images = _Images(self)
+
+    def make_app(self) -> web.Application:
+        """The application; the policy is added by the server."""
+        app = web.Application(client_max_size=MOST_BODY)
+        for path, (name, kind) in _FILES.items():
+            app.router.add_get(f"/{path}", _page(name, kind))
+        posts: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
+            "start": self._start,
+            "stop": self._stop,
+            "offer": self._offer,
+            "set": self._set,
+            "output": self._output,
+            "preset": self._preset,
+            "background": self._background,
+            "job": self._job,
+        }
+        for name, handler in posts.items():
+            app.router.add_post(f"/api/{name}", _json(handler))
+        app.router.add_get("/api/state", self._state)
+        app.router.add_get("/api/options", self._describe)
+        app.router.add_get("/files/snapshot.png", self._snapshot)
+        app.router.add_put("/files/background", self._take_background)
+        app.router.add_get("/files/background/{name}", self._thumbnail)
+        app.router.add_get("/files/recording/{name}", self._recording)
+        app.router.add_get("/files/preset/{name}", self._preset_file)
+        app.router.add_put("/files/job", self._take_job)
+        app.router.add_get("/files/job/{id}/{what}", self._job_file)
+        add_preview(app, self._images)
+        app.on_startup.append(self._begin)
+        app.on_cleanup.append(self._end)
+        return app
+
+    def close(self) -> None:
+        """End the session; the server has stopped."""
+        self._images.closed = True
+        self._halt()
+
+    # ---- the live session ----
+
+    async def _start(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Begin a session with a camera; answers at once, the state tells how it goes."""
+        camera = _text(asked, "camera", self._options.camera)
+        width, height = _whole(asked, "width", 0, _SIDE[1]), _whole(asked, "height", 0, _SIDE[1])
+        rate = _whole(asked, "rate", 30, _HIGHEST_RATE)
+        if camera == BROWSER and not (_SIDE[0] <= width and _SIDE[0] <= height):
+            raise ConfigError("a browser's camera needs width and height")
+        with self._lock:
+            if self._starting is not None and self._starting.is_alive():
+                raise ConfigError("the session is being started already")
+            self._error = ""
+            self._starting = threading.Thread(
+                target=self._open, args=(camera, width, height, rate), name="studio-start", daemon=True
+            )
+            self._starting.start()
+        return {"starting": True}
+
+    def _open(self, camera: str, width: int, height: int, rate: int) -> None:
+        self._halt()
+        screen = Screen(self._peers.show, lambda: self._peers.count > 0)
+        preview = HttpPreviewSink()
+        sinks: list[tuple[str, LiveSink]] = [("page", screen), ("preview", preview)]
+        source: LiveSource | None = None
+        try:
+            options = self._options.replace(bg_folder=None, camera="0" if camera == BROWSER else camera)
+            if camera == BROWSER:
+                source = BrowserCamera(width & ~1, height & ~1, rate or 30)
+            elif width and height:
+                options = options.replace(width=width, height=height)
+            session = build_live(options, source=source, sinks=sinks)
+            for name, spec in self._specs.items():
+                if name not in session.pipeline.board.backgrounds:
+                    session.add_background(spec, name)
+            now = self._board.current.as_dict()
+            wanted = {name: value for name, value in now.items() if name not in ("quit", "background")}
+            session.pipeline.board.apply(wanted | {"background": self._board.backgrounds[now["background"]]})
+        except Exception as error:  # shown on the page
+            self._error = str(error)
+            _log.log(logging.DEBUG if isinstance(error, StreammatteError) else logging.ERROR, "studio", exc_info=error)
+            return
+        self._watched = time.monotonic()
+        self._live = _Live(camera, session, source, screen, preview, self._failed)
+
+    def _failed(self, error: BaseException) -> None:
+        self._error = str(error) or type(error).__name__
+        if not isinstance(error, StreammatteError):
+            _log.error("the session failed", exc_info=error)
+
+    def _halt(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    async def _stop(self, _asked: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.get_running_loop().run_in_executor(None, self._halt)
+        return {"stopped": True}
+
+    async def _offer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "answer", "sdp": await self._peers.answer(_text(asked, "sdp"), self._camera)}
+
+    def _camera(self) -> BrowserCamera | None:
+        source = None if self._live is None else self._live.source
+        return source if isinstance(source, BrowserCamera) else None
+
+    async def _set(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Change settings: of the session that runs, and of those that come."""
+        if asked.get("quit"):
+            raise ConfigError("the page ends a session by its own button")
+        self._look_into_folder()
+        if "background" in asked and not isinstance(asked["background"], str):
+            raise ConfigError("background must be a name")
+        changed = self._board.apply(asked)
+        live = self._live
+        if live is not None:
+            live.board.apply(asked)
+        return {"settings": changed.as_dict()}
+
+    async def _output(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Switch the recording, the virtual camera or a stream on or off beside the page."""
+        name, on = _text(asked, "name"), bool(asked.get("on"))
+        live = self._live
+        if live is None or not live.alive:
+            raise ConfigError("start the camera first")
+        if name not in ("record", "virtual-camera", "stream"):
+            raise ConfigError("name must be record, virtual-camera or stream")
+        loop = asyncio.get_running_loop()
+        if not on:
+            await loop.run_in_executor(None, live.session.pipeline.remove_sink, name)
+            live.outputs.pop(name, None)
+            return {"on": False}
+        if name in live.outputs:
+            raise ConfigError(f"{name} is on already")
+        sink, shown = self._sink(name, asked)
+        await loop.run_in_executor(None, live.session.pipeline.add_sink, name, sink)
+        live.outputs[name] = shown
+        return {"on": True, "shown": shown}
+
+    def _sink(self, name: str, asked: dict[str, Any]) -> tuple[LiveSink, str]:
+        if name == "record":
+            from streammatte.sinks.record import RecordSink
+
+            self._recordings.mkdir(parents=True, exist_ok=True)
+            file = self._recordings / f"streammatte-{datetime.now():%Y%m%d-%H%M%S}.mp4"
+            return RecordSink(file), file.name
+        if name == "virtual-camera":
+            from streammatte.sinks.virtual_camera import VirtualCameraSink
+
+            camera = VirtualCameraSink(self._options.virtual_camera)
+            return camera, "virtual camera"
+        from streammatte.sinks.stream import StreamSink
+
+        return StreamSink(_text(asked, "url"), timeout=self._options.timeout), "stream"
+
+    # ---- backgrounds ----
+
+    def _look_into_folder(self) -> None:
+        if self._options.bg_folder is None:
+            return
+        for name, path in background_files(Path(self._options.bg_folder).expanduser()).items():
+            if name not in self._specs and len(self._specs) < MOST:
+                self._join(name, str(path))
+
+    def _join(self, name: str, spec: str) -> None:
+        """One more background, for the session that runs too. Raises StreammatteError."""
+        live = self._live
+        if live is not None and live.alive:
+            live.session.add_background(spec, name)
+        self._specs[name] = spec
+        self._board.add_background(name)
+
+    async def _take_background(self, request: web.Request) -> web.Response:
+        if len(self._specs) >= MOST:
+            return _wrong(f"there are {MOST} backgrounds already")
+        try:
+            file = await receive(request, self._private, BACKGROUND_BYTES)
+        except StreammatteError as error:
+            return _wrong(str(error))
+        name, count = file.name, 2
+        while name in self._specs:
+            name, count = f"{file.name} ({count})", count + 1
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(None, self._join, name, str(file.path))
+        except StreammatteError as error:
+            file.remove()
+            return _wrong(str(error))
+        self._files[name] = file
+        return web.json_response({"name": name, **file.facts})
+
+    async def _background(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """A colour, or blur with a strength, as one more background."""
+        spec = _text(asked, "add").strip().lower()
+        if not (is_color(spec) or spec == "blur" or spec.startswith("blur:")):
+            raise ConfigError(f"{spec!r} is no colour and no blur; send files as files")
+        if len(self._specs) >= MOST:
+            raise ConfigError(f"there are {MOST} backgrounds already")
+        if spec not in self._specs:
+            await asyncio.get_running_loop().run_in_executor(None, self._join, spec, spec)
+        return {"name": spec}
+
+    async def _thumbnail(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        file, spec = self._files.get(name), self._specs.get(name)
+        if file is None and spec is not None and _is_file(spec):
+            path = self._private / f"folder-{len(self._files)}-{abs(hash(name)):x}.thumbnail.jpg"
+            loop = asyncio.get_running_loop()
+            try:
+                facts = await loop.run_in_executor(None, in_child, look, spec, str(path), name)
+            except StreammatteError as error:
+                return _wrong(str(error))
+            file = self._files[name] = Thumbnailed(name, Path(spec), facts, path)
+        if file is None:
+            return _wrong("there is no such background", 404)
+        return web.FileResponse(file.thumbnail, headers={"Content-Type": "image/jpeg"})
+
+    # ---- presets, snapshot, recordings ----
+
+    async def _preset(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Save, apply or delete a preset."""
+        action, name = _text(asked, "action"), _text(asked, "name")
+        if action == "save":
+            save_preset(name, self._as_options())
+        elif action == "delete":
+            delete_preset(name)
+        elif action == "apply":
+            given = load_preset(name)
+            options = LiveOptions.build({key: value for key, value in given.items() if key not in ("size", "threads")})
+            patch = {each: getattr(options, each) for each in _OWN_SETTINGS if each in given}
+            patch |= {"smooth": initial_settings(options).smooth} if "smooth" in given else {}
+            if "backgrounds" in given and options.backgrounds[0] in self._specs:
+                patch |= {"background": options.backgrounds[0]}
+            if patch:
+                await self._set(patch)
+        else:
+            raise ConfigError("action must be save, apply or delete")
+        return {"presets": list_presets(), "settings": self._board.current.as_dict()}
+
+    def _as_options(self) -> dict[str, Any]:
+        """The settings in force as options of ``streammatte webcam``, without those that are the defaults."""
+        now, first = self._board.current, LiveSettings()
+        found: dict[str, Any] = {
+            name: getattr(now, name) for name in _OWN_SETTINGS if getattr(now, name) != getattr(first, name)
+        }
+        if now.choose is not None:
+            found["choose"] = list(now.choose)
+        name = self._board.backgrounds[now.background]
+        spec = "blur" if now.blur else name if name in self._files and not _is_file(name) else self._specs[name]
+        return {"backgrounds": (spec,), **found}
+
+    def _command_line(self) -> str:
+        return shlex.join(["streammatte", "webcam", *as_arguments(LiveOptions, self._as_options())])
+
+    async def _preset_file(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"].removesuffix(".yml")
+        path = own_presets().get(name)
+        if path is None:
+            return _wrong("there is no such preset of yours", 404)
+        kept = {"Content-Disposition": f'attachment; filename="{safe_name(name)}.yml"'}
+        return web.Response(text=path.read_text(encoding="utf-8"), content_type="text/yaml", headers=kept)
+
+    async def _snapshot(self, _request: web.Request) -> web.Response:
+        live = self._live
+        loop = asyncio.get_running_loop()
+        image = b"" if live is None else await loop.run_in_executor(None, live.screen.snapshot)
+        if not image:
+            return _wrong("there is no image yet", 503)
+        kept = {"Content-Disposition": f'attachment; filename="streammatte-{datetime.now():%Y%m%d-%H%M%S}.png"'}
+        return web.Response(body=image, content_type="image/png", headers=kept)
+
+    async def _recording(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name not in self._recorded():
+            return _wrong("there is no such recording", 404)
+        kept = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return web.FileResponse(self._recordings / name, headers=kept)
+
+    def _recorded(self) -> list[str]:
+        """Names of the studio's own recordings, the newest first."""
+        if not self._recordings.is_dir():
+            return []
+        return sorted((path.name for path in self._recordings.glob("streammatte-*.mp4")), reverse=True)[:20]
+
+    # ---- state ----
+
+    async def _state(self, _request: web.Request) -> web.Response:
+        self._look_into_folder()
+        live = self._live
+        session: dict[str, Any] | None = None
+        if live is not None and live.alive:
+            info = live.session.pipeline.info
+            session = live.session.pipeline.status().as_dict()
+            session |= {"camera": live.camera, "width": info.width, "height": info.height, "outputs": live.outputs}
+            session |= {"choosable": True, "cpu": live.cpu()}
+        starting = self._starting is not None and self._starting.is_alive()
+        now = self._board.current.as_dict()
+        return web.json_response(
+            {
+                "session": session,
+                "starting": starting,
+                "error": self._error,
+                "settings": now | {"background": self._board.backgrounds[now["background"]]},
+                "backgrounds": [{"name": name, "kind": self._kind(name, spec)} for name, spec in self._specs.items()],
+                "camera": self._options.camera,
+                "peers": self._peers.count,
+                "presets": list_presets(),
+                "own_presets": sorted(own_presets()),
+                "recordings": self._recorded(),
+                "command": self._command_line(),
+                "jobs": self._jobs.as_list(),
+            }
+        )
+
+    def _kind(self, name: str, spec: str) -> str:
+        if name in self._files:
+            return str(self._files[name].facts["kind"])
+        if _is_file(spec):
+            return "image" if Path(spec).suffix.lower() in STILL_SUFFIXES else "video"
+        return "blur" if spec.partition(":")[0].lower() == "blur" else "color"
+
+    async def _describe(self, _request: web.Request) -> web.Response:
+        """The settings with their limits, as the options declare them: the page's sliders are made from it."""
+        names = {field.name for field in fields(LiveSettings)}
+        live = [_described(entry) for entry in options_of(LiveOptions) if entry.name in names]
+        smooth = next(entry for entry in live if entry["name"] == "smooth")
+        smooth["choices"] = list(SMOOTHING)
+        wanted = (*CONTROLS, "despill", "match_light", "smooth", "refine", "average", "flip", "rotate")
+        jobs = [_described(entry) for entry in options_of(VideoOptions) if entry.name in wanted]
+        return web.json_response({"live": live, "jobs": jobs})
+
+    # ---- jobs ----
+
+    async def _take_job(self, request: web.Request) -> web.Response:
+        try:
+            self._jobs.check_room()
+            job = self._jobs.add(await receive(request, self._private, JOB_BYTES))
+        except StreammatteError as error:
+            return _wrong(str(error))
+        return web.json_response(job.as_dict())
+
+    async def _job(self, asked: dict[str, Any]) -> dict[str, Any]:
+        job, action = self._jobs.find(_text(asked, "id")), _text(asked, "action")
+        if action == "start":
+            suffix = _text(asked, "suffix", "")
+            self._jobs.start(job, self._job_settings(asked.get("settings")), suffix or None)
+        elif action == "cancel":
+            await self._jobs.cancel(job)
+        elif action == "remove":
+            await self._jobs.remove(job)
+        else:
+            raise ConfigError("action must be start, cancel or remove")
+        return job.as_dict()
+
+    def _job_settings(self, given: Any) -> dict[str, Any]:
+        """Settings of a job, checked; a background is one of the studio's."""
+        if not isinstance(given, dict):
+            raise ConfigError("settings must be an object")
+        name = given.get("background", "blur")
+        if name != "transparent" and name not in self._specs:
+            raise ConfigError("background must be one of the studio's, or transparent")
+        others = {key: value for key, value in given.items() if key != "background"}
+        allowed = {*CONTROLS, "despill", "match_light", "smooth", "refine", "average", "flip", "rotate"} - {"choose"}
+        unknown = sorted(set(others) - allowed)
+        if unknown:
+            raise ConfigError(f"unknown setting {unknown[0]!r}")
+        VideoOptions.build(others)
+        plain = {key: value for key, value in others.items() if value != declared(VideoOptions, key).default}
+        return {"background": self._specs.get(name, name), **plain}
+
+    async def _job_file(self, request: web.Request) -> web.StreamResponse:
+        """The result, the thumbnail, or a preview with the settings of the query."""
+        try:
+            job, what = self._jobs.find(request.match_info["id"]), request.match_info["what"]
+            if what == "thumbnail.jpg":
+                return web.FileResponse(job.file.thumbnail)
+            if what == "preview.png":
+                settings = self._job_settings(json.loads(request.query.get("settings", "{}")))
+                seconds = float(request.query.get("at", "0"))
+                return web.Response(body=await self._jobs.preview(job, settings, seconds), content_type="image/png")
+            if what == "result" and job.result is not None:
+                kept = "attachment" if "download" in request.query else "inline"
+                name = safe_name(job.download).encode("ascii", "replace").decode()
+                return web.FileResponse(job.result, headers={"Content-Disposition": f'{kept}; filename="{name}"'})
+        except (StreammatteError, ValueError, RecursionError) as error:
+            return _wrong(str(error))
+        return _wrong("there is no such file", 404)
+
+    # ---- life ----
+
+    async def _begin(self, _app: web.Application) -> None:
+        self._idle = asyncio.ensure_future(self._release_unwatched())
+
+    async def _release_unwatched(self) -> None:
+        """A camera that nobody watches goes off."""
+        while True:
+            await asyncio.sleep(1.0)
+            live = self._live
+            if live is None or self._peers.count or live.outputs or self._images.waiting:
+                self._watched = time.monotonic()
+            elif time.monotonic() - self._watched > UNWATCHED:
+                _log.info("no page watches: the camera is released")
+                await self._stop({})
+
+    async def _end(self, _app: web.Application) -> None:
+        self._idle.cancel()
+        await self._peers.close()
+        await self._jobs.close()
+
+    @property
+    def images(self) -> HttpPreviewSink | None:
+        """The session's images as JPEG, for a browser without WebRTC."""
+        return None if self._live is None else self._live.preview
+
+
+class _Live:
+    """A session in a thread of its own."""
+
+    def __init__(
+        self,
+        camera: str,
+        session: Session,
+        source: LiveSource | None,
+        screen: Screen,
+        preview: HttpPreviewSink,
+        on_error: Callable[[BaseException], None],
+    ) -> None:
+        self.camera, self.session, self.source = camera, session, source
+        self.screen, self.preview = screen, preview
+        self.outputs: dict[str, str] = {}
+        self._on_error = on_error
+        self._before = (time.monotonic(), sum(os.times()[:2]))
+        self._share = 0.0
+        self._thread = threading.Thread(target=self._run, name="studio-session", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """True while the session runs."""
+        return self._thread.is_alive()
+
+    @property
+    def board(self) -> SettingsStore:
+        """The settings in force."""
+        return self.session.pipeline.board
+
+    def cpu(self) -> float:
+        """Cores in use by this process over the last moments."""
+        now, spent = time.monotonic(), sum(os.times()[:2])
+        before, spent_before = self._before
+        if now - before >= 1.0:
+            self._share = (spent - spent_before) / (now - before)
+            self._before = (now, spent)
+        return round(self._share, 2)
+
+    def stop(self) -> None:
+        """End the session and wait for it."""
+        self.session.pipeline.stop()
+        self._thread.join(20.0)
+
+    def _run(self) -> None:
+        try:
+            self.session.pipeline.run()
+        except BaseException as error:  # shown on the page
+            self._on_error(error)
+
+
+class _Images:
+    """The JPEG images of whichever session runs, as the preview's routes want them."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self.closed = False
+        self.waiting = 0
+
+    @property
+    def number(self) -> int:
+        sink = self._studio.images
+        return 0 if sink is None else sink.number
+
+    def wait_newer(self, number: int, timeout: float) -> tuple[int, bytes]:
+        sink = self._studio.images
+        if sink is None:
+            time.sleep(min(timeout, 0.2))
+            return number, b""
+        self.waiting += 1
+        try:
+            return sink.wait_newer(min(number, sink.number), timeout)
+        finally:
+            self.waiting -= 1
+
+
+def _page(name: str, kind: str) -> Any:
+    async def answer(_request: web.Request) -> web.Response:
+        text = (resources.files("streammatte.web") / "pages" / name).read_text(encoding="utf-8")
+        return web.Response(text=text, content_type=kind, charset="utf-8")
+
+    return answer
+
+
+def _json(handler: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
+    """A route that takes an object and gives one; what is wrong with it is answered with 400."""
+
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            asked = json.loads(await request.read())
+        except (ValueError, RecursionError):
+            return _wrong("the body is no JSON")
+        if not isinstance(asked, dict):
+            return _wrong("the body must be an object")
+        try:
+            return web.json_response(await handler(asked))
+        except StreammatteError as error:
+            return _wrong(str(error))
+
+    return answer
+
+
+def _wrong(text: str, status: int = 400) -> web.Response:
+    return web.json_response({"error": text}, status=status)
+
+
+def _text(asked: dict[str, Any], name: str, default: str | None = None) -> str:
+    value = asked.get(name, default)
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be text")
+    return value
+
+
+def _whole(asked: dict[str, Any], name: str, default: int, most: int) -> int:
+    value = asked.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise ConfigError(f"{name} must be a whole number up to {most}")
+    return value
+
+
+def _described(entry: Any) -> dict[str, Any]:
+    kind = "choice" if entry.choices else entry.type.__name__
+    return {
+        "name": entry.name,
+        "kind": kind,
+        "default": entry.default,
+        "choices": list(entry.choices),
+        "low": entry.low,
+        "high": entry.high,
+        "help": entry.help,
+    }
+
+
+def _is_file(spec: str) -> bool:
+    return Path(spec).expanduser().is_file()
