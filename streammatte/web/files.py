@@ -10,7 +10,7 @@ import cv2
 from aiohttp import web
 
 from streammatte.child_process import in_child
-from streammatte.errors import ConfigError
+from streammatte.errors import ConfigError, StreammatteError
 
 __all__ = ["Thumbnailed", "look", "receive", "safe_name"]
 
@@ -76,8 +76,10 @@ async def receive(request: web.Request, folder: Path, most: int) -> Thumbnailed:
         thumbnail = path.with_suffix(".thumbnail.jpg")
         loop = asyncio.get_running_loop()
         facts = await loop.run_in_executor(None, in_child, look, str(path), str(thumbnail), name)
-    except BaseException:
+    except BaseException as error:
         path.unlink(missing_ok=True)
+        if isinstance(error, StreammatteError):
+            raise ConfigError(str(error).replace(str(path), name)) from error
         raise
     return Thumbnailed(name, path, facts, thumbnail)
 

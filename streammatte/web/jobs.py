@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from streammatte.errors import ConfigError
+from streammatte.options.declare import as_arguments, options_of
+from streammatte.options.images import ImageOptions
+from streammatte.options.video import VideoOptions
 from streammatte.web.files import Thumbnailed
 
 __all__ = ["MOST_JOBS", "Job", "Jobs", "command_of"]

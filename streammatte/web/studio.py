@@ -20,6 +20,7 @@ from aiohttp import web
 
 from streammatte.child_process import in_child
 from streammatte.color import is_color
+from streammatte.compositing import parse_background
 from streammatte.errors import ConfigError, StreammatteError
 from streammatte.live import LiveSettings, SettingsStore
 from streammatte.live.background_folder import MOST, background_files
@@ -88,10 +89,10 @@ class Studio:
         for spec in (*options.backgrounds, *_COLORS):
             self._specs.setdefault(spec, spec)
         self._board = SettingsStore(tuple(self._specs), initial_settings(options))
+        self._live: _Live | None = None
         self._look_into_folder()
         self._peers = Peers()
         self._jobs = Jobs(private)
-        self._live: _Live | None = None
         self._starting: threading.Thread | None = None
         self._error = ""
         self._watched = time.monotonic()
@@ -292,6 +293,7 @@ class Studio:
             raise ConfigError(f"{spec!r} is no colour and no blur; send files as files")
         if len(self._specs) >= MOST:
             raise ConfigError(f"there are {MOST} backgrounds already")
+        parse_background(spec)
         if spec not in self._specs:
             await asyncio.get_running_loop().run_in_executor(None, self._join, spec, spec)
         return {"name": spec}
@@ -342,7 +344,11 @@ class Studio:
         if now.choose is not None:
             found["choose"] = list(now.choose)
         name = self._board.backgrounds[now.background]
-        spec = "blur" if now.blur else name if name in self._files and not _is_file(name) else self._specs[name]
+        spec = self._specs[name]
+        if now.blur:
+            spec = "blur"
+        elif Path(spec).parent == self._private:
+            spec = name  # its own file goes with the studio
         return {"backgrounds": (spec,), **found}
 
     def _command_line(self) -> str:
@@ -444,6 +450,7 @@ class Studio:
             await self._jobs.cancel(job)
         elif action == "remove":
             await self._jobs.remove(job)
+            return {"removed": True}
         else:
             raise ConfigError("action must be start, cancel or remove")
         return job.as_dict()

@@ -13,7 +13,7 @@ let chosen = sessionStorage.getItem("job") ?? "";
 /** @type {HTMLImageElement} */ const preview = element("preview");
 
 const SUFFIXES = /** @type {Record<string, string[]>} */ ({ video: [".mp4", ".mov", ".webm", ".mkv", ".gif"], image: [".png", ".jpg", ".webp"] });
-const wanted = () => ({ background: background.value, ...settings });
+const wanted = () => ({ ...settings, background: background.value });
 const job = () => state?.jobs.find((/** @type {any} */ each) => each.id === chosen);
 
 const draw = latest(async () => {
@@ -27,6 +27,7 @@ const draw = latest(async () => {
     const address = URL.createObjectURL(await answer.blob());
     URL.revokeObjectURL(preview.src);
     preview.src = address;
+    preview.hidden = false;
     element("notice").textContent = "";
     say("");
   } catch (error) {
@@ -36,7 +37,7 @@ const draw = latest(async () => {
 });
 /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
 function drawSoon() {
-  sessionStorage.setItem("settings", JSON.stringify(settings));
+  sessionStorage.setItem("settings", JSON.stringify(wanted()));
   clearTimeout(timer);
   timer = setTimeout(() => draw(null), 250);
 }
@@ -128,11 +129,11 @@ function show() {
     if (focused >= 0) /** @type {HTMLElement | undefined} */ ([...made.querySelectorAll("button, a")][focused])?.focus();
   }
   element("none").hidden = state.jobs.length > 0;
-  const before = background.value || "blur";
+  const before = background.value || settings.background || "blur";
   const names = [...state.backgrounds.map((/** @type {any} */ each) => each.name), "transparent"];
   if ([...background.options].map((option) => option.value).join() !== names.join()) {
     background.replaceChildren(...names.map((name) => new Option(name === "transparent" ? text(name) : name, name)));
-    background.value = names.includes(before) ? before : names[0];
+    background.value = names.includes(String(before)) ? String(before) : names[0];
   }
   for (const [name, each] of shows) each(settings[name] ?? defaults.get(name));
 }
