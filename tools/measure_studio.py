@@ -48,6 +48,23 @@ WATCH = """(seconds) => new Promise((resolve) => {
 })"""
 
 
+UNCOVER = """() => {
+    const slider = document.getElementById("split");
+    slider.value = 30;
+    slider.dispatchEvent(new Event("input"));
+}"""
+"""A camera's image that is covered wholly gives black."""
+
+
+def memory(process: int) -> float | None:
+    """Resident memory of a process in MB (Linux)."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return round(int(text.partition("VmRSS:")[2].split()[0]) / 1024, 1)
+
+
 def camera_file(path: Path, size: tuple[int, int]) -> None:
     """A video of the sample's person at a size, thirty frames a second, with a counter on the body."""
     width, height = size
@@ -146,8 +163,10 @@ def main(arguments: list[str]) -> int:
                 page.click("#start")
                 page.wait_for_function("() => document.getElementById('result').videoWidth > 0", timeout=60_000)
                 page.wait_for_timeout(12_000)  # the network's size settles
-                page.evaluate("() => { const s = document.getElementById('split'); s.value = 30; s.dispatchEvent(new Event('input')); }")
+                page.evaluate(UNCOVER)
+                before = memory(studio.pid)
                 figures = measure(page, given.seconds)
+                figures["memory_mb"] = {"before": before, "after": memory(studio.pid)}
                 if given.screenshots is not None:
                     given.screenshots.mkdir(parents=True, exist_ok=True)
                     page.screenshot(path=given.screenshots / "studio.png")
