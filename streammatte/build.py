@@ -128,7 +128,7 @@ def build_matter(
     size = input_fit(info, options)
     return NetworkMatter(
         engine or build_engine(info, options, throughput=throughput),
-        Preparer(size.content, size.padded),
+        Preparer(size.content, size.padded, low_light=options.low_light),
         Smoother(options.smooth),
         Refiner(options.refine),
         controls=MatteControls(controls),

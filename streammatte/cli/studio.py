@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
+import sys
 import tempfile
 import threading
 import webbrowser
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -84,7 +86,17 @@ def command(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if _threads_left():
+        # A compiler or a driver may hold a thread, and taking the libraries down under it aborts the process.
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(0)
     return 0
+
+
+def _threads_left() -> bool:
+    """True where a thread of a session did not end in time."""
+    return any(thread.name.startswith(("live-", "studio-")) for thread in threading.enumerate())
 
 
 def _serve(stack: ExitStack, options: LiveOptions, host: str, port: int | None, recordings: Path | None) -> str:

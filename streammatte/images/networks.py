@@ -76,7 +76,8 @@ class Networks:
     def _at(self, size: Fit, model: str, frame: Frame, trimap: U8 | None) -> tuple[F32, tuple[U8, ...]]:
         engine = self.last = self._engine(model, size.padded)
         engine.reset()
-        preparer = Preparer(size.content, size.padded)
+        low_light = self._options.low_light and trimap is None
+        preparer = Preparer(size.content, size.padded, low_light=low_light)
         images = np.empty((1, *size.padded, 3), np.uint8)
         planes = preparer.prepare(frame, images[0])
         if trimap is None:

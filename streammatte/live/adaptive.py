@@ -19,6 +19,8 @@ BAD_WINDOWS = 2
 """Bad windows in a row before a step down: one is a window being moved or a program starting."""
 LOAD_UP = 0.7
 """Share of the time between two frames that the next larger network may be expected to take."""
+NOT_THE_NETWORK = 0.5
+"""Share of the time between two frames: a network that takes less is not why frames are dropped."""
 CALM = 8.0
 """Seconds without a drop before a step up is tried."""
 CALM_MOST = 128.0
@@ -49,6 +51,8 @@ class AdaptiveController:
         self.sizes = tuple(sizes)
         self.level = 0
         self.steps = 0
+        self.others = 0
+        """Windows in which frames were dropped although the network was fast enough."""
         self._window = start
         self._drops = 0
         self._frames = 0
@@ -80,8 +84,11 @@ class AdaptiveController:
         matted, dropped = frames - self._frames, drops - self._drops
         self._window, self._frames, self._drops = now, frames, drops
         if dropped > DROPS_DOWN * max(matted + dropped, 1):
-            self._bad += 1
             self._calm_since = now
+            if 0 < busy * (matted + dropped) / elapsed < NOT_THE_NETWORK:
+                self.others += 1  # a smaller one would not help
+                return self.level
+            self._bad += 1
             if self._bad >= BAD_WINDOWS:
                 self._down(now)
             return self.level

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ from typing import Any
 from streammatte.build import build_background, build_engine, input_fit
 from streammatte.compositing import BlurBackground, StreamCompositor, VideoBackground
 from streammatte.errors import ConfigError
-from streammatte.frames import StreamInfo
+from streammatte.frames import ColorSpec, Layout, StreamInfo
 from streammatte.live.adaptive import LADDER, ladder
 from streammatte.live.background_folder import MOST, BackgroundFolder, background_files
 from streammatte.live.matting import LiveMatter, SizeLevel
+from streammatte.live.on_demand import OnDemandSource, read_by_others
 from streammatte.live.paced_background import PacedBackground
 from streammatte.live.pipeline import LivePipeline
 from streammatte.live.scenes import Scene, Scenes
@@ -95,17 +98,8 @@ def build_live(
     board = SettingsStore(names, initial_settings(options))
     scenes = _scenes(options, list(zip(names, specs, strict=True)))
     own = source is None
-    source = source or open_live_source(
-        options.camera,
-        width=options.width,
-        height=options.height,
-        rate=options.fps,
-        loop=options.loop,
-        duration=options.duration,
-        timeout=options.timeout,
-        flip=options.flip,
-        rotate=options.rotate,
-    )
+    device: list[Any] = []
+    source = source or _source(options, lambda: device[0].name if device else "")
     try:
         microphone = _microphone(options)
         sinks = _sinks(options, board, microphone) if sinks is None else sinks
@@ -117,6 +111,7 @@ def build_live(
                     folder, set(names), lambda spec, name: _add_background(spec, name, options, scenes, board)
                 )
             )
+        device += [sink for name, sink in sinks if name == "virtual-camera"]
         info = source.info
         make = make_matter or make_live_matter
         pipeline = LivePipeline(
@@ -159,10 +154,51 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
         seen.add(fit)
         engine = build_engine(info, sized, throughput=False)
         smoother, controls = Smoother(_causal(options.smooth)), MatteControls(settings)
-        preparer = Preparer(fit.content, fit.padded)
+        preparer = Preparer(fit.content, fit.padded, low_light=options.low_light)
         matter = NetworkMatter(engine, preparer, smoother, Refiner(options.refine), controls=controls)
         rungs.append(SizeLevel(size, matter, smoother, controls))
     return LiveMatter(rungs, idle_fps=options.idle_fps)
+
+
+def _source(options: LiveOptions, device: Callable[[], str]) -> LiveSource:
+    """The camera; on demand where the options (or, on Linux, a virtual camera alone) want that.
+
+    ``device`` gives the virtual camera's path once it is open.
+    """
+    opening = partial(
+        open_live_source,
+        options.camera,
+        width=options.width,
+        height=options.height,
+        rate=options.fps,
+        loop=options.loop,
+        duration=options.duration,
+        timeout=options.timeout,
+        flip=options.flip,
+        rotate=options.rotate,
+    )
+    wished = options.on_demand == "on"
+    if options.on_demand == "auto":
+        wished = (
+            sys.platform == "linux" and options.sink_names() == ("virtual_camera",) and not _is_file(options.camera)
+        )
+    if not wished and options.camera_at_start:
+        return opening()
+    info = None
+    if not options.camera_at_start:
+        width, height = options.width or 1280, options.height or 720
+        rate = Fraction(options.fps or 30).limit_denominator(1001)
+        info = StreamInfo(width, height, Layout.YUV420, Fraction(1, 1_000_000), rate, ColorSpec(6, 6, 6), name="camera")
+
+    def wanted() -> bool:
+        path = device()
+        return not (wished and path.startswith("/")) or read_by_others(path)
+
+    return OnDemandSource(opening, wanted, info)
+
+
+def _is_file(spec: str) -> bool:
+    return Path(spec).expanduser().exists() and not spec.startswith("/dev/")
 
 
 def initial_settings(options: LiveOptions) -> LiveSettings:

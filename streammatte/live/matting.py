@@ -164,8 +164,14 @@ class LiveMatter:
         return not self._stillness.moved(frame)
 
     def _choose(self, now: float, drops: int) -> SizeLevel:
-        before = self._controller.level
+        before, others = self._controller.level, self._controller.others
         level = self._controller.update(now, self.frames, drops, self.busy)
+        if self._controller.others > others == 0:
+            _log.warning(
+                "frames are dropped although the network takes only %.0f ms: compositing, the background or other "
+                "programs are what is slow",
+                1000 * self.busy,
+            )
         if level != before:
             self._rungs[level].matter.reset()
             self.busy = 0.0

@@ -22,6 +22,16 @@ _LINEAR_UP_TO = 1.34
 """Shrinking by at most this much is left to bilinear interpolation: its two taps a side still see every pixel."""
 
 
+_HIGHLIGHTS = 95
+"""Percentile of green that stands for an image's highlights."""
+_NORMAL = 160.0
+"""Level of the highlights up to which an image is brightened for the network; see docs/quality.md."""
+_MOST_GAIN = 12.0
+"""An image without any light stays dark."""
+_EVERY = 4
+"""Each fourth row and column suffices for the highlights."""
+
+
 def resize_plane(plane: U8, size: tuple[int, int]) -> U8:
     """A plane (H, W) or (H, W, C) uint8 at ``size`` (height, width): averaged to shrink, bilinear to enlarge.
 
@@ -60,15 +70,20 @@ class Preparer:
     padded : (int, int), optional
         Height and width of the network's input where that is larger: the frame stands at its top left, its last column
         and row are repeated beyond.
+    low_light : bool
+        Brighten what the network sees of dark images; nothing else sees it.
     """
 
-    def __init__(self, size: tuple[int, int], padded: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, size: tuple[int, int], padded: tuple[int, int] | None = None, *, low_light: bool = False
+    ) -> None:
         if min(size) < 1:
             raise ConfigError(f"the network's size must be positive, got {size[1]}x{size[0]}; choose 192 to 2048")
         self.size = (int(size[0]), int(size[1]))
         self.padded = padded or self.size
         if self.padded[0] < self.size[0] or self.padded[1] < self.size[1]:
             raise ConfigError(f"the network's input {self.padded} must hold the image's {self.size}")
+        self._low_light = low_light
         self._content = np.empty((*self.size, 3), np.uint8) if self.padded != self.size else None
         self._matrices: dict[tuple[ColorSpec, int], npt.NDArray[np.float64]] = {}
 
@@ -89,8 +104,11 @@ class Preparer:
         if out.shape != (*self.padded, 3) or out.dtype != np.uint8 or not out.flags.c_contiguous:
             raise ValueError(f"out must be C-contiguous uint8 {(*self.padded, 3)}, got {out.dtype} {out.shape}")
         if self._content is None:
-            return self._fill(frame, out)
+            planes = self._fill(frame, out)
+            self._expose(out)
+            return planes
         planes = self._fill(frame, self._content)
+        self._expose(self._content)
         extend(self._content, self.padded, out)
         return planes
 
@@ -115,6 +133,15 @@ class Preparer:
             for side, given, padded in zip(self.size, alpha.shape[:2], self.padded, strict=True)
         )
         return np.ascontiguousarray(alpha[:rows, :columns])
+
+    def _expose(self, image: U8) -> None:
+        """Bring the highlights of a dark image to a normal level, in place; others stay as they are."""
+        if not self._low_light:
+            return
+        bright = float(np.percentile(image[::_EVERY, ::_EVERY, 1], _HIGHLIGHTS))
+        if bright < _NORMAL:
+            gain = min(_MOST_GAIN, _NORMAL / max(bright, 1.0))
+            cv2.LUT(image, np.clip(np.arange(256) * gain, 0, 255).astype(np.uint8), dst=image)
 
     def _fill(self, frame: Frame, out: U8) -> tuple[U8, ...]:
         small = tuple(resize_plane(plane, self.size) for plane in frame.planes)

@@ -11,7 +11,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from streammatte.frames import U8, UNSPECIFIED, ColorSpec, Frame, Layout
 
-__all__ = ["FrameConverter", "PixelConverter", "compressed", "tags_of"]
+__all__ = ["FrameConverter", "PixelConverter", "blank_image", "compressed", "tags_of"]
 
 _LIMITED, _FULL = 1, 2  # AVColorRange
 _SWS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
@@ -48,6 +48,16 @@ class PixelConverter:
         parts = [_rows(plane)[:h, :w].reshape(-1) for plane, (h, w) in zip(done.planes, sizes, strict=False)]
         return np.concatenate(parts)
 
+    def image(self, frame: Frame) -> Any:
+        """The image as an ``av.VideoFrame`` of its own in yuv420p; a last odd row or column is left out."""
+        width, height, planar = frame.width, frame.height, self.array(frame)
+        if width % 2 or height % 2:
+            rows, columns = (height + 1) // 2, (width + 1) // 2
+            luma = planar[: height * width].reshape(height, width)[: height & ~1, : width & ~1]
+            chroma = planar[height * width :].reshape(2, rows, columns)[:, : height // 2, : width // 2]
+            planar = np.concatenate([luma.reshape(-1), chroma.reshape(-1)])
+        return av.VideoFrame.from_ndarray(planar.reshape(-1, width & ~1), "yuv420p")
+
     def _convert(self, frame: Frame) -> Any:
         source = self._load(frame)
         is_rgb = self._pix_fmt in ("rgb24", "bgr24")
@@ -79,6 +89,11 @@ class PixelConverter:
             rows, columns = values.shape[0], values[0].size
             _rows(plane)[:rows, :columns] = values.reshape(rows, columns)
         return image
+
+
+def blank_image(width: int, height: int) -> Any:
+    """An ``av.VideoFrame`` in yuv420p with nothing in it yet."""
+    return av.VideoFrame(width, height, "yuv420p")
 
 
 _GRAY_IN_YUV = ColorSpec(1, 1, 1, True)

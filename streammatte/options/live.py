@@ -21,10 +21,11 @@ class LiveOptions(MatteOptions):
     """Everything ``streammatte webcam`` takes."""
 
     camera: str = option(
-        default="0",
+        default="auto",
         help="Index, path or name; a URL; a video or image at its own pace.",
         group="camera",
         metavar="WHAT",
+        shown="the first camera that can be used",
     )
     width: int | None = option(
         default=None,
@@ -37,6 +38,19 @@ class LiveOptions(MatteOptions):
     height: int | None = option(default=None, help="Wanted height.", group="camera", low=16, high=16384, shown="")
     fps: float | None = option(
         default=None, help="Wanted frames a second.", group="camera", low=1, high=MOST_FPS, metavar="FPS", shown="30"
+    )
+    on_demand: str = option(
+        default="auto",
+        help="Open the camera only while a program reads the virtual one; auto: with a virtual camera on Linux.",
+        group="camera",
+        choices=("auto", "on", "off"),
+    )
+    camera_at_start: bool = option(
+        default=True,
+        help="off begins without the camera and takes it when it is there; --width and --height say its size.",
+        group="camera",
+        switch=True,
+        shown="on",
     )
     mirror: bool = option(default=False, help="Swap left and right, except in the background.", group="camera")
     loop: bool = option(default=False, help="A video as camera starts again at its end.", group="camera")

@@ -75,6 +75,12 @@ class MatteOptions(Options):
         group="network",
         choices=("off", "flip"),
     )
+    low_light: bool = option(
+        default=True,
+        help="Brighten what the network sees of dark images; the result keeps its light.",
+        group="network",
+        switch=True,
+    )
     max_pixels: int = option(
         default=MAX_MEGAPIXELS,
         help="Refuse larger images and videos, in megapixels.",

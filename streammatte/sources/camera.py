@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import time
@@ -15,7 +16,7 @@ import av.error
 from streammatte.errors import DeviceError, StreammatteError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.media.container import reason
-from streammatte.sources.devices import FRAMEWORKS, Camera, find_camera
+from streammatte.sources.devices import FRAMEWORKS, Camera, find_camera, in_use
 from streammatte.sources.planes import PlaneConverter
 
 __all__ = ["CameraSource", "negotiate", "open_camera"]
@@ -180,6 +181,8 @@ def negotiate(framework: str, address: str, name: str, size: tuple[int, int] | N
         try:
             container = av.open(address, format=framework, options=dict(options))
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            if getattr(error, "errno", None) == errno.EBUSY:  # no other format would help
+                raise DeviceError(f"camera {name}: {in_use(address)}") from error
             failures.append(f"{_spoken(options)}: {reason(error)}")
             continue
         video = next(iter(container.streams.video), None)

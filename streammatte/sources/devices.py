@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from dataclasses import dataclass, field
@@ -14,7 +15,10 @@ import av.logging
 from streammatte.errors import DeviceError
 from streammatte.sources import v4l2
 
-__all__ = ["FRAMEWORKS", "Camera", "find_camera", "list_cameras"]
+__all__ = ["AUTO", "FRAMEWORKS", "Camera", "find_camera", "in_use", "list_cameras", "list_microphones"]
+
+AUTO = "auto"
+"""The first camera that can be used."""
 
 FRAMEWORKS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 """FFmpeg's name of each system's camera interface."""
@@ -24,7 +28,8 @@ FRAMEWORKS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 class Camera:
     """A camera of this machine.
 
-    ``address`` is what FFmpeg opens; ``problem`` is why it cannot be used, or empty.
+    ``address`` is what FFmpeg opens; ``problem`` is why it cannot be used, or empty; ``virtual`` is True for the output
+    of a program, such as this one's.
     """
 
     index: int
@@ -32,6 +37,7 @@ class Camera:
     address: str
     modes: tuple[str, ...] = field(default=())
     problem: str = ""
+    virtual: bool = False
 
 
 def list_cameras(*, with_modes: bool = True) -> list[Camera]:
@@ -56,7 +62,7 @@ def list_cameras(*, with_modes: bool = True) -> list[Camera]:
 
 
 def find_camera(spec: str, cameras: list[Camera] | None = None) -> Camera:
-    """A camera by index, path or (part of its) name.
+    """A camera by index, path or (part of its) name; ``auto`` is the first that can be used and is no program's output.
 
     Raises
     ------
@@ -66,14 +72,19 @@ def find_camera(spec: str, cameras: list[Camera] | None = None) -> Camera:
     if Path(spec).is_absolute():
         if not Path(spec).exists():
             raise DeviceError(f"there is no camera {spec}; `streammatte cameras` lists what there is")
-        return Camera(0, spec, spec)
+        return (_node(Path(spec), 0, False) if sys.platform == "linux" else None) or Camera(0, spec, spec)
     cameras = list_cameras(with_modes=False) if cameras is None else cameras
     known = ", ".join(f"{camera.index} ({camera.name})" for camera in cameras) or "none"
-    if spec.isdigit():
+    if spec == AUTO:
+        fitting = [camera for camera in cameras if not camera.virtual]
+        fitting = ([camera for camera in fitting if not camera.problem] or fitting)[:1]
+    elif spec.isdigit():
         fitting = [camera for camera in cameras if camera.index == int(spec)]
     else:
         exact = [camera for camera in cameras if camera.name.lower() == spec.lower()]
         fitting = exact or [camera for camera in cameras if spec.lower() in camera.name.lower()]
+    if not fitting and spec == AUTO:
+        raise DeviceError("no camera was found; plug one in, or use a video as one: --camera clip.mp4")
     if not fitting:
         raise DeviceError(
             f"there is no camera {spec!r}; cameras here: {known}; a video can be one too: --camera clip.mp4"
@@ -90,22 +101,53 @@ def _linux(with_modes: bool) -> list[Camera]:
         digits = re.sub(r"\D", "", node.name)
         if not digits:
             continue
-        try:
-            _driver, name, caps = v4l2.capabilities(node)
-        except PermissionError:
-            problem = (
-                "permission denied; add yourself to the group 'video' (sudo usermod -aG video $USER), log in again"
-            )
-            cameras.append(Camera(int(digits), _sysfs_name(node), str(node), (), problem))
-            continue
-        except OSError as error:
-            cameras.append(Camera(int(digits), _sysfs_name(node), str(node), (), f"cannot be opened: {error.strerror}"))
-            continue
-        if not caps & v4l2.CAP_CAPTURE:
-            continue
-        found = tuple(str(mode) for mode in v4l2.modes(node)) if with_modes else ()
-        cameras.append(Camera(int(digits), name, str(node), found))
+        camera = _node(node, int(digits), with_modes)
+        if camera is not None:
+            cameras.append(camera)
     return cameras
+
+
+def _node(node: Path, index: int, with_modes: bool) -> Camera | None:
+    """A device of Linux's; None for one that gives no images."""
+    try:
+        driver, name, caps = v4l2.capabilities(node)
+    except PermissionError:
+        problem = "permission denied; add yourself to the group 'video' (sudo usermod -aG video $USER), log in again"
+        return Camera(index, _sysfs_name(node), str(node), (), problem)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return Camera(index, _sysfs_name(node), str(node), (), in_use(str(node)))
+        return Camera(index, _sysfs_name(node), str(node), (), f"cannot be opened: {error.strerror}")
+    if not caps & v4l2.CAP_CAPTURE:
+        return None
+    found = tuple(str(mode) for mode in v4l2.modes(node)) if with_modes else ()
+    return Camera(index, name, str(node), found, virtual="loopback" in driver)
+
+
+def in_use(address: str) -> str:
+    """What is said of a camera that another program has."""
+    how = f"; `fuser -v {address}` shows which" if sys.platform == "linux" else ""
+    return f"another program is using it{how}; end that one"
+
+
+_AUDIO = {"linux": ("pulse", "alsa"), "darwin": ("avfoundation",), "win32": ("dshow",)}
+
+
+def list_microphones() -> list[str]:
+    """Names of the microphones that ``--mic`` takes, by the first of the system's interfaces that knows any."""
+    for framework in _AUDIO.get(sys.platform, ()):
+        try:
+            devices = av.enumerate_input_devices(framework)
+        except (av.error.FFmpegError, ValueError, OSError):
+            continue
+        found = [
+            device.name if sys.platform == "linux" else device.description or device.name
+            for device in devices
+            if "audio" in (getattr(device, "media_types", None) or ["audio"])
+        ]
+        if found:
+            return found
+    return []
 
 
 def _sysfs_name(node: Path) -> str:

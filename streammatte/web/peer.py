@@ -12,15 +12,13 @@ from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
-import av
 import cv2
-import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from streammatte.errors import ConfigError
 from streammatte.frames import UNSPECIFIED, ColorSpec, Frame, Layout, StreamInfo
-from streammatte.media.convert import PixelConverter
+from streammatte.media.convert import PixelConverter, blank_image
 from streammatte.queues import RingBuffer
 from streammatte.sources.planes import PlaneConverter
 
@@ -65,7 +63,7 @@ class BrowserCamera:
     def frames(self) -> Iterator[Frame]:
         """The newest frame each time, until ``interrupt``."""
         unknown = SimpleNamespace(colorspace=UNSPECIFIED, color_primaries=UNSPECIFIED, color_trc=UNSPECIFIED)
-        first = av.VideoFrame(self.info.width, self.info.height, "yuv420p")
+        first = blank_image(self.info.width, self.info.height)
         converter = PlaneConverter(first, unknown, self.info.name, notice=logging.DEBUG)
         index, origin, last = 0, None, -1
         while True:
@@ -147,7 +145,7 @@ class Screen:
         with self._lock:
             self._newest = item
         if self._wanted():
-            image = av.VideoFrame.from_ndarray(_even(self._pixels.array(item), item.width, item.height), "yuv420p")
+            image = self._pixels.image(item)
             image.pts, image.time_base = round(time.monotonic() / _CLOCK), _CLOCK
             self._show(image)
         return []
@@ -173,16 +171,6 @@ class Screen:
 
     def abort(self) -> None:
         """Nothing is left behind."""
-
-
-def _even(planar: Any, width: int, height: int) -> Any:
-    """The bytes of planar YUV as (3 h / 2, w) for even sides; a last odd row or column is left out."""
-    if width % 2 == height % 2 == 0:
-        return planar.reshape(height * 3 // 2, width)
-    rows, columns = (height + 1) // 2, (width + 1) // 2
-    luma = planar[: height * width].reshape(height, width)[: height & ~1, : width & ~1]
-    chroma = planar[height * width :].reshape(2, rows, columns)[:, : height // 2, : width // 2]
-    return np.concatenate([luma.reshape(-1), chroma.reshape(-1)]).reshape(-1, width & ~1)
 
 
 class Peers:

@@ -1,5 +1,7 @@
 """The crop that follows a person, the person of several that is kept, and the video behind that costs no frames."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,10 +11,11 @@ from support.live import BACKGROUND, COLOR, MICRO, NEAR, RGB, EyeSink, RoomCamer
 
 from streammatte.compositing import StreamCompositor, parse_background
 from streammatte.errors import BackgroundError, ConfigError, DeviceError
-from streammatte.frames import Frame, Layout, Matte
+from streammatte.frames import Frame, Layout, Matte, StreamInfo
 from streammatte.live import Scene
 from streammatte.live.background_folder import BackgroundFolder, background_files
 from streammatte.live.framing import FASTEST, Framer, person_box
+from streammatte.live.on_demand import OnDemandSource, read_by_others
 from streammatte.live.paced_background import PacedBackground
 from streammatte.matting.controls import ControlSettings, MatteControls
 
@@ -282,3 +285,95 @@ def test_frozen_is_a_state():
     session.board.apply({"freeze": True})
     session.run()
     assert "frozen" in states
+
+
+class Opened:
+    """A camera that counts how often it is open."""
+
+    def __init__(self):
+        self.now, self.openings, self.open, self.gone = 0.0, 0, False, 0
+
+    def __call__(self):
+        if self.gone:
+            self.gone -= 1
+            raise DeviceError("no such camera")
+        assert not self.open
+        self.openings, self.open = self.openings + 1, True
+        camera = RoomCamera(frames=10_000, rate=1000)
+        close, frames = camera.close, camera.frames
+
+        def closing():
+            self.open = False
+            close()
+
+        def ticking():
+            for frame in frames():
+                self.now += 0.1
+                yield frame
+
+        camera.close, camera.frames = closing, ticking
+        return camera
+
+
+def test_the_camera_is_open_only_while_somebody_watches():
+    camera, wanted, lost = Opened(), [False], []
+    source = OnDemandSource(camera, lambda: wanted[0], clock=lambda: camera.now)
+    assert camera.openings == 1 and not camera.open  # to learn its size
+    source.on_lost = lambda: lost.append(camera.open)
+    got, ended = [], threading.Event()
+
+    def read():
+        for frame in source.frames():
+            got.append(frame)
+            if len(got) == 50:
+                wanted[0] = False  # three seconds of the camera's clock later it is off
+            if len(got) > 200:
+                break
+        ended.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    time.sleep(0.7)
+    assert not camera.open and not got and lost == [False, False]
+    wanted[0] = True
+    deadline = time.monotonic() + 10
+    while (len(got) < 50 or camera.open) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert 75 <= len(got) <= 90 and not camera.open
+    wanted[0] = True
+    time.sleep(0.8)
+    assert camera.openings == 3
+    source.interrupt()
+    reader.join(10)
+    assert ended.is_set() and not camera.open
+    times = [frame.pts for frame in got]
+    assert times == sorted(set(times)) and [frame.index for frame in got] == list(range(len(got)))
+
+
+def test_a_camera_that_comes_later_is_fitted(monkeypatch, caplog):
+    monkeypatch.setattr("streammatte.live.on_demand.RETRY", 0.05)
+    camera = Opened()
+    camera.gone = 3
+    info = StreamInfo(64, 64, Layout.YUV420, MICRO, None, COLOR, name="later")
+    source = OnDemandSource(camera, lambda: True, info, clock=lambda: camera.now)
+    frame = next(source.frames())
+    assert (frame.width, frame.height) == (64, 64) and camera.openings == 1
+    assert caplog.text.count("cannot be opened yet") == 1
+    source.close()
+
+
+def test_who_reads_a_device(tmp_path):
+    device = tmp_path / "video9"
+    device.write_bytes(b"")
+    assert not read_by_others(str(device))
+    with device.open("rb"):
+        assert not read_by_others(str(device))  # this process does not count
+    code = f"f=open({str(device)!r}); print(1, flush=True); input()"
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        other.stdout.readline()
+        assert read_by_others(str(device))
+    finally:
+        other.communicate(b"\n")
+    assert not read_by_others(str(device))
+    assert read_by_others("no path")  # nobody can know: the camera is on

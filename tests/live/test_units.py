@@ -158,15 +158,16 @@ def test_keys_do_what_they_say():
     assert not apply_key(board, "x")
 
 
-def drive(controller, seconds, *, drop_from=None, busy=0.01, start=0.0, rate=30):
-    """Frames at a rate; where ``drop_from`` is a size, networks of at least that size drop a third."""
+def drive(controller, seconds, *, drop_from=None, busy=0.01, start=0.0, rate=30, others=False):
+    """Frames at a rate; where ``drop_from`` is a size, networks of at least that size drop a third, since
+    they take 30 ms (or ``others``: what else runs does)."""
     now, frames, drops = start, controller.totals[0], controller.totals[1]
     sizes = []
     for _ in range(int(seconds * rate)):
         now += 1 / rate
         slow = drop_from is not None and controller.size >= drop_from
         drops, frames = (drops + 1, frames) if slow and (frames + drops) % 3 == 0 else (drops, frames + 1)
-        controller.update(now, frames, drops, busy)
+        controller.update(now, frames, drops, max(busy, 0.03) if slow and not others else busy)
         sizes.append(controller.size)
     controller.totals = (frames, drops)
     return now, sizes
@@ -189,6 +190,12 @@ def test_size_steps_down_within_seconds_and_no_further_than_needed():
     assert sizes[-1] == 384
     assert sizes.index(384) < 4 * 30
     assert 256 not in sizes
+
+
+def test_size_stays_where_the_network_is_not_what_is_slow():
+    made = controller()
+    assert set(drive(made, 20, drop_from=256, others=True)[1]) == {512}
+    assert made.others > 10
 
 
 def test_size_comes_back_when_there_is_room():

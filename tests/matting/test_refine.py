@@ -145,3 +145,17 @@ def test_a_wrong_out_is_refused():
         Preparer((32, 64)).prepare(make_frame(64, 32, Layout.YUV420), np.empty((64, 32, 3), np.uint8))
     with pytest.raises(ConfigError):
         Preparer((0, 64))
+
+
+@pytest.mark.parametrize(("level", "seen"), [(250, 250), (165, 165), (80, 160), (16, 160), (5, 60), (0, 0)])
+def test_what_the_network_sees_of_a_dark_image(level, seen):
+    frame = Frame((np.full((64, 96, 3), level, np.uint8),), Layout.RGB, 0, Fraction(1))
+    for padded in (None, (96, 128)):
+        size = padded or (64, 96)
+        out = np.empty((*size, 3), np.uint8)
+        planes = Preparer((64, 96), padded, low_light=True).prepare(frame, out)
+        assert np.abs(out.astype(int) - seen).max() <= 2
+        assert planes[0].max() == level  # edges are refined on the image as it is
+        Preparer((64, 96), padded).prepare(frame, out)
+        assert out.max() == level
+    assert frame.planes[0].max() == level

@@ -9,7 +9,7 @@ from support.videos import make_video
 
 import streammatte
 from streammatte.errors import ConfigError
-from streammatte.live.build import _initial
+from streammatte.live.build import initial_settings
 from streammatte.matting.smoothing import Smoother
 from streammatte.options.live import LiveOptions
 
@@ -238,10 +238,10 @@ def test_a_matte_of_best_lies_on_its_own_frame(tmp_path, batch):
 
 
 def test_a_camera_that_asks_for_best_gets_high_and_is_told(caplog):
-    assert _initial(LiveOptions(smooth="best")).smooth == "high"
+    assert initial_settings(LiveOptions(smooth="best")).smooth == "high"
     assert "high" in caplog.text
     caplog.clear()
-    assert _initial(LiveOptions(smooth="low")).smooth == "low"
+    assert initial_settings(LiveOptions(smooth="low")).smooth == "low"
     assert not caplog.text
 
 

@@ -115,7 +115,7 @@ def state(tab):
     return tab.evaluate("() => fetch('/api/state').then((answer) => answer.json())")
 
 
-def until(check, seconds=40):
+def until(check, seconds=90):
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it did not happen"
