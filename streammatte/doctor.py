@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from streammatte.engines.device_choice import known_figures
 from streammatte.errors import StreammatteError
 from streammatte.optional_imports import import_openvino
 from streammatte.runtime import available_cores
@@ -78,6 +79,10 @@ def _engine() -> Iterator[Finding]:
     yield Finding(
         "engines", "ok" if installed else "fail", ", ".join(installed) or "none", "" if installed else _REINSTALL
     )
+    for entry in known_figures().values():
+        height, width = entry["size"]
+        figures = ", ".join(f"{name} {ms:.1f} ms" for name, ms in entry["ms"].items())
+        yield Finding("devices", "ok", f"{entry['network']} at {width}x{height}, measured before: {figures}")
     size = (288, 512)
     try:
         engine = open_engine(size=size, throughput=False)

@@ -21,6 +21,7 @@ _COMMANDS = {  # name -> (module, one line of help)
     "image": ("streammatte.cli.image", "Take the person out of still images."),
     "webcam": ("streammatte.cli.webcam", "Put a new background behind a live camera."),
     "studio": ("streammatte.cli.studio", "A window in the browser for cameras, videos and images."),
+    "service": ("streammatte.cli.service", "Run the live camera as a service of your session."),
     "cameras": ("streammatte.cli.cameras", "List the cameras and their formats."),
     "models": ("streammatte.cli.models", "List, fetch, export, convert and verify networks."),
     "cache": ("streammatte.cli.cache", "Show or delete compiled and converted networks."),

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from streammatte.engines.accelerators import ACCELERATORS, accelerator
-from streammatte.errors import ConfigError
+from streammatte.errors import ConfigError, ModelError
 from streammatte.models.files import ModelFiles
 from streammatte.models.resolve import resolve
 from streammatte.protocols import Engine
@@ -47,8 +47,8 @@ def open_engine(
     engine : {"auto", "openvino", "onnxruntime", "paddle"}
         ``auto`` chooses as :func:`choose_engine` does; the choice and its reason are logged.
     device : str
-        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``; what OpenVINO names otherwise (``npu``) is passed on to it; ONNX
-        Runtime also takes ``cuda``, ``rocm``, ``dml`` and ``coreml``.
+        ``auto`` (of OpenVINO's the fastest, measured once), ``cpu``, ``gpu`` or ``gpu:N``; what OpenVINO names
+        otherwise (``npu``) is passed on to it; ONNX Runtime also takes ``cuda``, ``rocm``, ``dml`` and ``coreml``.
     precision : {"auto", "int8", "bf16", "f16", "f32"}
         ``auto`` takes what the device does fast.
     size : (int, int)
@@ -108,9 +108,7 @@ def open_engine(
             from streammatte.engines.onnxruntime import ONNXRuntimeEngine
 
             return ONNXRuntimeEngine(files, **options)
-        from streammatte.engines.openvino import OpenVINOEngine
-
-        return OpenVINOEngine(files, **options)
+        return _on_openvino(files, options)
 
     made = opened()
     if average == "flip":
@@ -118,6 +116,25 @@ def open_engine(
 
         return FlipAveragedEngine(made, opened() if made.recurrent else None)
     return made
+
+
+def _on_openvino(files: ModelFiles, options: dict[str, Any]) -> Engine:
+    """OpenVINO on the named device, or on the fastest; where that fails, on the CPU."""
+    from streammatte.engines.openvino import OpenVINOEngine
+
+    if options["device"] != "auto" or files.rule.trimap:
+        return OpenVINOEngine(files, **options)
+    from streammatte.engines.device_choice import fastest_device
+
+    others = {name: value for name, value in options.items() if name != "device"}
+    device = fastest_device(files, others, OpenVINOEngine)
+    try:
+        return OpenVINOEngine(files, device=device, **others)
+    except ModelError as error:
+        if device == "cpu":
+            raise
+        log.warning("%s cannot run on %s (%s); it runs on the CPU", files.name, device, error)
+        return OpenVINOEngine(files, device="cpu", **others)
 
 
 def choose_engine(engine: str, device: str, files: ModelFiles) -> tuple[str, str]:

@@ -174,7 +174,6 @@ def _source(options: LiveOptions, device: Callable[[], str]) -> LiveSource:
         loop=options.loop,
         duration=options.duration,
         timeout=options.timeout,
-        flip=options.flip,
         rotate=options.rotate,
     )
     wished = options.on_demand == "on"

@@ -30,7 +30,7 @@ CONTROLS = (
 )
 """Settings of the matte's shape: named, meant and limited as the options."""
 
-SCENE_SETTINGS = ("despill", "match_light", "blur_strength", "framing")
+SCENE_SETTINGS = ("despill", "match_light", "blur_strength", "framing", "flip", "crop")
 """Settings of what is made of a matte, declared as options too."""
 
 KEYS = {
@@ -69,6 +69,8 @@ class LiveSettings:
     match_light: bool = False
     blur_strength: float = 25.0  # of ``blur``
     framing: str = "off"
+    flip: str = "none"
+    crop: tuple[int, int, int, int] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -6,16 +6,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 
 from streammatte.errors import ModelError
-from streammatte.frames import Frame, Matte
+from streammatte.frames import U8, Frame, Matte
 from streammatte.live.matting import LiveMatter
 from streammatte.live.privacy_guard import USER, PrivacyGuard
 from streammatte.live.scenes import Scenes
-from streammatte.live.settings import SettingsStore
+from streammatte.live.settings import LiveSettings, SettingsStore
 from streammatte.live.status import RateMeter
+from streammatte.media.planes import Target, convert_planes
 from streammatte.protocols import LiveSource
 from streammatte.queues import RingBuffer
+from streammatte.sources.orientation import Orientation
+from streammatte.sources.turned import turned_frame
 
 __all__ = ["LiveLine"]
 
@@ -109,7 +115,7 @@ class LiveLine:
                 if frame.captured is None:
                     frame.captured = time.monotonic()
                 self._guard.anchor(frame)
-                self._captured.put(frame)
+                self._captured.put(_shaped(frame, self._board.current))
         finally:
             self._captured.close()
             self._source.close()
@@ -172,3 +178,28 @@ class LiveLine:
         self._guard.engage("model", since=frame.captured)
         if self._failures >= MOST_FAILURES:
             raise ModelError(f"{self._failures} frames in a row could not be matted: {error}") from error
+
+
+def _shaped(frame: Frame, settings: LiveSettings) -> Frame:
+    """The frame cropped and flipped as the settings want it, at its own size."""
+    if settings.crop is not None:
+        planes = _part(frame, settings.crop)
+        if planes is not None:
+            target = Target.of(frame)
+            frame = replace(frame, planes=convert_planes(replace(frame, planes=planes), target, "cover"), owner=None)
+    if settings.flip != "none":
+        frame = replace(turned_frame(frame, Orientation.asked(settings.flip, "0")), captured=frame.captured)
+    return frame
+
+
+def _part(frame: Frame, box: tuple[int, int, int, int]) -> tuple[U8, ...] | None:
+    """A box of the planes, its edges on whole chroma samples; None where it holds nothing of the image."""
+    rows, columns = frame.layout.chroma_shift if frame.layout.is_yuv else (0, 0)
+    left, top = box[0] >> columns << columns, box[1] >> rows << rows
+    right, bottom = min(frame.width, box[0] + box[2]), min(frame.height, box[1] + box[3])
+    if right - left < 2 << columns or bottom - top < 2 << rows:
+        return None
+    chroma = np.s_[top >> rows : -(-bottom >> rows), left >> columns : -(-right >> columns)]
+    return tuple(
+        plane[np.s_[top:bottom, left:right] if not place else chroma] for place, plane in enumerate(frame.planes)
+    )

@@ -95,6 +95,9 @@ class LiveOptions(MatteOptions):
     blur_strength: float = option(
         default=25.0, help="Of the blur that key e shows.", group="camera", low=1, high=100, unit="(1 to 100)"
     )
+    crop: tuple[int, int, int, int] | None = option(
+        default=None, help="Use this part of the camera's image, enlarged to all of it.", group="camera", shown=""
+    )
     bg_folder: str | None = option(
         default=None,
         help="Images and videos in this folder are backgrounds too, also those that come later.",

@@ -17,6 +17,8 @@ from streammatte.live.background_folder import BackgroundFolder, background_file
 from streammatte.live.framing import FASTEST, Framer, person_box
 from streammatte.live.on_demand import OnDemandSource, read_by_others
 from streammatte.live.paced_background import PacedBackground
+from streammatte.live.settings import LiveSettings
+from streammatte.live.stages import _shaped
 from streammatte.matting.controls import ControlSettings, MatteControls
 
 HEIGHT, WIDTH = 90, 160
@@ -377,3 +379,19 @@ def test_who_reads_a_device(tmp_path):
         other.communicate(b"\n")
     assert not read_by_others(str(device))
     assert read_by_others("no path")  # nobody can know: the camera is on
+
+
+def test_crop_and_flip_while_it_runs():
+    planes = (
+        np.tile(np.arange(WIDTH, dtype=np.uint8), (HEIGHT, 1)),
+        *(np.full((HEIGHT // 2, WIDTH // 2), 128, np.uint8),) * 2,
+    )
+    frame = Frame(planes, Layout.YUV420, 5, MICRO, COLOR, 3, captured=1.5)
+    assert _shaped(frame, LiveSettings()) is frame
+    flipped = _shaped(frame, LiveSettings(flip="horizontal"))
+    assert np.array_equal(flipped.planes[0], planes[0][:, ::-1]) and flipped.captured == 1.5
+    part = _shaped(frame, LiveSettings(crop=(80, 45, 80, 45)))
+    assert (part.width, part.height, part.pts, part.index) == (WIDTH, HEIGHT, 5, 3)
+    assert abs(int(part.planes[0][40, 2]) - 81) <= 2 and abs(int(part.planes[0][40, -3]) - 158) <= 2
+    for outside in ((500, 0, 10, 10), (0, 500, 10, 10), (159, 89, 50, 50)):
+        assert _shaped(frame, LiveSettings(crop=outside)).planes[0].shape == (HEIGHT, WIDTH)

@@ -1,0 +1,74 @@
+"""``streammatte service``: the live camera as a service of the user's session (systemd)."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from streammatte.errors import ConfigError
+
+__all__ = ["command"]
+
+_UNIT = """[Unit]
+Description=streammatte: a camera with another background
+After=graphical-session.target
+
+[Service]
+ExecStart={command}
+Restart=on-failure
+RestartSec=5
+
+[Install]
+WantedBy=default.target
+"""
+NAME = "streammatte.service"
+
+
+@click.group(short_help="Run the live camera as a service of your session.")
+def command() -> None:
+    """Run `streammatte webcam` whenever you are logged in (Linux with systemd; docs/live.md has macOS and Windows)."""
+
+
+@command.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def install(options: tuple[str, ...]) -> None:
+    """Write the unit. OPTIONS are those of `streammatte webcam`; the camera is open only while a program reads it.
+
+    \b
+    streammatte service install --bg beach.jpg --virtual-camera /dev/video10
+    """
+    from streammatte.cli.webcam import command as webcam
+
+    webcam.make_context("webcam", list(options), resilient_parsing=False)  # what is wrong with them is said now
+    path = _path()
+    words = [sys.executable, "-m", "streammatte", "webcam", *options, "--camera-at-start", "off"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_UNIT.format(command=" ".join(_quoted(word) for word in words)), encoding="utf-8")
+    click.echo(f"wrote {path}\nstart it now and at every login: systemctl --user enable --now {NAME}")
+
+
+@command.command()
+def remove() -> None:
+    """Delete the unit."""
+    path = _path()
+    if not path.is_file():
+        raise ConfigError(f"there is no {path}")
+    path.unlink()
+    click.echo(f"deleted {path}\nstop what runs: systemctl --user disable --now {NAME}; systemctl --user daemon-reload")
+
+
+def _path() -> Path:
+    if sys.platform != "linux":
+        raise ConfigError("units are for systemd on Linux; docs/live.md says how macOS and Windows start a program")
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "systemd" / "user" / NAME
+
+
+def _quoted(word: str) -> str:
+    """A word of a unit's command: ``%`` and ``$`` have a meaning there, and quotes are those of C."""
+    plain = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
+    return plain if plain == shlex.quote(plain) else '"' + plain.replace('"', '\\"') + '"'

@@ -1,0 +1,83 @@
+"""``streammatte service`` and the cameras' command."""
+
+import json
+import sys
+
+import pytest
+
+from streammatte.cli import main
+from streammatte.sources import devices
+from streammatte.sources.devices import Camera, find_camera
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
+
+
+def run(*words):
+    with pytest.raises(SystemExit) as ended:
+        main(list(map(str, words)))
+    return ended.value.code
+
+
+@pytest.fixture
+def unit(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    return tmp_path / "systemd" / "user" / "streammatte.service"
+
+
+def test_a_unit_is_written_and_removed(unit, capsys):
+    assert run("service", "install", "--bg", "my beach 100%.jpg", "--edge", "1") == 0
+    assert "systemctl --user enable --now" in capsys.readouterr().out
+    text = unit.read_text()
+    assert '-m streammatte webcam --bg "my beach 100%%.jpg" --edge 1 --camera-at-start off\n' in text
+    assert run("service", "remove") == 0 and not unit.exists()
+    assert run("service", "remove") == 2
+
+
+@pytest.mark.parametrize("words", [("--edge", "900"), ("--nothing",), ("--bg",)])
+def test_wrong_options_write_no_unit(unit, words, capsys):
+    assert run("service", "install", *words) == 2
+    assert not unit.exists() and len(capsys.readouterr().err.splitlines()) == 1
+
+
+def camera(index, name, problem="", virtual=False):
+    return Camera(index, name, f"/dev/video{index}", (), problem, virtual)
+
+
+@pytest.mark.parametrize(
+    ("cameras", "chosen"),
+    [
+        ([camera(0, "USB")], "USB"),
+        ([camera(0, "streammatte", virtual=True), camera(1, "USB")], "USB"),
+        ([camera(0, "busy", problem="in use"), camera(1, "USB")], "USB"),
+        ([camera(0, "busy", problem="in use")], "busy"),  # its reason is told when it is opened
+    ],
+)
+def test_the_first_camera_that_can_be_used(cameras, chosen):
+    assert find_camera("auto", cameras).name == chosen
+
+
+def test_no_camera_and_no_microphone(monkeypatch, capsys):
+    with pytest.raises(devices.DeviceError, match="no camera was found; plug one in"):
+        find_camera("auto", [camera(0, "streammatte", virtual=True)])
+    monkeypatch.setattr(devices.av, "enumerate_input_devices", lambda framework: [])
+    assert run("cameras", "--microphones", "--json") == 7
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_one_reason_by_every_name(monkeypatch, tmp_path):
+    """By index, name and path a camera that may not be opened is told in the same words."""
+
+    def refuse(node):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(devices.v4l2, "capabilities", refuse)
+    node = tmp_path / "video0"
+    node.touch()
+    by_path = find_camera(str(node))
+    assert "group 'video'" in by_path.problem
+
+    def busy(node):
+        raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr(devices.v4l2, "capabilities", busy)
+    assert f"fuser -v {node}" in find_camera(str(node)).problem
