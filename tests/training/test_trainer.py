@@ -46,9 +46,11 @@ def losses(folder):
     return [line["loss"] for line in lines if "step" in line]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "ppmattingv2-lite" else pytest.mark.long) for name in names()],
+)
 def test_every_network_learns(name, tmp_path):
     """Thirty steps on sixteen pictures bring the loss down, and gradients reach every parameter."""
     source = SHARED / "train"
