@@ -28,6 +28,8 @@ LATENCY_MS = 100.0
 GROWTH = 1.02
 """Mean memory of the last twentieth by that of the twentieth after the first tenth."""
 SAMPLE_SECONDS = 5.0
+WARM_SECONDS = 10.0
+"""After which the network is compiled and only the session itself works."""
 
 
 class Counter:
@@ -110,13 +112,26 @@ def run(clip: Path, minutes: float, size: tuple[int, int], drops_allowed: float,
     return judge(last, samples, process.returncode, drops_allowed)
 
 
+def processor_seconds(process: int) -> float | None:
+    """What a process has used of the processors until now (Linux)."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def watch(process: subprocess.Popen[bytes], lines: Path) -> list[float]:
-    """Memory, sampled until the process ends, and a line a minute."""
+    """Memory, sampled until the process ends, and a line a minute; then the processor's use after the start."""
     samples: list[float] = []
+    used: list[tuple[float, float]] = []
     began = told = time.monotonic()
     while process.poll() is None:
         time.sleep(SAMPLE_SECONDS)
         samples.append(resident_megabytes(process.pid))
+        spent = processor_seconds(process.pid)
+        if spent is not None and time.monotonic() - began > WARM_SECONDS:
+            used.append((time.monotonic(), spent))
         if time.monotonic() - told >= 60:
             told = time.monotonic()
             now = json.loads(([*lines.read_text().splitlines()[:-1], "{}"][-2:])[0] or "{}")
@@ -125,6 +140,9 @@ def watch(process: subprocess.Popen[bytes], lines: Path) -> list[float]:
                 f"{now.get('drops')} drops, {now.get('recent_ms')}, load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
+    if len(used) > 1:
+        share = (used[-1][1] - used[0][1]) / (used[-1][0] - used[0][0])
+        print(f"processor: {share:.2f} cores, from {WARM_SECONDS:g} s on")
     return [sample for sample in samples if sample]
 
 

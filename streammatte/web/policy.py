@@ -31,8 +31,8 @@ FILES = "/files/"
 """Paths that begin so carry files, up (PUT) or down: they may take :data:`FILE_DEADLINE`."""
 FILE_DEADLINE = 3600.0
 """Seconds for a file."""
-MOST_FILES = 6
-"""Files under way at once: players ask for parts of one side by side."""
+MOST_FILES = 12
+"""Files under way at once: a browser asks for six side by side, pictures and parts of videos."""
 BINARY = "application/octet-stream"
 """Type of a file that is sent; a page of another site cannot send it unasked."""
 SESSION = "/session"

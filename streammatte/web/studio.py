@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from datetime import datetime
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ JOB_BYTES = 8 << 30
 """The same of a video to work on."""
 UNWATCHED = 60.0
 """Seconds without a page and without another output after which the camera is released."""
+_PATIENCE = 4.0
+"""Seconds that a request waits for a session or a recording to end; what takes longer ends by itself."""
 _SIDE, _HIGHEST_RATE = (16, 3840), 120
 _COLORS = ("#1f2a3a", "#e8e4dc", "#00b140")
 """Offered beside what the options name."""
@@ -185,13 +188,13 @@ class Studio:
         if not isinstance(error, StreammatteError):
             _log.error("the session failed", exc_info=error)
 
-    def _halt(self) -> None:
+    def _halt(self, within: float = 20.0) -> None:
         live, self._live = self._live, None
         if live is not None:
-            live.stop()
+            live.stop(within)
 
     async def _stop(self, _asked: dict[str, Any]) -> dict[str, Any]:
-        await asyncio.get_running_loop().run_in_executor(None, self._halt)
+        await asyncio.get_running_loop().run_in_executor(None, self._halt, _PATIENCE)
         return {"stopped": True}
 
     async def _offer(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +227,7 @@ class Studio:
             raise ConfigError("name must be record, virtual-camera or stream")
         loop = asyncio.get_running_loop()
         if not on:
-            await loop.run_in_executor(None, live.session.pipeline.remove_sink, name)
+            await loop.run_in_executor(None, partial(live.session.pipeline.remove_sink, name, within=_PATIENCE))
             live.outputs.pop(name, None)
             return {"on": False}
         if name in live.outputs:
@@ -556,10 +559,10 @@ class _Live:
             self._before = (now, spent)
         return round(self._share, 2)
 
-    def stop(self) -> None:
-        """End the session and wait for it."""
+    def stop(self, within: float) -> None:
+        """End the session and wait for it, at most so many seconds."""
         self.session.pipeline.stop()
-        self._thread.join(20.0)
+        self._thread.join(within)
 
     def _run(self) -> None:
         try:
