@@ -49,10 +49,7 @@ def losses(folder):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name == "ppmattingv2-lite" else pytest.mark.long)
-        for name in names()
-    ],
+    [pytest.param(name, marks=pytest.mark.slow if "lite" in name else pytest.mark.long) for name in names()],
 )
 def test_every_network_learns(name, tmp_path):
     """Thirty steps on sixteen pictures bring the loss down, and gradients reach every parameter."""
