@@ -8,9 +8,11 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +26,7 @@ __all__ = [
     "ended_by",
     "import_pymatting",
     "in_background",
+    "native_lines",
     "release_memory",
     "set_threads",
 ]
@@ -150,6 +153,33 @@ def ended_by(code: int) -> str:
     """How a child process ended, by its return code: a signal's name, or ``exit code N``."""
     names = {-known: known.name for known in signal.Signals}
     return names.get(code, f"exit code {code}")
+
+
+@contextmanager
+def native_lines(logger: logging.Logger) -> Iterator[None]:
+    """Send what libraries (FFmpeg, OpenCV, Qt, ALSA) write to standard error by themselves to a log, at debug.
+
+    The process's own descriptor is redirected meanwhile: use it around a single opening. Lines that this package's own
+    logging wrote from another thread with a level go where they were meant to go.
+    """
+    try:
+        before = os.dup(2)
+    except OSError:  # no standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            caught.seek(0)
+            for line in caught.read().decode("utf-8", "replace").splitlines():
+                if line.startswith(("warning: ", "error: ", "streammatte: ")):
+                    sys.stderr.write(line + "\n")
+                elif line.strip():
+                    logger.debug("%s", line.strip())
 
 
 def in_background(work: Callable[[], T], undo: Callable[[T], object], stop: threading.Event | None = None) -> T | None:

@@ -65,8 +65,8 @@ def memory(process: int) -> float | None:
     return round(int(text.partition("VmRSS:")[2].split()[0]) / 1024, 1)
 
 
-def camera_file(path: Path, size: tuple[int, int]) -> None:
-    """A video of the sample's person at a size, thirty frames a second, with a counter on the body."""
+def camera_file(path: Path, size: tuple[int, int], *, counted: bool = True) -> None:
+    """A video of the sample's person at a size, thirty frames a second; ``counted``: with a counter on the body."""
     width, height = size
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "30", "-i", "-"]
     command = [
@@ -92,7 +92,7 @@ def camera_file(path: Path, size: tuple[int, int]) -> None:
         wide = round(image.shape[0] * width / height)
         left = max(0, image.shape[1] - wide) // 2
         image = cv2.resize(image[:, left : left + wide], size, interpolation=cv2.INTER_AREA)
-        for bit in range(8):
+        for bit in range(8 if counted else 0):
             x, y = round(PLACE[0] * width) + bit * side, round(PLACE[1] * height)
             image[y : y + side, x : x + side] = 235 if (index >> (7 - bit)) & 1 else 20
         if writer.stdin is not None:

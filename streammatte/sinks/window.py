@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -11,8 +12,11 @@ import cv2
 from streammatte.errors import SinkError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.media.convert import PixelConverter
+from streammatte.runtime import native_lines
 
 __all__ = ["PreviewSink"]
+
+_log = logging.getLogger(__name__)
 
 _TITLE = "streammatte"
 _WAYS = (
@@ -49,8 +53,9 @@ class PreviewSink:
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise SinkError(f"no window can be shown: there is no display here (DISPLAY is not set); {_WAYS}")
         try:
-            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-            cv2.resizeWindow(_TITLE, info.width, info.height)
+            with native_lines(_log):
+                cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+                cv2.resizeWindow(_TITLE, info.width, info.height)
         except cv2.error as error:
             raise SinkError(f"no window can be shown: this OpenCV is built without windows; {_WAYS}") from error
         self._open = True

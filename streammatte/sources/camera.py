@@ -16,6 +16,7 @@ import av.error
 from streammatte.errors import DeviceError, StreammatteError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.media.container import reason
+from streammatte.runtime import native_lines
 from streammatte.sources.devices import FRAMEWORKS, Camera, find_camera, in_use
 from streammatte.sources.planes import PlaneConverter
 
@@ -179,7 +180,8 @@ def negotiate(framework: str, address: str, name: str, size: tuple[int, int] | N
     second_best: dict[str, str] | None = None
     for options in attempts:
         try:
-            container = av.open(address, format=framework, options=dict(options))
+            with native_lines(_log):
+                container = av.open(address, format=framework, options=dict(options))
         except (av.error.FFmpegError, OSError, ValueError) as error:
             if getattr(error, "errno", None) == errno.EBUSY:  # no other format would help
                 raise DeviceError(f"camera {name}: {in_use(address)}") from error

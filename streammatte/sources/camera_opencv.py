@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -11,9 +12,12 @@ import numpy as np
 
 from streammatte.errors import DeviceError
 from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo, plane_shapes
+from streammatte.runtime import native_lines
 from streammatte.sources.devices import Camera
 
 __all__ = ["OpenCVCamera"]
+
+_log = logging.getLogger(__name__)
 
 _MICRO = Fraction(1, 1_000_000)
 _BT601 = ColorSpec(matrix=6, primaries=6, transfer=6, full_range=False)
@@ -36,7 +40,8 @@ class OpenCVCamera:
     """
 
     def __init__(self, camera: Camera, size: tuple[int, int] | None = None, rate: float | None = None) -> None:
-        self._capture = cv2.VideoCapture(camera.address if camera.address.startswith("/") else camera.index)
+        with native_lines(_log):
+            self._capture = cv2.VideoCapture(camera.address if camera.address.startswith("/") else camera.index)
         self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         if size is not None:
             self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])

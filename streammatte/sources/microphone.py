@@ -15,6 +15,7 @@ import numpy as np
 
 from streammatte.errors import DeviceError, SourceError
 from streammatte.media.container import local_address, open_container, reason, shown_address
+from streammatte.runtime import native_lines
 from streammatte.tracks import AudioFeed, AudioPiece
 
 __all__ = ["Microphone"]
@@ -102,7 +103,8 @@ def _open(spec: str, is_file: bool) -> Any:
     failures = []
     for framework, address in attempts:
         try:
-            return av.open(address, format=framework)
+            with native_lines(_log):
+                return av.open(address, format=framework)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             failures.append(f"{framework}: {reason(error)}")
     raise DeviceError(f"cannot open the microphone {spec} ({'; '.join(failures)}); choose another with --mic DEVICE")

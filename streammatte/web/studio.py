@@ -171,17 +171,29 @@ class Studio:
                 options = options.replace(width=width, height=height)
             session = build_live(options, source=source, sinks=sinks)
             for name, spec in self._specs.items():
-                if name not in session.pipeline.board.backgrounds:
-                    session.add_background(spec, name)
+                self._bring(session, name, spec)
             now = self._board.current.as_dict()
             wanted = {name: value for name, value in now.items() if name not in ("quit", "background")}
-            session.pipeline.board.apply(wanted | {"background": self._board.backgrounds[now["background"]]})
+            chosen = self._board.backgrounds[now["background"]]
+            if chosen in session.pipeline.board.backgrounds:
+                wanted["background"] = chosen
+            session.pipeline.board.apply(wanted)
         except Exception as error:  # shown on the page
             self._error = str(error)
             _log.log(logging.DEBUG if isinstance(error, StreammatteError) else logging.ERROR, "studio", exc_info=error)
             return
         self._watched = time.monotonic()
         self._live = _Live(camera, session, source, screen, preview, self._failed)
+
+    @staticmethod
+    def _bring(session: Session, name: str, spec: str) -> None:
+        """A background for a session that begins; one whose file has gone since is left out."""
+        if name in session.pipeline.board.backgrounds:
+            return
+        try:
+            session.add_background(spec, name)
+        except StreammatteError as error:
+            _log.warning("background %s is left out: %s", name, error)
 
     def _failed(self, error: BaseException) -> None:
         self._error = str(error) or type(error).__name__
@@ -211,10 +223,10 @@ class Studio:
         self._look_into_folder()
         if "background" in asked and not isinstance(asked["background"], str):
             raise ConfigError("background must be a name")
-        changed = self._board.apply(asked)
         live = self._live
-        if live is not None:
+        if live is not None and live.alive:
             live.board.apply(asked)
+        changed = self._board.apply(asked)
         return {"settings": changed.as_dict()}
 
     async def _output(self, asked: dict[str, Any]) -> dict[str, Any]:

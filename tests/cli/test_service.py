@@ -1,11 +1,14 @@
 """``streammatte service`` and the cameras' command."""
 
 import json
+import logging
+import os
 import sys
 
 import pytest
 
 from streammatte.cli import main
+from streammatte.runtime import native_lines
 from streammatte.sources import devices
 from streammatte.sources.devices import Camera, find_camera
 
@@ -81,3 +84,14 @@ def test_one_reason_by_every_name(monkeypatch, tmp_path):
 
     monkeypatch.setattr(devices.v4l2, "capabilities", busy)
     assert f"fuser -v {node}" in find_camera(str(node)).problem
+
+
+def test_what_libraries_write_themselves_goes_to_the_debug_log(capfd, caplog):
+    logger = logging.getLogger("streammatte.test")
+    with caplog.at_level("DEBUG", "streammatte.test"), native_lines(logger):
+        os.write(2, b"ALSA lib pcm.c:2722: unknown PCM\nwarning: our own line\n")
+    assert "ALSA lib" in caplog.text and capfd.readouterr().err == "warning: our own line\n"
+    with pytest.raises(ValueError, match="its own"), native_lines(logger):
+        raise ValueError("its own")
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "afterwards\n"
