@@ -244,7 +244,7 @@ def _scene(name: str, spec: str, options: LiveOptions, *, by_setting: bool = Fal
         if by_setting and isinstance(compositor.background, BlurBackground):
             compositor.background.strength = settings.blur_strength
 
-    return Scene(name, compositor, adjust)
+    return Scene(name, compositor, adjust, moving=isinstance(compositor.background, PacedBackground))
 
 
 def _compositor(spec: str, options: LiveOptions) -> StreamCompositor:

@@ -32,6 +32,10 @@ MARGINS = (0, 32)
 """Columns between rows of the frames for warming up."""
 
 
+CALM = 2.0
+"""Seconds without movement after which the network rests longer."""
+CALM_INTERVAL = 0.5
+"""Seconds between two of its runs then; movement is seen in the very frame that has it."""
 WARM_STEP = Fraction(1, 30)
 """Seconds between the frames for warming up."""
 
@@ -94,6 +98,7 @@ class LiveMatter:
         self._stillness = Stillness()
         self._last: Matte | None = None
         self._last_run = float("-inf")
+        self._moved = clock()
         self.frames = 0
         self.reused = 0
         self.busy = 0.0
@@ -159,9 +164,13 @@ class LiveMatter:
             rung.matter.close()
 
     def _idle(self, frame: Frame, now: float) -> bool:
-        if now - self._last_run >= self._idle_interval:
+        calm = self._idle_interval and now - self._moved > CALM
+        if now - self._last_run >= (max(self._idle_interval, CALM_INTERVAL) if calm else self._idle_interval):
             return False
-        return not self._stillness.moved(frame)
+        if self._stillness.moved(frame):
+            self._moved = now
+            return False
+        return True
 
     def _choose(self, now: float, drops: int) -> SizeLevel:
         before, others = self._controller.level, self._controller.others

@@ -24,6 +24,8 @@ class Scene:
     name: str
     compositor: Compositor
     adjust: Callable[[LiveSettings], None] | None = None
+    moving: bool = False
+    """The background changes by itself: a video."""
 
 
 class Scenes:
@@ -47,6 +49,7 @@ class Scenes:
         self._current: Scene | None = None
         self._info: StreamInfo | None = None
         self._framer = Framer()
+        self._made: tuple[Scene, Matte, LiveSettings, Composite] | None = None
 
     def prepare(self, info: StreamInfo) -> None:
         """Make the hold images. Each compositor runs, which also compiles its kernels."""
@@ -98,12 +101,35 @@ class Scenes:
             self._current = scene
         if scene.adjust is not None:
             scene.adjust(settings)
+        again = self._again(scene, matte, settings)
+        if again is not None:
+            return again
         shown = _mirrored(matte) if settings.mirror else matte
         made = _compose(scene.compositor, shown)
+        self._made = (scene, matte, settings, made)
         if settings.framing == "off":
             self._framer.reset()
             return made
         return replace(made, frame=self._framer.apply(shown, made.frame))
+
+    def _again(self, scene: Scene, matte: Matte, settings: LiveSettings) -> Composite | None:
+        """The composite before, at another time, where nothing differs; None where something does."""
+        if self._made is None or scene.moving or settings.framing != "off":
+            return None
+        before_scene, before, before_settings, made = self._made
+        same = matte.alpha is before.alpha and matte.frame.planes is before.frame.planes
+        if not same or scene is not before_scene or settings is not before_settings:
+            return None
+        frame = matte.frame
+        again = replace(
+            made.frame,
+            pts=frame.pts,
+            time_base=frame.time_base,
+            index=frame.index,
+            duration=frame.duration,
+            captured=frame.captured,
+        )
+        return replace(made, frame=again)
 
     def _scene(self, settings: LiveSettings) -> Scene:
         return self._blur if settings.blur else self._scenes[settings.background]

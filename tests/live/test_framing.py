@@ -4,15 +4,16 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.live import BACKGROUND, COLOR, MICRO, NEAR, RGB, EyeSink, RoomCamera, TimedEye, pipeline
+from support.live import BACKGROUND, COLOR, MICRO, NEAR, RGB, EyeSink, RoomCamera, RoomMatter, TimedEye, pipeline
 
 from streammatte.compositing import StreamCompositor, parse_background
 from streammatte.errors import BackgroundError, ConfigError, DeviceError
 from streammatte.frames import Frame, Layout, Matte, StreamInfo
-from streammatte.live import Scene
+from streammatte.live import LiveMatter, Scene, Scenes, SizeLevel
 from streammatte.live.background_folder import BackgroundFolder, background_files
 from streammatte.live.framing import FASTEST, Framer, person_box
 from streammatte.live.on_demand import OnDemandSource, read_by_others
@@ -395,3 +396,50 @@ def test_crop_and_flip_while_it_runs():
     assert abs(int(part.planes[0][40, 2]) - 81) <= 2 and abs(int(part.planes[0][40, -3]) - 158) <= 2
     for outside in ((500, 0, 10, 10), (0, 500, 10, 10), (159, 89, 50, 50)):
         assert _shaped(frame, LiveSettings(crop=outside)).planes[0].shape == (HEIGHT, WIDTH)
+
+
+def test_a_still_image_is_composited_once_until_something_changes():
+    made = []
+
+    class Counting(StreamCompositor):
+        def process(self, item):
+            made.append(item.frame.index)
+            return super().process(item)
+
+    plain = Scene("#3060a0", Counting(parse_background("#3060a0")))
+    moving = Scene("video", Counting(parse_background("#00b140")), moving=True)
+    scenes = Scenes([plain, moving], Scene("blur", StreamCompositor(parse_background("blur"))))
+    matte = matte_at(alpha_of(0.4, 0.3, 0.6, 0.9), 1)
+    settings = LiveSettings()
+    first = scenes.compose(matte, settings)
+    later = replace(matte, frame=replace(matte.frame, pts=2_000_000, index=9, captured=7.0))
+    again = scenes.compose(later, settings)
+    assert made == [0] and again.frame.planes is first.frame.planes
+    assert (again.frame.pts, again.frame.index, again.frame.captured) == (2_000_000, 9, 7.0)
+    scenes.compose(later, replace(settings, edge=1.0))  # other settings
+    scenes.compose(later, replace(settings, background=1))
+    scenes.compose(later, replace(settings, background=1))  # a video moves on by itself
+    scenes.compose(matte_at(alpha_of(0.4, 0.3, 0.6, 0.9), 2), settings)  # another image
+    assert len(made) == 5
+
+
+def test_the_network_rests_longer_where_nothing_moves():
+    now, runs = [0.0], []
+
+    class Still(RoomMatter):
+        def process(self, frame):
+            runs.append(now[0])
+            return super().process(frame)
+
+    matter = LiveMatter([SizeLevel(512, Still())], idle_fps=10.0, clock=lambda: now[0])
+    frame = next(RoomCamera(rate=1000).frames())
+    for _ in range(300):  # ten seconds
+        now[0] += 1 / 30
+        matter.process(frame, LiveSettings(), 0)
+    assert sum(moment <= 2.0 for moment in runs) in range(12, 22)
+    assert sum(moment > 2.5 for moment in runs) in range(12, 18)  # twice a second
+    other = replace(frame, planes=(255 - frame.planes[0], *frame.planes[1:]))
+    count = len(runs)
+    now[0] += 1 / 30
+    matter.process(other, LiveSettings(), 0)
+    assert len(runs) == count + 1  # in the very frame
