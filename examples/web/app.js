@@ -61,11 +61,11 @@ function drawBackground() {
 /** @param {{width: number, height: number, data: Float32Array}} alpha */
 function drawPerson(alpha) {
   const image = new ImageData(alpha.width, alpha.height);
-  const steady = held && held.length === alpha.data.length;
+  const before = held?.length === alpha.data.length ? held : null;
   for (let i = 0; i < alpha.data.length; i += 1) {
     let value = alpha.data[i];
     // Small changes are noise and are halved; large ones are motion and are taken as they are.
-    if (steady && Math.abs(value - held[i]) < 0.1) value = (value + held[i]) / 2;
+    if (before && Math.abs(value - before[i]) < 0.1) value = (value + before[i]) / 2;
     alpha.data[i] = value;
     image.data[4 * i + 3] = Math.round(255 * Math.min(1, Math.max(0, value)));
   }

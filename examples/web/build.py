@@ -52,6 +52,35 @@ def build(target: Path) -> None:
             (target / "vendor" / name).write_bytes(file.read())
     command = [sys.executable, "-m", "streammatte", "models", "export", "ppmattingv2-lite", "--to", "onnx"]
     subprocess.run([*command, "-o", str(target / "network.onnx"), "--overwrite"], check=True)
+    simplify(target / "network.onnx")
+
+
+def simplify(path: Path) -> None:
+    """Fold constants, and count by slices of a constant: the runtime's WebGPU build has no kernel for Range."""
+    import numpy as np
+    import onnx
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    settings.optimized_model_filepath = str(path)
+    onnxruntime.InferenceSession(path.read_bytes(), settings)
+    graph = onnx.load(str(path))
+    nodes, made = graph.graph.node, {name: node for node in graph.graph.node for name in node.output}
+    known = {each.name: onnx.numpy_helper.to_array(each) for each in graph.graph.initializer}
+    for place, node in enumerate(nodes):
+        if node.op_type != "Range":
+            continue
+        begin, step, limit = known.get(node.input[0]), known.get(node.input[2]), made.get(node.input[1])
+        if (begin, step) == (0, 1) and limit is not None and limit.op_type == "Squeeze":
+            nodes.remove(node)
+            count = ["counting", "counting.begin", limit.input[0]]
+            nodes.insert(place, onnx.helper.make_node("Slice", count, list(node.output), node.name))
+    for name, values in (("counting", np.arange(4096)), ("counting.begin", np.zeros(1, np.int64))):
+        graph.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(path))
 
 
 class Isolated(http.server.SimpleHTTPRequestHandler):

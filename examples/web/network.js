@@ -3,6 +3,8 @@
 
 /** Long sides that the network may see, the best first. */
 export const SIZES = [512, 448, 384, 320, 256, 192];
+/** Names of the network's open dimensions: images, rows, columns. */
+const DIMENSIONS = ["DynamicDimension.0", "DynamicDimension.1", "DynamicDimension.2"];
 /** Milliseconds a frame may take for 30 frames a second. */
 const FRAME = 1000 / 30;
 
@@ -65,11 +67,19 @@ export class Pace {
 }
 
 export class Network {
-  /** @param {any} ort @param {any} session @param {string} backend */
-  constructor(ort, session, backend) {
+  /**
+   * @param {any} ort
+   * @param {(size: {width: number, height: number} | null) => Promise<any>} open a session, for one size or for all
+   * @param {string} backend
+   * @param {boolean} fixed a session serves one size only
+   */
+  constructor(ort, open, backend, fixed) {
     this.ort = ort;
-    this.session = session;
+    this.open = open;
     this.backend = backend;
+    this.fixed = fixed;
+    /** @type {Map<string, any>} the sessions in use, the last one last */
+    this.sessions = new Map();
     /** @type {Float32Array} */
     this.planes = new Float32Array(0);
   }
@@ -90,14 +100,39 @@ export class Network {
         ort.env.wasm.wasmPaths = new URL(`${folder}/vendor/`, import.meta.url).href;
         const threads = self.crossOriginIsolated ? navigator.hardwareConcurrency || 1 : 1;
         ort.env.wasm.numThreads = threads;
-        const url = new URL(`${folder}/network.onnx`, import.meta.url).href;
-        const session = await ort.InferenceSession.create(url, { executionProviders: [backend] });
-        return new Network(ort, session, backend === "wasm" ? `WebAssembly, ${threads} threads` : "WebGPU");
+        const answer = await fetch(new URL(`${folder}/network.onnx`, import.meta.url));
+        if (!answer.ok) throw new Error(`network.onnx: ${answer.status}`);
+        const bytes = new Uint8Array(await answer.arrayBuffer());
+        // WebGPU has no kernels for the arithmetic of shapes: with the size given it is done once, while loading.
+        const fixed = backend === "webgpu";
+        const network = new Network(ort, (size) => ort.InferenceSession.create(bytes, {
+          executionProviders: [backend],
+          ...(size && { freeDimensionOverrides: Object.fromEntries(DIMENSIONS.map((name, at) => [name, [1, size.height, size.width][at]])) }),
+        }), fixed ? "WebGPU" : `WebAssembly, ${threads} threads`, fixed);
+        await network.session(fixed ? { width: 256, height: 160 } : null);
+        return network;
       } catch (error) {
         faults.push(`${backend}: ${error}`);
       }
     }
     throw new Error(`the network cannot run here (${faults.join("; ") || "no back end"})`);
+  }
+
+  /**
+   * The session for a size; the one before is kept, so that going back to it costs nothing.
+   * @param {{width: number, height: number} | null} size
+   */
+  async session(size) {
+    const key = this.fixed && size ? `${size.width}x${size.height}` : "all";
+    const found = this.sessions.get(key) ?? (await this.open(this.fixed ? size : null));
+    this.sessions.delete(key);
+    this.sessions.set(key, found);
+    if (this.sessions.size > 2) {
+      const [[oldest, unused]] = this.sessions;
+      this.sessions.delete(oldest);
+      await unused.release();
+    }
+    return found;
   }
 
   /**
@@ -116,8 +151,9 @@ export class Network {
       planes[i + 2 * count] = data[j + 2] / 127.5 - 1;
     }
     const input = new this.ort.Tensor("float32", planes, [1, 3, height, width]);
-    const results = await this.session.run({ [this.session.inputNames[0]]: input });
-    const output = results[this.session.outputNames[0]];
+    const session = await this.session({ width, height });
+    const results = await session.run({ [session.inputNames[0]]: input });
+    const output = results[session.outputNames[0]];
     const alpha = await output.getData();
     const [rows, columns] = output.dims.slice(-2);
     return { width: columns, height: rows, data: alpha };

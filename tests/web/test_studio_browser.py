@@ -265,7 +265,7 @@ def test_the_scripts_are_typed(tmp_path):
         pytest.skip("node is missing")
     how = ["--noEmit", "--allowJs", "--checkJs", "--strict", "--target", "es2022", "--module", "esnext"]
     how += ["--moduleResolution", "bundler", "--lib", "es2022,dom,dom.iterable"]
-    scripts = [str(path) for path in sorted(PAGES.glob("*.js"))]
+    scripts = [str(path) for folder in (PAGES, Path("examples/web")) for path in sorted(folder.glob("*.js"))]
     done = subprocess.run(["node", str(compiler), *how, *scripts], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
