@@ -126,9 +126,11 @@ def build_matter(
     controls = ControlSettings.of(options)
     controls.check(info.width, info.height)
     size = input_fit(info, options)
+    engine = engine or build_engine(info, options, throughput=throughput)
     return NetworkMatter(
-        engine or build_engine(info, options, throughput=throughput),
-        Preparer(size.content, size.padded, low_light=options.low_light),
+        engine,
+        # What a recurrent network remembers must not change its light, nor the colours that it gives.
+        Preparer(size.content, size.padded, low_light=options.low_light and not engine.recurrent),
         Smoother(options.smooth),
         Refiner(options.refine),
         controls=MatteControls(controls),

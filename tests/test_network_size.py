@@ -136,7 +136,9 @@ def test_videos_images_and_cameras_are_seen_alike(tmp_path, monkeypatch, width, 
     monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path / "home"))
     model = str(brightness_network(tmp_path / "brightness.xml"))
     seen = []
-    monkeypatch.setattr(Preparer, "__init__", lambda self, size, padded=None: seen.append((size, padded)) or _stop())
+    monkeypatch.setattr(
+        Preparer, "__init__", lambda self, size, padded=None, **_: seen.append((size, padded)) or _stop()
+    )
     info = StreamInfo(width, height, Layout.RGB, Fraction(1, 25))
     (frame,) = make_frames(1, (width, height), Layout.RGB)
     with pytest.raises(Stopped):

@@ -154,7 +154,7 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
         seen.add(fit)
         engine = build_engine(info, sized, throughput=False)
         smoother, controls = Smoother(_causal(options.smooth)), MatteControls(settings)
-        preparer = Preparer(fit.content, fit.padded, low_light=options.low_light)
+        preparer = Preparer(fit.content, fit.padded, low_light=options.low_light and not engine.recurrent)
         matter = NetworkMatter(engine, preparer, smoother, Refiner(options.refine), controls=controls)
         rungs.append(SizeLevel(size, matter, smoother, controls))
     return LiveMatter(rungs, idle_fps=options.idle_fps)

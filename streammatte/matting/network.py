@@ -24,6 +24,9 @@ _LONGEST_GAP = 1.0
 class Preparer(Protocol):
     """Scales a frame to the network's input, and finds its part of the network's matte."""
 
+    brightened: bool
+    """An image was brightened for the network: the colours that it gives are not the image's own."""
+
     def prepare(self, frame: Frame, out: U8) -> tuple[U8, ...]: ...
 
     def crop(self, alpha: F32) -> F32: ...
@@ -185,11 +188,10 @@ class NetworkMatter:
     def _finish(self, batch: _Batch) -> list[Matte]:
         return self._mattes(batch, self._await(batch))
 
-    @staticmethod
-    def _await(batch: _Batch) -> F32:
+    def _await(self, batch: _Batch) -> F32:
         if batch.pending is None:
             raise RuntimeError("a batch was awaited before it was submitted")
-        batch.colours = batch.pending.foreground()
+        batch.colours = None if self.preparer.brightened else batch.pending.foreground()
         return batch.pending.result()
 
     def _mattes(self, batch: _Batch, alphas: F32) -> list[Matte]:

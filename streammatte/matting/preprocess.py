@@ -84,6 +84,8 @@ class Preparer:
         if self.padded[0] < self.size[0] or self.padded[1] < self.size[1]:
             raise ConfigError(f"the network's input {self.padded} must hold the image's {self.size}")
         self._low_light = low_light
+        self.brightened = False
+        """An image was brightened, so that colours which a network gives are not the image's own."""
         self._content = np.empty((*self.size, 3), np.uint8) if self.padded != self.size else None
         self._matrices: dict[tuple[ColorSpec, int], npt.NDArray[np.float64]] = {}
 
@@ -140,6 +142,7 @@ class Preparer:
             return
         bright = float(np.percentile(image[::_EVERY, ::_EVERY, 1], _HIGHLIGHTS))
         if bright < _NORMAL:
+            self.brightened = True
             gain = min(_MOST_GAIN, _NORMAL / max(bright, 1.0))
             cv2.LUT(image, np.clip(np.arange(256) * gain, 0, 255).astype(np.uint8), dst=image)
 
