@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streammatte.errors import DeviceError, SinkError
-from streammatte.frames import Frame, StreamInfo
+from streammatte.frames import U8, Frame, StreamInfo
 from streammatte.media.convert import PixelConverter
 
 __all__ = ["VirtualCameraSink"]
@@ -33,6 +33,7 @@ class VirtualCameraSink:
         self._device = device
         self._camera: Any = None
         self._pixels = PixelConverter("rgb24")
+        self._shown: tuple[tuple[U8, ...], U8] | None = None
         self.name = device or "virtual camera"
 
     def open(self, info: StreamInfo) -> None:
@@ -69,7 +70,9 @@ class VirtualCameraSink:
         """Show a frame."""
         if self._camera is None:
             raise SinkError("the virtual camera is not open")
-        self._camera.send(self._pixels.array(item))
+        if self._shown is None or self._shown[0] is not item.planes:  # an image that stands still is converted once
+            self._shown = (item.planes, self._pixels.array(item))
+        self._camera.send(self._shown[1])
         return []
 
     def drain(self) -> list[None]:
