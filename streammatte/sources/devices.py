@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import re
 import sys
 from dataclasses import dataclass, field
@@ -13,9 +14,12 @@ import av.error
 import av.logging
 
 from streammatte.errors import DeviceError
+from streammatte.runtime import native_lines
 from streammatte.sources import v4l2
 
 __all__ = ["AUTO", "FRAMEWORKS", "Camera", "find_camera", "in_use", "list_cameras", "list_microphones"]
+
+_log = logging.getLogger(__name__)
 
 AUTO = "auto"
 """The first camera that can be used."""
@@ -137,7 +141,8 @@ def list_microphones() -> list[str]:
     """Names of the microphones that ``--mic`` takes, by the first of the system's interfaces that knows any."""
     for framework in _AUDIO.get(sys.platform, ()):
         try:
-            devices = av.enumerate_input_devices(framework)
+            with native_lines(_log):
+                devices = av.enumerate_input_devices(framework)
         except (av.error.FFmpegError, ValueError, OSError):
             continue
         found = [
