@@ -20,7 +20,9 @@ __all__ = ["OnDemandSource", "read_by_others"]
 _log = logging.getLogger(__name__)
 
 LOOK = 0.5
-"""Seconds between two looks for readers."""
+"""Seconds between two looks for readers while the camera is on."""
+LOOK_WHILE_OFF = 1.0
+"""The same while it is off: each look costs a walk over the open files of all processes."""
 KEEP = 3.0
 """Seconds that the camera stays open after the last reader: programs close and open it while they start."""
 RETRY = 2.0
@@ -112,7 +114,7 @@ class OnDemandSource:
         while not self._stopped.is_set():
             if not self._wanted():
                 self.on_lost()
-                self._stopped.wait(LOOK)
+                self._stopped.wait(LOOK_WHILE_OFF)
                 continue
             source = self._try_to_open()
             if source is None:

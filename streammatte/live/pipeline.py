@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 TICK = 0.02
 """Seconds between two looks of the supervisor: a stall, a key or a signal waits this long at most."""
+HELD_TICK = 0.05
+"""The same while the placeholder is shown, ten times a second."""
 STATUS_EVERY = 1.0
 """Seconds between two status reports."""
 STOP_WITHIN = 1.0
@@ -209,7 +211,7 @@ class LivePipeline:
             for window in windows:
                 window.step(TICK / len(windows))
             if not windows:
-                self._line.done.wait(TICK)
+                self._line.done.wait(HELD_TICK if self._guard.reasons else TICK)
             self._line.follow()
             self._guard.tick()
             if self._on_tick is not None:
