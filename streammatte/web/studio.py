@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import shlex
 import threading
 import time
@@ -38,6 +37,7 @@ from streammatte.web.app import add_preview
 from streammatte.web.files import Thumbnailed, look, receive, safe_name
 from streammatte.web.jobs import Jobs
 from streammatte.web.peer import BrowserCamera, Peers, Screen
+from streammatte.web.studio_session import StudioImages, StudioSession
 
 __all__ = ["BROWSER", "STUDIO_PAGES", "Studio"]
 
@@ -92,7 +92,8 @@ class Studio:
         for spec in (*options.backgrounds, *_COLORS):
             self._specs.setdefault(spec, spec)
         self._board = SettingsStore(tuple(self._specs), initial_settings(options))
-        self._live: _Live | None = None
+        self._live: StudioSession | None = None
+        self._folder, self._left_out = threading.Lock(), set[str]()
         self._look_into_folder()
         self._peers = Peers()
         self._jobs = Jobs(private)
@@ -100,7 +101,7 @@ class Studio:
         self._error = ""
         self._watched = time.monotonic()
         self._lock = threading.Lock()
-        self._images = _Images(self)
+        self._images = StudioImages(lambda: self.images)
 
     def make_app(self) -> web.Application:
         """The application; the policy is added by the server."""
@@ -183,7 +184,7 @@ class Studio:
             _log.log(logging.DEBUG if isinstance(error, StreammatteError) else logging.ERROR, "studio", exc_info=error)
             return
         self._watched = time.monotonic()
-        self._live = _Live(camera, session, source, screen, preview, self._failed)
+        self._live = StudioSession(camera, session, source, screen, preview, self._failed)
 
     @staticmethod
     def _bring(session: Session, name: str, spec: str) -> None:
@@ -220,7 +221,6 @@ class Studio:
         """Change settings: of the session that runs, and of those that come."""
         if asked.get("quit"):
             raise ConfigError("the page ends a session by its own button")
-        self._look_into_folder()
         if "background" in asked and not isinstance(asked["background"], str):
             raise ConfigError("background must be a name")
         live = self._live
@@ -268,11 +268,23 @@ class Studio:
     # ---- backgrounds ----
 
     def _look_into_folder(self) -> None:
+        """Take what came into ``--bg-folder``; not in the event loop's thread, since images are read."""
         if self._options.bg_folder is None:
             return
-        for name, path in background_files(Path(self._options.bg_folder).expanduser()).items():
-            if name not in self._specs and len(self._specs) < MOST:
-                self._join(name, str(path))
+        with self._folder:
+            try:
+                files = background_files(Path(self._options.bg_folder).expanduser())
+            except OSError as error:
+                _log.debug("the folder of backgrounds cannot be listed: %s", error)
+                return
+            for name, path in files.items():
+                if name in self._specs or name in self._left_out or len(self._specs) >= MOST:
+                    continue
+                try:
+                    self._join(name, str(path))
+                except StreammatteError as error:
+                    self._left_out.add(name)
+                    _log.warning("background %s is left out: %s", name, error)
 
     def _join(self, name: str, spec: str) -> None:
         """One more background, for the session that runs too. Raises StreammatteError."""
@@ -402,7 +414,7 @@ class Studio:
     # ---- state ----
 
     async def _state(self, _request: web.Request) -> web.Response:
-        self._look_into_folder()
+        await asyncio.get_running_loop().run_in_executor(None, self._look_into_folder)
         live = self._live
         session: dict[str, Any] | None = None
         if live is not None and live.alive:
@@ -529,83 +541,6 @@ class Studio:
     def images(self) -> HttpPreviewSink | None:
         """The session's images as JPEG, for a browser without WebRTC."""
         return None if self._live is None else self._live.preview
-
-
-class _Live:
-    """A session in a thread of its own."""
-
-    def __init__(
-        self,
-        camera: str,
-        session: Session,
-        source: LiveSource | None,
-        screen: Screen,
-        preview: HttpPreviewSink,
-        on_error: Callable[[BaseException], None],
-    ) -> None:
-        self.camera, self.session, self.source = camera, session, source
-        self.screen, self.preview = screen, preview
-        self.outputs: dict[str, str] = {}
-        self._on_error = on_error
-        self._before = (time.monotonic(), sum(os.times()[:2]))
-        self._share = 0.0
-        self._thread = threading.Thread(target=self._run, name="studio-session", daemon=True)
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """True while the session runs."""
-        return self._thread.is_alive()
-
-    @property
-    def board(self) -> SettingsStore:
-        """The settings in force."""
-        return self.session.pipeline.board
-
-    def cpu(self) -> float:
-        """Cores in use by this process over the last moments."""
-        now, spent = time.monotonic(), sum(os.times()[:2])
-        before, spent_before = self._before
-        if now - before >= 1.0:
-            self._share = (spent - spent_before) / (now - before)
-            self._before = (now, spent)
-        return round(self._share, 2)
-
-    def stop(self, within: float) -> None:
-        """End the session and wait for it, at most so many seconds."""
-        self.session.pipeline.stop()
-        self._thread.join(within)
-
-    def _run(self) -> None:
-        try:
-            self.session.pipeline.run()
-        except BaseException as error:  # shown on the page
-            self._on_error(error)
-
-
-class _Images:
-    """The JPEG images of whichever session runs, as the preview's routes want them."""
-
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-        self.closed = False
-        self.waiting = 0
-
-    @property
-    def number(self) -> int:
-        sink = self._studio.images
-        return 0 if sink is None else sink.number
-
-    def wait_newer(self, number: int, timeout: float) -> tuple[int, bytes]:
-        sink = self._studio.images
-        if sink is None:
-            time.sleep(min(timeout, 0.2))
-            return number, b""
-        self.waiting += 1
-        try:
-            return sink.wait_newer(min(number, sink.number), timeout)
-        finally:
-            self.waiting -= 1
 
 
 def _page(name: str, kind: str) -> Any:
