@@ -159,6 +159,17 @@ class Frame:
         """A frame of the same moment with other planes."""
         return replace(self, planes=planes, layout=layout or self.layout, alpha=alpha, owner=None)
 
+    def dated_as(self, other: Frame) -> Frame:
+        """The same image at the time of another frame."""
+        return replace(
+            self,
+            pts=other.pts,
+            time_base=other.time_base,
+            index=other.index,
+            duration=other.duration,
+            captured=other.captured,
+        )
+
     def __repr__(self) -> str:
         return f"Frame({self.width}x{self.height} {self.layout.value} #{self.index} t={self.time:.3f}s)"
 

@@ -197,12 +197,4 @@ class LiveMatter:
 
     @staticmethod
     def _again(last: Matte, frame: Frame) -> Matte:
-        moment = replace(
-            last.frame,
-            pts=frame.pts,
-            time_base=frame.time_base,
-            index=frame.index,
-            duration=frame.duration,
-            captured=frame.captured,
-        )
-        return replace(last, frame=moment)
+        return replace(last, frame=last.frame.dated_as(frame))

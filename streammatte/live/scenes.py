@@ -120,16 +120,7 @@ class Scenes:
         same = matte.alpha is before.alpha and matte.frame.planes is before.frame.planes
         if not same or scene is not before_scene or settings is not before_settings:
             return None
-        frame = matte.frame
-        again = replace(
-            made.frame,
-            pts=frame.pts,
-            time_base=frame.time_base,
-            index=frame.index,
-            duration=frame.duration,
-            captured=frame.captured,
-        )
-        return replace(made, frame=again)
+        return replace(made, frame=made.frame.dated_as(matte.frame))
 
     def _scene(self, settings: LiveSettings) -> Scene:
         return self._blur if settings.blur else self._scenes[settings.background]
