@@ -340,7 +340,7 @@ def test_freeze_keeps_the_image_and_its_own_matte():
     session.run()
     matted = [image for image in eye.seen if kind_of(image) == "matted"]
     assert all(np.array_equal(image, matted[-1]) for image in matted[-8:])
-    assert not np.array_equal(matted[0], matted[1])  # before it, every image is another one
+    assert len({image.tobytes() for image in matted}) > 1  # before it the image moved
 
 
 def test_hold_image_of_ones_own():
