@@ -119,7 +119,7 @@ def test_the_products_matte(page):
 
 @pytest.mark.long
 def test_the_products_matte_by_webgpu(playwright, site):
-    """SwiftShader, Chromium's own GPU in software, stands for one: what is computed, not how fast (a minute at best)."""
+    """SwiftShader, Chromium's own GPU in software, stands for one: what is computed, not how fast."""
     with opened(playwright, site, "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader") as tab:
         if not tab.evaluate("() => navigator.gpu?.requestAdapter().then(Boolean) ?? false"):
             pytest.skip("this Chromium has no WebGPU")
