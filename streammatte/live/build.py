@@ -98,8 +98,7 @@ def build_live(
     board = SettingsStore(names, initial_settings(options))
     scenes = _scenes(options, list(zip(names, specs, strict=True)))
     own = source is None
-    device: list[Any] = []
-    source = source or _source(options, lambda: device[0].name if device else "")
+    source = source or _source(options, lambda: _virtual_camera_path(sinks or []))
     try:
         microphone = _microphone(options)
         sinks = _sinks(options, board, microphone) if sinks is None else sinks
@@ -111,7 +110,6 @@ def build_live(
                     folder, set(names), lambda spec, name: _add_background(spec, name, options, scenes, board)
                 )
             )
-        device += [sink for name, sink in sinks if name == "virtual-camera"]
         info = source.info
         make = make_matter or make_live_matter
         pipeline = LivePipeline(
@@ -194,6 +192,10 @@ def _source(options: LiveOptions, device: Callable[[], str]) -> LiveSource:
         return not (wished and path.startswith("/")) or read_by_others(path)
 
     return OnDemandSource(opening, wanted, info)
+
+
+def _virtual_camera_path(sinks: list[tuple[str, Any]]) -> str:
+    return next((str(sink.name) for name, sink in sinks if name == "virtual-camera"), "")
 
 
 def _is_file(spec: str) -> bool:

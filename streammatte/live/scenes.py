@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -48,20 +49,23 @@ class Scenes:
         self._holds: dict[Scene, Frame] = {}
         self._current: Scene | None = None
         self._info: StreamInfo | None = None
+        self._adding = threading.Lock()
         self._framer = Framer()
         self._made: tuple[Scene, Matte, LiveSettings, Composite] | None = None
 
     def prepare(self, info: StreamInfo) -> None:
         """Make the hold images. Each compositor runs, which also compiles its kernels."""
-        self._info = info
-        for scene in (*self._scenes, self._blur):
-            self._holds[scene] = self._prepared(scene, info)
+        with self._adding:
+            self._info = info
+            for scene in (*self._scenes, self._blur):
+                self._holds[scene] = self._prepared(scene, info)
 
     def add(self, scene: Scene) -> None:
         """One more background, the last of the list. It is made ready in the caller's thread, so no frame waits."""
-        if self._info is not None:
-            self._holds[scene] = self._prepared(scene, self._info)
-        self._scenes = (*self._scenes, scene)
+        with self._adding:
+            if self._info is not None:
+                self._holds[scene] = self._prepared(scene, self._info)
+            self._scenes = (*self._scenes, scene)
 
     def _prepared(self, scene: Scene, info: StreamInfo) -> Frame:
         """The hold image of a scene."""

@@ -140,7 +140,10 @@ class Preparer:
         """Bring the highlights of a dark image to a normal level, in place; others stay as they are."""
         if not self._low_light:
             return
-        bright = float(np.percentile(image[::_EVERY, ::_EVERY, 1], _HIGHLIGHTS))
+        seen = image[::_EVERY, ::_EVERY, 1]
+        if np.count_nonzero(seen >= _NORMAL) > (1 - _HIGHLIGHTS / 100) * seen.size + 1:
+            return  # the usual case, for a hundredth of the percentile's time
+        bright = float(np.percentile(seen, _HIGHLIGHTS))
         if bright < _NORMAL:
             self.brightened = True
             gain = min(_MOST_GAIN, _NORMAL / max(bright, 1.0))

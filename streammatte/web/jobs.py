@@ -118,6 +118,9 @@ class Jobs:
         allowed = _SUFFIXES[job.file.facts["kind"]]
         if suffix is not None and suffix not in allowed:
             raise ConfigError(f"{job.file.name} can become {', '.join(allowed)}; got {suffix}")
+        if job.result is not None:  # of the run before
+            job.result.unlink(missing_ok=True)
+            job.result = None
         job.suffix = suffix or allowed[0]
         job.settings, job.state, job.error, job.progress = settings, "waiting", "", {}
         self._waiting.append(job)
@@ -129,9 +132,10 @@ class Jobs:
         if job.state == "waiting":
             self._waiting.remove(job)
             job.state = "canceled"
-        elif job.state == "running" and self._process is not None:
+        elif job.state == "running":
             job.state = "canceled"
-            await _stop(self._process)
+            if self._process is not None:  # else it is being started, and sees the state then
+                await _stop(self._process)
 
     async def remove(self, job: Job) -> None:
         """Forget a job and delete its files."""
@@ -186,6 +190,8 @@ class Jobs:
         command = command_of(kind, job.file.path, target, job.settings)
         self._process = process = await _begin([*command, *(["--json"] if kind == "video" else [])])
         try:
+            if job.state == "canceled":
+                await _stop(process)
             said = asyncio.ensure_future(process.stderr.read()) if process.stderr else None
             while process.stdout is not None and (line := await process.stdout.readline()):
                 with suppress(ValueError):

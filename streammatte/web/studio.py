@@ -171,7 +171,7 @@ class Studio:
             elif width and height:
                 options = options.replace(width=width, height=height)
             session = build_live(options, source=source, sinks=sinks)
-            for name, spec in self._specs.items():
+            for name, spec in tuple(self._specs.items()):
                 self._bring(session, name, spec)
             now = self._board.current.as_dict()
             wanted = {name: value for name, value in now.items() if name not in ("quit", "background")}
