@@ -87,7 +87,9 @@ int main(int count, char** given) try {
     ov::Core core;
     auto model = core.read_model(given[1]);
     model->reshape(ov::PartialShape(ov::Shape(input.get_shape())));
-    auto request = core.compile_model(model, "CPU", ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY))
+    // Without a precision a processor with bfloat16 instructions uses them: faster, edges up to 0.08 different.
+    auto request = core.compile_model(model, "CPU", ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
+                                      ov::hint::inference_precision(ov::element::f32))
                        .create_infer_request();
     request.set_input_tensor(input);
     request.infer();

@@ -120,6 +120,7 @@ def build_live(
             board,
             duration=options.duration,
             helpers=helpers,
+            rotated=int(options.rotate) if own else 0,
             on_status=on_status,
             on_tick=None if on_tick is None else partial(on_tick, board),
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from streammatte.errors import StreammatteError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.media.planes import Target, convert_planes
 from streammatte.protocols import LiveSource
+from streammatte.sources import v4l2
 
 __all__ = ["OnDemandSource", "read_by_others"]
 
@@ -22,7 +25,7 @@ _log = logging.getLogger(__name__)
 LOOK = 0.5
 """Seconds between two looks for readers while the camera is on."""
 LOOK_WHILE_OFF = 1.0
-"""The same while it is off: each look costs a walk over the open files of all processes."""
+"""The same while it is off: a look may cost a walk over the open files of all processes."""
 KEEP = 3.0
 """Seconds that the camera stays open after the last reader: programs close and open it while they start."""
 RETRY = 2.0
@@ -30,7 +33,9 @@ RETRY = 2.0
 
 
 def read_by_others(device: str, processes: Path = Path("/proc")) -> bool:
-    """True where another process of this user has a device (or file) open.
+    """True where another program takes images from a device: as v4l2loopback counts them, else by open files.
+
+    Without the driver's count, a process of this user that has the device (or file) open is one.
 
     Parameters
     ----------
@@ -43,6 +48,9 @@ def read_by_others(device: str, processes: Path = Path("/proc")) -> bool:
         wanted = os.stat(device)  # noqa: PTH116 - the very node, by number
     except OSError:
         return True
+    clients = v4l2.capture_clients(device) if stat.S_ISCHR(wanted.st_mode) and sys.platform == "linux" else None
+    if clients is not None:
+        return clients > 0
     if not processes.is_dir():
         return True
     own = str(os.getpid())

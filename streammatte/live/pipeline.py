@@ -73,6 +73,8 @@ class LivePipeline:
         Run beside, from when the network is warm.
     on_status : callable, optional
         Called about once a second in the caller's thread with a LiveStatus.
+    rotated : int
+        Degrees of the setting ``rotate`` that the source applies by itself.
     on_tick : callable, optional
         Called many times a second in the caller's thread (keys).
     """
@@ -87,6 +89,7 @@ class LivePipeline:
         *,
         duration: float | None = None,
         helpers: Sequence[Helper] = (),
+        rotated: int = 0,
         on_status: Callable[[LiveStatus], None] | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> None:
@@ -94,7 +97,7 @@ class LivePipeline:
         self._source = source
         self._fanout = Fanout(sinks)
         self._guard = PrivacyGuard(self._fanout.send)
-        self._line = LiveLine(source, make_matter, scenes, board, self._guard)
+        self._line = LiveLine(source, make_matter, scenes, board, self._guard, rotated)
         self._scenes = scenes
         self._duration = duration
         self._helpers = tuple(helpers)

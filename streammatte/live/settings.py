@@ -30,7 +30,7 @@ CONTROLS = (
 )
 """Settings of the matte's shape: named, meant and limited as the options."""
 
-SCENE_SETTINGS = ("despill", "match_light", "blur_strength", "framing", "flip", "crop")
+SCENE_SETTINGS = ("despill", "match_light", "blur_strength", "framing", "flip", "rotate", "crop")
 """Settings of what is made of a matte, declared as options too."""
 
 KEYS = {
@@ -70,6 +70,7 @@ class LiveSettings:
     blur_strength: float = 25.0  # of ``blur``
     framing: str = "off"
     flip: str = "none"
+    rotate: str = "0"  # the stream keeps its size: a frame laid on its side is fitted into it
     crop: tuple[int, int, int, int] | None = None
 
     def as_dict(self) -> dict[str, Any]:

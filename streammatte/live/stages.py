@@ -44,6 +44,8 @@ class LiveLine:
     scenes : Scenes
     board : SettingsStore
     guard : PrivacyGuard
+    rotated : int
+        Degrees of the setting ``rotate`` that the source applies by itself.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class LiveLine:
         scenes: Scenes,
         board: SettingsStore,
         guard: PrivacyGuard,
+        rotated: int = 0,
     ) -> None:
         self._source = source
         self._make_matter = make_matter
         self._scenes = scenes
         self._board = board
         self._guard = guard
+        self._rotated = rotated
         self._captured: RingBuffer[Frame] = RingBuffer(1, "drop_oldest")
         self._matted: RingBuffer[Matte] = RingBuffer(1)
         self._stopping = threading.Event()
@@ -115,7 +119,7 @@ class LiveLine:
                 if frame.captured is None:
                     frame.captured = time.monotonic()
                 self._guard.anchor(frame)
-                self._captured.put(_shaped(frame, self._board.current))
+                self._captured.put(_shaped(frame, self._board.current, self._rotated))
         finally:
             self._captured.close()
             self._source.close()
@@ -180,8 +184,15 @@ class LiveLine:
             raise ModelError(f"{self._failures} frames in a row could not be matted: {error}") from error
 
 
-def _shaped(frame: Frame, settings: LiveSettings) -> Frame:
-    """The frame cropped and flipped as the settings want it, at its own size."""
+def _shaped(frame: Frame, settings: LiveSettings, rotated: int = 0) -> Frame:
+    """The frame rotated, cropped and flipped as the settings want it, at its own size."""
+    turn = (int(settings.rotate) - rotated) % 360
+    if turn:
+        target = Target.of(frame)
+        turned = turned_frame(frame, Orientation.asked("none", str(turn)))
+        fits = Target.of(turned) == target
+        fitted = turned.planes if fits else convert_planes(turned, target, "contain")
+        frame = replace(frame, planes=fitted, owner=None)
     if settings.crop is not None:
         planes = _part(frame, settings.crop)
         if planes is not None:

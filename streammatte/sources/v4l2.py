@@ -1,32 +1,23 @@
-"""What a Linux camera can deliver, as the kernel reports it (Video4Linux2, linux/videodev2.h)."""
+"""What a Linux video device can deliver, as the kernel reports it (Video4Linux2, through linuxpy).
+
+linuxpy is imported where it is used: it exists for Linux only.
+"""
 
 from __future__ import annotations
 
 import os
-import struct
-import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Mode", "capabilities", "modes"]
+__all__ = ["Mode", "capabilities", "capture_clients", "modes"]
 
-# Struct layouts as linux/videodev2.h has them: 4-byte aligned, the same on 32 and 64 bit.
-_CAPABILITY = struct.Struct("16s32s32sIII3I")
-_FMTDESC = struct.Struct("III32sII3I")
-_FRMSIZE = struct.Struct("III6I2I")
-_FRMIVAL = struct.Struct("IIIII6I2I")
-
-_READ, _READ_WRITE = 2, 3
-_VIDEO_CAPTURE = 1
-_DISCRETE = 1
-_DEVICE_CAPS = 0x8000_0000
 CAP_CAPTURE = 0x0000_0001
 """The node gives images."""
-CAP_OUTPUT = 0x0000_0002
-"""The node takes images: a loopback that a virtual camera writes to."""
-_MOST = 64
-"""More formats, sizes or rates than this no camera has; a broken driver may never say 'no more'."""
+
+_CLIENT_USAGE = 0x0800_0000 + 0x08E0_0000 + 1
+"""v4l2loopback's own event (from 0.13): a program has begun or ended to take images. Its data is their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,80 +36,74 @@ class Mode:
 
 def capabilities(path: str | Path) -> tuple[str, str, int]:
     """Driver, name and capability bits of a device. Raises OSError where it is none or may not be opened."""
+    from linuxpy.video import device
+
     with _opened(path) as handle:
-        driver, card, _bus, _version, caps, device, *_ = _ask(handle, _READ, 0, _CAPABILITY, ())
-    return _text(driver), _text(card), device if caps & _DEVICE_CAPS else caps
+        found = device.read_capabilities(handle)
+    own = found.capabilities & device.Capability.DEVICE_CAPS
+    bits = found.device_caps if own else found.capabilities
+    return found.driver.decode("utf-8", "replace"), found.card.decode("utf-8", "replace"), bits
 
 
 def modes(path: str | Path) -> list[Mode]:
     """All formats and sizes of a device. Raises OSError where it is none or may not be opened."""
+    from linuxpy.video import device, raw
+
     found = []
     with _opened(path) as handle:
-        for pixel, name in _formats(handle):
-            for width, height in _sizes(handle, pixel):
+        formats = raw.v4l2_fmtdesc(type=device.BufferType.VIDEO_CAPTURE)
+        for described in device.iter_read(handle, raw.IOC.ENUM_FMT, formats):
+            pixel = described.pixelformat
+            name = pixel.to_bytes(4, "little").decode("ascii", "replace").strip()
+            sizes = raw.v4l2_frmsizeenum(pixel_format=pixel)
+            for size in device.iter_read(handle, raw.IOC.ENUM_FRAMESIZES, sizes):
+                if size.type == device.FrameSizeType.DISCRETE:
+                    width, height = size.m1.discrete.width, size.m1.discrete.height
+                else:
+                    width, height = size.m1.stepwise.max_width, size.m1.stepwise.max_height
                 found.append(Mode(name, width, height, tuple(_rates(handle, pixel, width, height))))
+                if size.type != device.FrameSizeType.DISCRETE:
+                    break  # one description of all sizes; the largest stands for them
     return found
 
 
-class _opened:  # noqa: N801 used as a function
-    def __init__(self, path: str | Path) -> None:
-        self._path = str(path)
+def capture_clients(path: str | Path) -> int | None:
+    """How many programs take images from a v4l2loopback device now, those of other users too.
 
-    def __enter__(self) -> int:
-        self._handle = os.open(self._path, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
-        return self._handle
+    Returns
+    -------
+    int or None
+        None where the driver cannot tell: another one, or v4l2loopback before 0.13.
+    """
+    from linuxpy.video import device
 
-    def __exit__(self, *_: object) -> None:
-        os.close(self._handle)
-
-
-def _ask(handle: int, direction: int, number: int, shape: struct.Struct, values: tuple[int, ...]) -> tuple[int, ...]:
-    """One ioctl of type 'V'; ``values`` fill the struct's first integers."""
-    if sys.platform == "win32":
-        raise OSError("there is no Video4Linux2 on Windows")
-    import fcntl
-
-    buffer = bytearray(shape.size)
-    struct.pack_into(f"{len(values)}I", buffer, 0, *values)
-    request = direction << 30 | shape.size << 16 | ord("V") << 8 | number
-    fcntl.ioctl(handle, request, buffer, True)
-    return shape.unpack(buffer)
+    try:
+        # The driver tells a new subscriber the present number at once, so that nothing is missed between two looks.
+        with _opened(path) as handle:
+            device.subscribe_event(handle, _CLIENT_USAGE, flags=device.EventSubscriptionFlag.SEND_INITIAL)
+            event = device.deque_event(handle)
+    except OSError:
+        return None
+    return int.from_bytes(bytes(event.u)[:4], "little") if event.type == _CLIENT_USAGE else None
 
 
-def _formats(handle: int) -> Iterator[tuple[int, str]]:
-    for index in range(_MOST):
-        try:
-            fields = _ask(handle, _READ_WRITE, 2, _FMTDESC, (index, _VIDEO_CAPTURE))
-        except OSError:
-            return
-        pixel = fields[4]
-        yield pixel, pixel.to_bytes(4, "little").decode("ascii", "replace").strip()
-
-
-def _sizes(handle: int, pixel: int) -> Iterator[tuple[int, int]]:
-    for index in range(_MOST):
-        try:
-            fields = _ask(handle, _READ_WRITE, 74, _FRMSIZE, (index, pixel))
-        except OSError:
-            return
-        if fields[2] != _DISCRETE:
-            yield fields[4], fields[7]  # stepwise: the largest
-            return
-        yield fields[3], fields[4]
+@contextmanager
+def _opened(path: str | Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _rates(handle: int, pixel: int, width: int, height: int) -> Iterator[float]:
-    for index in range(_MOST):
-        try:
-            fields = _ask(handle, _READ_WRITE, 75, _FRMIVAL, (index, pixel, width, height))
-        except OSError:
-            return
-        above, below = fields[5], fields[6]
-        if above:
-            yield round(below / above, 2)
-        if fields[4] != _DISCRETE:
-            return
+    from linuxpy.video import device, raw
 
-
-def _text(raw: object) -> str:
-    return bytes(raw).split(b"\0")[0].decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+    intervals = raw.v4l2_frmivalenum(pixel_format=pixel, width=width, height=height)
+    for interval in device.iter_read(handle, raw.IOC.ENUM_FRAMEINTERVALS, intervals):
+        discrete = interval.type == device.FrameIntervalType.DISCRETE
+        seconds = interval.discrete if discrete else interval.stepwise.min
+        if seconds.numerator:
+            yield round(seconds.denominator / seconds.numerator, 2)
+        if not discrete:
+            return

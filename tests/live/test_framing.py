@@ -384,7 +384,14 @@ def test_who_reads_a_device(tmp_path):
     assert read_by_others("no path")  # nobody can know: the camera is on
 
 
-def test_crop_and_flip_while_it_runs():
+@pytest.mark.skipif(sys.platform != "linux", reason="Video4Linux2")
+@pytest.mark.parametrize(("clients", "read"), [(0, False), (2, True), (None, False)])
+def test_the_drivers_count_goes_before_open_files(monkeypatch, clients, read):
+    monkeypatch.setattr("streammatte.live.on_demand.v4l2.capture_clients", lambda device: clients)
+    assert read_by_others("/dev/full") is read
+
+
+def test_crop_flip_and_rotation_while_it_runs():
     planes = (
         np.tile(np.arange(WIDTH, dtype=np.uint8), (HEIGHT, 1)),
         *(np.full((HEIGHT // 2, WIDTH // 2), 128, np.uint8),) * 2,
@@ -396,6 +403,14 @@ def test_crop_and_flip_while_it_runs():
     part = _shaped(frame, LiveSettings(crop=(80, 45, 80, 45)))
     assert (part.width, part.height, part.pts, part.index) == (WIDTH, HEIGHT, 5, 3)
     assert abs(int(part.planes[0][40, 2]) - 81) <= 2 and abs(int(part.planes[0][40, -3]) - 158) <= 2
+    assert np.array_equal(_shaped(frame, LiveSettings(rotate="180")).planes[0], planes[0][::-1, ::-1])
+    assert _shaped(frame, LiveSettings(rotate="90"), 90) is frame  # the source has done it
+    for turn, rotated, first, last in (("90", 0, 0, WIDTH), ("270", 0, WIDTH, 0), ("0", 90, WIDTH, 0)):
+        side = _shaped(frame, LiveSettings(rotate=turn), rotated)
+        assert (side.width, side.height, side.pts, side.captured) == (WIDTH, HEIGHT, 5, 1.5)
+        column = side.planes[0][:, WIDTH // 2].astype(int)
+        assert abs(column[1] - first) <= 4 and abs(column[-2] - last) <= 4
+        assert side.planes[0][:, :40].max() <= 16  # what the turned frame does not fill
     for outside in ((500, 0, 10, 10), (0, 500, 10, 10), (159, 89, 50, 50)):
         assert _shaped(frame, LiveSettings(crop=outside)).planes[0].shape == (HEIGHT, WIDTH)
 

@@ -77,9 +77,10 @@ def test_camera_by_index_and_name():
 def test_modes_of_a_camera_as_the_kernel_tells_them(monkeypatch, tmp_path):
     """The kernel's answers, packed by hand as linux/videodev2.h has them."""
     fcntl = pytest.importorskip("fcntl")
+    pytest.importorskip("linuxpy")
     sizes, rates = [(1280, 720), (640, 480)], [30, 15]
 
-    def ioctl(handle, request, buffer, mutate):
+    def ioctl(handle, request, buffer):
         number, size = request & 0xFF, request >> 16 & 0x3FFF
         index = struct.unpack_from("I", buffer)[0]
         if number == 0:
@@ -103,6 +104,31 @@ def test_modes_of_a_camera_as_the_kernel_tells_them(monkeypatch, tmp_path):
     node.touch()
     assert v4l2.capabilities(node) == ("uvcvideo", "Desk cam", 0x04200001)
     assert [str(mode) for mode in v4l2.modes(node)] == ["MJPG 1280x720 30, 15 fps", "MJPG 640x480 30, 15 fps"]
+
+
+@pytest.mark.parametrize(("count", "refused"), [(0, None), (1, None), (0, errno.ENOTTY), (0, errno.EINVAL)])
+def test_programs_that_take_images_as_the_driver_counts_them(monkeypatch, tmp_path, count, refused):
+    """v4l2loopback answers a new subscriber with the present number; other drivers refuse the event."""
+    fcntl = pytest.importorskip("fcntl")
+    pytest.importorskip("linuxpy")
+    usage = 0x10E00001
+
+    def ioctl(handle, request, buffer):
+        number = request & 0xFF
+        if refused is not None:
+            raise OSError(refused, "not this event")
+        if number == 90:
+            assert struct.unpack_from("III", buffer) == (usage, 0, 1)  # with the present state, please
+        else:
+            assert number == 89
+            struct.pack_into("I", buffer, 0, usage)
+            struct.pack_into("I", buffer, 8, count)
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    node = tmp_path / "video0"
+    node.touch()
+    assert v4l2.capture_clients(node) == (None if refused else count)
+    assert v4l2.capture_clients(tmp_path / "missing") is None
 
 
 def test_video_at_its_own_pace(tmp_path):

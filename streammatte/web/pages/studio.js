@@ -176,7 +176,7 @@ function set(name, value) {
   show();
 }
 
-const ORDER = ["blur", "blur_strength", "framing", "smooth", "mirror", "flip", "freeze", "edge", "feather", "gamma", "black_point",
+const ORDER = ["blur", "blur_strength", "framing", "smooth", "mirror", "flip", "rotate", "freeze", "edge", "feather", "gamma", "black_point",
   "white_point", "min_area", "fill_holes", "largest_person", "despill", "match_light"];
 
 async function makeControls() {
