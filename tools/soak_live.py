@@ -28,7 +28,7 @@ LATENCY_MS = 100.0
 GROWTH = 1.02
 """Mean memory of the last twentieth by that of the twentieth after the first tenth."""
 SAMPLE_SECONDS = 5.0
-WARM_SECONDS = 10.0
+WARM_SECONDS = 20.0
 """After which the network is compiled and only the session itself works."""
 
 
@@ -46,8 +46,8 @@ class Counter:
         """Nothing to release."""
 
     def device(self) -> str:
-        """Name of the device."""
-        return "counter"
+        """A path that nobody opens: with ``--on-demand=on`` the camera stays off."""
+        return str(Path(__file__).resolve())
 
     def native_fourcc(self) -> None:
         """No format of its own."""
@@ -103,7 +103,8 @@ def run(clip: Path, minutes: float, size: tuple[int, int], drops_allowed: float,
         whole = Path(folder) / "long.mp4"
         repeat(video, whole, minutes * 60 + 10)
         command = [sys.executable, __file__, "--child", "--camera", str(whole), "--virtual-camera", "--json"]
-        command += ["--duration", str(minutes * 60), "--bg", "#3060a0", *extra]
+        behind = [] if any(part.partition("=")[0] == "--bg" for part in extra) else ["--bg", "#3060a0"]
+        command += ["--duration", str(minutes * 60), *behind, *extra]
         lines = Path(folder) / "lines"
         with lines.open("w") as out:
             process = subprocess.Popen(command, stdout=out)
@@ -140,9 +141,10 @@ def watch(process: subprocess.Popen[bytes], lines: Path) -> list[float]:
                 f"{now.get('drops')} drops, {now.get('recent_ms')}, load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
+    used = used[:-1]  # the last sample may lie in the session's end
     if len(used) > 1:
         share = (used[-1][1] - used[0][1]) / (used[-1][0] - used[0][0])
-        print(f"processor: {share:.2f} cores, from {WARM_SECONDS:g} s on")
+        print(f"processor: {share:.3f} cores, from {WARM_SECONDS:g} s on, without its end")
     return [sample for sample in samples if sample]
 
 
