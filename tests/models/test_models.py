@@ -17,6 +17,7 @@ import pytest
 from streammatte.cli import main
 from streammatte.engines import open_engine
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
+from streammatte.images.networks import files_of
 from streammatte.models import cards, store
 from streammatte.models.input_rule import InputRule, SizeStep, read_deploy
 from streammatte.models.resolve import match_name, resolve, split_name
@@ -46,14 +47,17 @@ def room(tmp_path, monkeypatch):
     """A cache of the test's own and one card."""
     monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path / "home"))
     folder = tmp_path / "cards"
-    folder.mkdir()
+    (folder / "brought").mkdir(parents=True)
     (folder / f"{NET}.yml").write_text(CARD)
     embedded = (cards._folder() / "ppmattingv2-lite.yml").read_text()
     (folder / "ppmattingv2-lite.yml").write_text(embedded)
     monkeypatch.setattr(cards, "_folder", lambda: folder)
-    cards.load_card.cache_clear()
+    read = (cards.load_card, cards.brought_cards, files_of)
+    for cached in read:
+        cached.cache_clear()
     yield
-    cards.load_card.cache_clear()
+    for cached in read:
+        cached.cache_clear()
 
 
 def official_zip(top=f"{NET}/"):
