@@ -93,6 +93,14 @@ def build_engine(info: StreamInfo, options: MatteOptions, *, throughput: bool = 
     """The engine for frames of this description, compiled for one size of input. Raises ModelError.
 
     ``throughput`` keeps several frames under way (files); without it one frame at a time takes all threads (cameras).
+
+    Parameters
+    ----------
+    info : StreamInfo
+        The frames' size.
+    options : MatteOptions
+    throughput : bool
+        Keep several frames under way (files); without it one frame at a time takes all threads (cameras).
     """
     from streammatte.engines import open_engine
 
@@ -116,7 +124,17 @@ def build_engine(info: StreamInfo, options: MatteOptions, *, throughput: bool = 
 def build_matter(
     info: StreamInfo, options: MatteOptions, *, throughput: bool = True, engine: Engine | None = None
 ) -> NetworkMatter:
-    """The matting stage for frames of this description, around an engine of the caller's or a new one."""
+    """The matting stage for frames of this description, around an engine of the caller's or a new one.
+
+    Parameters
+    ----------
+    info : StreamInfo
+    options : MatteOptions
+    throughput : bool
+        As :func:`build_engine`.
+    engine : Engine, optional
+        The caller's own instead of a new one.
+    """
     from streammatte.matting.controls import ControlSettings, MatteControls
     from streammatte.matting.network import NetworkMatter
     from streammatte.matting.preprocess import Preparer
@@ -151,7 +169,17 @@ def build_input_alpha_matter(info: StreamInfo, options: MatteOptions) -> InputAl
 
 
 def resolve_background(spec: str | None, target: str | None, codec: str) -> str:
-    """The requested background, else transparent where ``target`` is of a kind made for alpha, else green."""
+    """The requested background, else transparent where ``target`` is of a kind made for alpha, else green.
+
+    Parameters
+    ----------
+    spec : str, optional
+        What was requested.
+    target : str, optional
+        Name of the output.
+    codec : str
+        Its encoder, or ``auto``.
+    """
     from streammatte.sinks import alpha_by_default
 
     if spec is not None:
@@ -169,7 +197,24 @@ def build_background(
     at_least: tuple[int, int] | None = None,
     begin: float | None = None,
 ) -> Any:
-    """A background from its description; see :func:`parse_background`. Raises BackgroundError."""
+    """A background from its description; see :func:`parse_background`. Raises BackgroundError.
+
+    Parameters
+    ----------
+    spec : str
+        As ``--bg``.
+    fit : {"cover", "contain", "stretch"}
+    sample_aspect : Fraction
+        Of the frames' pixels.
+    timeout : float
+        Seconds that a server may take.
+    max_megapixels : int
+        Limit of a still image.
+    at_least : (int, int), optional
+        Width and height that a large still image keeps while it is read.
+    begin : float, optional
+        Seconds at which a video starts; the first frame's time by default.
+    """
     from streammatte.compositing import parse_background
     from streammatte.sources import ReadOptions, reopener
 
@@ -191,6 +236,16 @@ def build_compositor(
     """The compositing stage for frames of a description, or (None) of any size. Raises BackgroundError.
 
     ``begin`` is the time, seconds, at which a background video starts; by default that of the first frame.
+
+    Parameters
+    ----------
+    options : CompositeOptions
+    background : str
+        As ``--bg``.
+    info : StreamInfo, optional
+        The frames; None for any size.
+    begin : float, optional
+        Seconds at which a background video starts; the first frame's time by default.
     """
     from streammatte.compositing import StreamCompositor
 
@@ -223,6 +278,18 @@ def build_outputs(
     """The sinks for the image (``target``, or a sink of the caller's), the matte and the foreground.
 
     ``open_target`` makes the sink of a name, instead of :func:`streammatte.sinks.open_sink`.
+
+    Parameters
+    ----------
+    target : str, optional
+        Name of the composite's file.
+    options : CompositeOptions
+    background : str
+        As ``--bg``: a transparent one asks for an alpha channel.
+    composite : Sink, optional
+        The caller's own instead of ``target``.
+    open_target : callable, optional
+        Makes the sink of a name, instead of :func:`streammatte.sinks.open_sink`.
     """
 
     def sink(path: str | None, role: str) -> Sink | None:
@@ -274,6 +341,21 @@ def build_pipeline(
 
     ``sink`` takes the images where no ``target`` is named; ``matter`` is a stage to use instead of a new one;
     ``limit`` ends the video after so many frames.
+
+    Parameters
+    ----------
+    spec : str, Path or Source
+    target : str or Path, optional
+        Name of the output.
+    options : VideoOptions
+    sink : Sink, optional
+        Takes the images where no ``target`` is named.
+    matter : Matter, optional
+        A stage to use instead of a new one.
+    limit : int, optional
+        Frames after which the video ends.
+    on_progress : callable, optional
+        Called in the caller's thread with a Progress.
     """
     goal = None if target is None else str(target)
     if goal is None:

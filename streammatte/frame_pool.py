@@ -37,7 +37,14 @@ class FramePool:
         self._free: dict[int, deque[U8]] = {}
 
     def take(self, layout: Layout, width: int, height: int) -> tuple[U8, ...]:
-        """Planes of ``plane_shapes(layout, width, height)``, C-contiguous, each aligned to 64 bytes."""
+        """Planes of ``plane_shapes(layout, width, height)``, C-contiguous, each aligned to 64 bytes.
+
+        Parameters
+        ----------
+        layout : Layout
+        width, height : int
+            Pixels.
+        """
         shapes = plane_shapes(layout, width, height)
         sizes = [int(np.prod(shape)) for shape in shapes]
         steps = [-(-size // self._ALIGN) * self._ALIGN for size in sizes]

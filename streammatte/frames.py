@@ -56,7 +56,14 @@ class Layout(enum.Enum):
 
 
 def plane_shapes(layout: Layout, width: int, height: int) -> tuple[tuple[int, ...], ...]:
-    """Shapes of the planes of a ``width`` x ``height`` image; chroma sides are rounded up, as codecs do."""
+    """Shapes of the planes of a ``width`` x ``height`` image; chroma sides are rounded up, as codecs do.
+
+    Parameters
+    ----------
+    layout : Layout
+    width, height : int
+        Pixels.
+    """
     if layout is Layout.RGB:
         return ((height, width, 3),)
     if layout is Layout.GRAY:
@@ -156,7 +163,17 @@ class Frame:
         return image
 
     def like(self, planes: tuple[U8, ...], layout: Layout | None = None, alpha: U8 | None = None) -> Frame:
-        """A frame of the same moment with other planes."""
+        """A frame of the same moment with other planes.
+
+        Parameters
+        ----------
+        planes : tuple of uint8 arrays
+            Of any size.
+        layout : Layout, optional
+            Theirs, where it is another.
+        alpha : (H, W) uint8, optional
+            The image's own transparency.
+        """
         return replace(self, planes=planes, layout=layout or self.layout, alpha=alpha, owner=None)
 
     def dated_as(self, other: Frame) -> Frame:

@@ -20,7 +20,17 @@ _NAME = re.compile(r"\w+Error:")
 
 
 def need(package: str, purpose: str = "converting", extra: str = "export") -> Any:
-    """Import a package of an extra. Raises EngineUnavailableError where it is not installed."""
+    """Import a package of an extra. Raises EngineUnavailableError where it is not installed.
+
+    Parameters
+    ----------
+    package : str
+        What is imported.
+    purpose : str
+        What needs it, for the message.
+    extra : str
+        The extra that installs it.
+    """
     if package == "paddle":
         return import_paddle("converting", "streammatte[export]")
     try:

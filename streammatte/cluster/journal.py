@@ -85,7 +85,16 @@ def fingerprint(path: Path | str) -> str:
 
 
 def take_folder(folder: Path, name: str, busy: str) -> FileLock:
-    """Make a folder and lock it for this process by a file in it. Raises ConfigError(busy), SinkError."""
+    """Make a folder and lock it for this process by a file in it. Raises ConfigError(busy), SinkError.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of the lock's file in it.
+    busy : str
+        The message where another process holds it.
+    """
     lock = FileLock(folder / name, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -128,7 +128,16 @@ def _is_video(path: Path) -> bool:
 
 
 def output_for(name: str, options: VideoOptions, kind: str = "auto") -> str:
-    """The name of what a video becomes: the same container where it can be written, and hold alpha if it has to."""
+    """The name of what a video becomes: the same container where it can be written, and hold alpha if it has to.
+
+    Parameters
+    ----------
+    name : str
+        Of the input.
+    options : VideoOptions
+    kind : str
+        A suffix without its dot; ``png`` for a folder of images, ``auto`` for the input's own.
+    """
     path = PurePosixPath(name)
     if kind == "png":
         return f"{path.with_suffix('')}/"

@@ -239,7 +239,17 @@ class _Actor:
 
 
 class RayHand:
-    """An actor of a cluster; see :class:`streammatte.cluster.crew.Hand`."""
+    """An actor of a cluster; see :class:`streammatte.cluster.crew.Hand`.
+
+    Parameters
+    ----------
+    ray : module
+    actor : actor handle
+    marker : str
+        Path of a file in the outputs' folder: a node that sees it writes there itself.
+    emit : callable
+        Takes what the worker reports.
+    """
 
     def __init__(self, ray: Any, actor: Any, marker: str, emit: Emit) -> None:
         self._ray, self._actor, self._emit, self._marker = ray, actor, emit, marker

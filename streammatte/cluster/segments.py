@@ -73,7 +73,14 @@ def _not_joinable(target: str, options: VideoOptions) -> str | None:
 
 
 def can_be_cut(source: str, target: str, options: VideoOptions) -> bool:
-    """True where a video may be worked on in segments: the others are worked on as a whole."""
+    """True where a video may be worked on in segments: the others are worked on as a whole.
+
+    Parameters
+    ----------
+    source, target : str
+        Names of input and output.
+    options : VideoOptions
+    """
     animation = Path(source).suffix.lower() in STILL_SUFFIXES and animation_format(Path(source)) == "WEBP"
     return source != "-" and not animation and _not_joinable(target, options) is None
 

@@ -66,7 +66,17 @@ class Key:
 
     @classmethod
     def of(cls, y: float, u: float, v: float, black: int) -> Key:
-        """The key of a colour in levels, centred chroma."""
+        """The key of a colour in levels, centred chroma.
+
+        Parameters
+        ----------
+        y : float
+            Luma, levels.
+        u, v : float
+            Chroma around 0, levels.
+        black : int
+            The luma level of black.
+        """
         saturation = max(math.hypot(u, v), 1.0)
         return cls((u / saturation, v / saturation), max(y - black, 0.0) / saturation)
 

@@ -71,7 +71,17 @@ class LightMatch:
 
     @staticmethod
     def apply(planes: tuple[U8, ...], fit: F64, frame: Frame) -> tuple[U8, ...]:
-        """The planes of a straight foreground in the new light."""
+        """The planes of a straight foreground in the new light.
+
+        Parameters
+        ----------
+        planes : tuple of (h, w) uint8
+            Of the foreground.
+        fit : (3,) float64
+            Gain and shifts of U and V, as :meth:`fit` gives them.
+        frame : Frame
+            The foreground's own, for layout and colours.
+        """
         gain, u, v = (float(value) for value in fit)
         black = black_level(frame)
         if frame.layout.is_yuv:

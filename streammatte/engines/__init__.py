@@ -143,6 +143,15 @@ def choose_engine(engine: str, device: str, files: ModelFiles) -> tuple[str, str
     OpenVINO serves the CPU, where it runs these networks several times as fast as Paddle; Paddle Inference serves
     NVIDIA GPUs where its build with CUDA is installed and the network is here in a form that it reads, and networks
     that OpenVINO could read only through packages that are not installed.
+
+    Parameters
+    ----------
+    engine : str
+        A name, or ``auto``.
+    device : str
+        As ``--device``.
+    files : ModelFiles
+        What is here of the network.
     """
     if engine != "auto":
         return engine, "as chosen"

@@ -34,7 +34,17 @@ _RANGE_SLACK = 1e-3
 
 
 def as_unit(name: str, matte: Array, dims: int) -> F32:
-    """``matte`` as C-contiguous float32 in 0..1; ConfigError for another dtype, range or number of dimensions."""
+    """``matte`` as C-contiguous float32 in 0..1; ConfigError for another dtype, range or number of dimensions.
+
+    Parameters
+    ----------
+    name : str
+        What errors call it.
+    matte : array
+        uint8, or floats in [0, 1].
+    dims : int
+        2 for an image, 3 for a sequence.
+    """
     shape = "(H, W)" if dims == 2 else "(T, H, W)"
     if not isinstance(matte, np.ndarray) or matte.ndim != dims:
         got = f"shape {matte.shape}" if isinstance(matte, np.ndarray) else type(matte).__name__
@@ -154,7 +164,15 @@ def dtssd(pred: Array, truth: Array, trimap: Array | None = None) -> float:
 
 
 def dtssd_step(pred: tuple[F32, F32], truth: tuple[F32, F32], unknown: Flags) -> float:
-    """DtSSD of one pair (earlier, later) of unit mattes."""
+    """DtSSD of one pair (earlier, later) of unit mattes.
+
+    Parameters
+    ----------
+    pred, truth : pair of (H, W) float32
+        Earlier and later matte in [0, 1].
+    unknown : (H, W) bool
+        The pixels that count.
+    """
     return float(np.sqrt(_mean(((pred[1] - pred[0]) - (truth[1] - truth[0])) ** 2, unknown)))
 
 
@@ -190,7 +208,17 @@ def messddt(pred: Array, truth: Array, trimap: Array | None = None, flow: Array 
 
 
 def messddt_step(pred: tuple[F32, F32], truth: tuple[F32, F32], unknown: Flags, flow: Array | None) -> float:
-    """MESSDdt of one pair (earlier, later) of unit mattes."""
+    """MESSDdt of one pair (earlier, later) of unit mattes.
+
+    Parameters
+    ----------
+    pred, truth : pair of (H, W) float32
+        Earlier and later matte in [0, 1].
+    unknown : (H, W) bool
+        The pixels that count.
+    flow : (H, W, 2) float32, optional
+        Pixels by which the earlier image moves to the later one; None where nothing moves.
+    """
     before, after = (pred[0] - truth[0]) ** 2, (pred[1] - truth[1]) ** 2
     if flow is None:
         return _mean(np.abs(before - after), unknown)

@@ -72,7 +72,15 @@ def header(kind: str, columns: Sequence[str]) -> list[str]:
 
 
 def table_rows(report: Report, kind: str, columns: Sequence[str]) -> list[list[str]]:
-    """A line for each item, and one with the means where there are several."""
+    """A line for each item, and one with the means where there are several.
+
+    Parameters
+    ----------
+    report : Report
+    kind : {"still", "video"}
+    columns : sequence of str
+        Names of the metrics.
+    """
     scores = report.of(kind)
     rows = [[score.name, *(number(metric, score.mean(metric)) for metric in columns)] for score in scores]
     if len(scores) > 1:

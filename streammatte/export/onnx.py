@@ -58,13 +58,35 @@ def to_onnx(network: Any, path: str | Path, size: Size = None, rule: InputRule |
 
 
 def program_to_onnx(program: Path, params: Path, path: Path, size: Size, rule: InputRule) -> Path:
-    """Write a Paddle program (``.pdmodel`` or ``.json``, and ``.pdiparams``) as ONNX; otherwise as :func:`to_onnx`."""
+    """Write a Paddle program (``.pdmodel`` or ``.json``, and ``.pdiparams``) as ONNX; otherwise as :func:`to_onnx`.
+
+    Parameters
+    ----------
+    program, params : Path
+        The program's file and its weights.
+    path : Path
+        The ONNX file to write.
+    size : (int, int)
+        Height and width.
+    rule : InputRule
+        Written into the file's metadata.
+    """
     model = _from_paddle(program, params, str(program))
     return _write(_sized(model, size, program) if size else model, path, rule)
 
 
 def onnx_to_onnx(source: Path, path: Path, size: tuple[int, int], rule: InputRule) -> Path:
-    """Write an ONNX file again with its height and width fixed. Raises ModelError where it cannot take them."""
+    """Write an ONNX file again with its height and width fixed. Raises ModelError where it cannot take them.
+
+    Parameters
+    ----------
+    source, path : Path
+        The file, and the one to write.
+    size : (int, int)
+        Height and width.
+    rule : InputRule
+        Written into the file's metadata.
+    """
     onnx = need("onnx")
     try:
         model = onnx.load(str(source))

@@ -42,6 +42,12 @@ class Job:
 def plan_one(source: str, target: str, options: ImageOptions) -> list[Job]:
     """The job of one image and one output.
 
+    Parameters
+    ----------
+    source, target : str
+        Names of input and output.
+    options : ImageOptions
+
     Raises
     ------
     ConfigError

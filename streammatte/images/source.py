@@ -82,7 +82,16 @@ class StillSource:
 
 
 def read_frame(path: Path, index: int = 0, max_megapixels: int = MAX_MEGAPIXELS) -> Frame:
-    """An image as a frame. Raises SourceError as :func:`read_still` does."""
+    """An image as a frame. Raises SourceError as :func:`read_still` does.
+
+    Parameters
+    ----------
+    path : Path
+    index : int
+        The frame's number.
+    max_megapixels : int
+        Refused above.
+    """
     rgb, alpha = read_still(path, max_megapixels)
     return Frame((rgb,), Layout.RGB, 0, _ANY_BASE, SRGB, index, alpha=alpha)
 

@@ -83,5 +83,14 @@ def ratios(mean_fore: F32, mean_back: F32, share: F32, fore: F32, back: F32) -> 
     """Write blur(alpha F) / blur(alpha) over ``fore`` and blur((1 - alpha) B) / blur(1 - alpha) over ``back``.
 
     All are (h, w) float32; where a window holds nothing of a layer, what stood there stays.
+
+    Parameters
+    ----------
+    mean_fore, mean_back : (h, w) float32
+        blur(alpha F) and blur((1 - alpha) B).
+    share : (h, w) float32
+        blur(alpha).
+    fore, back : (h, w) float32
+        Written.
     """
     _ratios(mean_fore.reshape(-1), mean_back.reshape(-1), share.reshape(-1), fore.reshape(-1), back.reshape(-1))

@@ -80,7 +80,16 @@ def blend_three(
 ) -> F32:  # fmt: skip
     """The mean of a matte, what was held before it and what comes after it, weighed by how well they match.
 
-    A share s of two is a weight of s / (1 - s) beside the 1 of ``alpha``; parameters as :func:`blend_held`.
+    A share s of two is a weight of s / (1 - s) beside the 1 of ``alpha``.
+
+    Parameters
+    ----------
+    alpha, held, later : (h, w) float32
+        The matte, what was held before it, and what comes after it.
+    cost, later_cost : (h, w) uint8
+        How badly the images match around the pixel, levels.
+    share, later_share : (256,) float32 in [0, 1)
+        Their shares at every cost.
     """
     out = np.empty_like(alpha)
     _blend_three(

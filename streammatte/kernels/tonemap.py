@@ -75,7 +75,15 @@ def hlg_to_nits(code: F64) -> F64:
 
 
 def eetf(nits: F64, source_peak: float, target_peak: float) -> F64:
-    """BT.2390-10 section 5.4.1: light for a display of ``target_peak`` cd/m2; a Hermite spline above the knee."""
+    """BT.2390-10 section 5.4.1: light for a display of ``target_peak`` cd/m2; a Hermite spline above the knee.
+
+    Parameters
+    ----------
+    nits : float64 array
+        Light, cd/m2.
+    source_peak, target_peak : float
+        Peak of the mastering display and of the target, cd/m2.
+    """
     if source_peak <= target_peak:
         return np.minimum(nits, target_peak)
     whole = float(pq_from_nits(np.array(source_peak)))

@@ -173,7 +173,16 @@ class Fanout:
             raise
 
     def add(self, name: str, sink: LiveSink, info: StreamInfo) -> SinkWriter:
-        """One more sink, opened in the caller's thread; the caller runs the writer. Raises what its ``open`` raises."""
+        """One more sink, opened in the caller's thread; the caller runs the writer. Raises what its ``open`` raises.
+
+        Parameters
+        ----------
+        name : str
+            Of the sink, in status and logs.
+        sink : LiveSink
+        info : StreamInfo
+            What it is opened for.
+        """
         writer = SinkWriter(name, sink, self._ended)
         try:
             sink.open(info)

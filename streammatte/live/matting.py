@@ -125,6 +125,14 @@ class LiveMatter:
     def process(self, frame: Frame, settings: LiveSettings, drops: int) -> Matte:
         """The matte of a frame, or, where the image stands still or is frozen, the last image and its own matte.
 
+        Parameters
+        ----------
+        frame : Frame
+        settings : LiveSettings
+            In force for this frame.
+        drops : int
+            Frames dropped so far: what the network's size adapts to.
+
         Raises
         ------
         ModelError

@@ -69,7 +69,17 @@ class Linker:
         self._still: F32 | None = None
 
     def look(self, planes: tuple[U8, ...], size: tuple[int, int], *, rgb: bool = False) -> Look:
-        """Planes (h', w') uint8, one or three, made ready for a matte of ``size`` (height, width)."""
+        """Planes (h', w') uint8, one or three, made ready for a matte of ``size`` (height, width).
+
+        Parameters
+        ----------
+        planes : tuple of (h', w') uint8
+            One or three.
+        size : (int, int)
+            Height and width of the matte.
+        rgb : bool
+            The one plane is interleaved RGB.
+        """
         cells = [p if p.shape == size else cv2.resize(p, size[::-1], interpolation=cv2.INTER_AREA) for p in planes]
         image: U8 = cv2.merge(cells if len(cells) == 3 else [cells[0], *[np.full(size, 128, np.uint8)] * 2])
         if rgb:

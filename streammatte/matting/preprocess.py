@@ -54,7 +54,16 @@ def resize_plane(plane: U8, size: tuple[int, int]) -> U8:
 
 
 def extend(image: U8, size: tuple[int, int], out: U8 | None = None) -> U8:
-    """An image (H, W) or (H, W, C) uint8 in a larger (height, width), its last row and column repeated."""
+    """An image (H, W) or (H, W, C) uint8 in a larger (height, width), its last row and column repeated.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, C) uint8
+    size : (int, int)
+        Height and width, none below the image's.
+    out : uint8 array, optional
+        Where to write.
+    """
     bottom, right = size[0] - image.shape[0], size[1] - image.shape[1]
     padded: U8 = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE, dst=out)
     return padded

@@ -346,6 +346,13 @@ def decoder_of(video: Any) -> Any:
 def carried_streams(container: Any, video: Any, notice: int = logging.WARNING) -> tuple[Any, ...]:
     """Audio and subtitle streams whose packets can be copied; of an MPEG-TS with several programmes, the audio of the
     video's own.
+
+    Parameters
+    ----------
+    container, video
+        The open container and its video stream.
+    notice : int
+        Level at which streams that are left out are logged.
     """
     carried = [s for s in container.streams if s.type in ("audio", "subtitle") and s.codec_context is not None]
     if container.format.name == "mpegts" and len(container.streams.video) > 1:
@@ -371,7 +378,17 @@ def kept_metadata(container: Any, video: Any) -> dict[str, str]:
 
 
 def kept_chapters(container: Any, begin: Fraction, end: Fraction | None) -> list[dict[str, Any]]:
-    """Chapters of the part from ``begin`` to ``end``, seconds of the container; their times count from ``begin``."""
+    """Chapters of the part from ``begin`` to ``end``, seconds of the container; their times count from ``begin``.
+
+    Parameters
+    ----------
+    container
+        Open for reading.
+    begin : Fraction
+        Seconds of the container.
+    end : Fraction, optional
+        The same; None for its end.
+    """
     kept = []
     for chapter in container.chapters():
         base = chapter["time_base"]

@@ -106,6 +106,17 @@ def tags_of(color: ColorSpec, layout: Layout, pix_fmt: str, limited_only: bool =
     """How the encoded image is to be described.
 
     YUV frames keep their own description. RGB that becomes YUV is BT.709, limited range; a matte's gray is full range.
+
+    Parameters
+    ----------
+    color : ColorSpec
+        The frames' own.
+    layout : Layout
+        Theirs.
+    pix_fmt : str
+        What the encoder takes.
+    limited_only : bool
+        The container has no full range.
     """
     if pix_fmt in _RGB_FORMATS:
         return ColorSpec(UNSPECIFIED, color.primaries, color.transfer, True)

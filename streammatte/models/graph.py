@@ -106,6 +106,14 @@ class GraphFacts:
 def read_facts(path: Path, rule: InputRule | None = None, reading: GraphRule | None = None) -> GraphFacts:
     """The metadata of a graph's file, whose ``rule`` and ``reading`` may be known from a card; the defaults where it
     cannot be read, which its engine reports.
+
+    Parameters
+    ----------
+    path : Path
+        ``.xml``, ``.onnx`` or ``.pdmodel``.
+    rule : InputRule, optional
+    reading : GraphRule, optional
+        What a card says of it.
     """
     try:
         model = read_graph(path)

@@ -84,7 +84,17 @@ def pair_states(inputs: list[str], outputs: list[str], rule: GraphRule) -> dict[
 
 
 def constant_for(name: str, rule: GraphRule, size: tuple[int, int] | None) -> float | None:
-    """The value of an input of one number for images of a (height, width); None where nothing says it."""
+    """The value of an input of one number for images of a (height, width); None where nothing says it.
+
+    Parameters
+    ----------
+    name : str
+        Of the input.
+    rule : GraphRule
+        What a card says of the graph.
+    size : (int, int), optional
+        Height and width of the images.
+    """
     if name in rule.constants:
         return rule.constants[name]
     if name == DOWNSAMPLE:

@@ -75,6 +75,15 @@ class GuidedContextualAttention(nn.Layer):
 
         With p_i the image's patch at i, the score of i for x is ``w(i) <p_x, p_i / |p_i|>``, minus a penalty where
         i is x and unknown; alpha's patches are averaged with the softmax of the scores over i (equations 1 to 4).
+
+        Parameters
+        ----------
+        guide : (N, C', h / 2, w / 2)
+            Features of the image.
+        alpha : (N, C, h, w)
+            Features of alpha, which are averaged.
+        unknown : (N, 1, h / 2, w / 2)
+            One where alpha is to be found, else zero.
         """
         share = _patches(unknown, GUIDE_KERNEL, 1).mean(axis=1, keepdim=True).flatten(2)
         share = share.transpose([0, 2, 1])

@@ -31,6 +31,12 @@ def enlarge(x: Tensor, factor: int, mode: str = "bilinear") -> Tensor:
     """``x`` (N, C, h, w) at ``factor`` times its height and width, bilinear or ``nearest``, corners not aligned.
 
     The size is handed over, not the factor: converters from Paddle cannot read a factor.
+
+    Parameters
+    ----------
+    x : (N, C, h, w)
+    factor : int
+    mode : {"bilinear", "nearest"}
     """
     return F.interpolate(x, size=[side * factor for side in _sides(x)], mode=mode, align_corners=False)
 
@@ -60,7 +66,14 @@ class Enlarge(nn.Layer):
 
 
 def conv_up(in_channels: int, out_channels: int, factor: int) -> nn.Layer:
-    """3x3 convolution with batch norm and ReLU, then bilinear enlargement."""
+    """3x3 convolution with batch norm and ReLU, then bilinear enlargement.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    factor : int
+        Of the enlargement.
+    """
     return nn.Sequential(ConvBNReLU(in_channels, out_channels, 3, bias=True), Enlarge(factor))
 
 

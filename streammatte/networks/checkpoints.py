@@ -50,7 +50,15 @@ def read_state(path: str | Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def write_state(state: Mapping[str, npt.NDArray[Any]], path: Path, kind: str | None = None) -> None:
-    """Write weights as ``.npz``, or as ``.pdparams``, which ``paddle.load`` reads; by the suffix, or ``kind``."""
+    """Write weights as ``.npz``, or as ``.pdparams``, which ``paddle.load`` reads; by the suffix, or ``kind``.
+
+    Parameters
+    ----------
+    state : mapping of str to array
+    path : Path
+    kind : {".npz", ".pdparams"}, optional
+        Instead of the path's suffix.
+    """
     with path.open("wb") as file:
         if (kind or path.suffix) == ".npz":
             np.savez(file, **dict(state))  # type: ignore[arg-type]

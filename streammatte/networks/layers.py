@@ -23,7 +23,17 @@ def resize(x: Tensor, like: Tensor) -> Tensor:
 
 
 class ConvBN(nn.Layer):
-    """Convolution and batch norm, with the sub-layers ``_conv`` and ``_batch_norm``."""
+    """Convolution and batch norm, with the sub-layers ``_conv`` and ``_batch_norm``.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size : int
+        Of the convolution.
+    bias : bool
+        Give it one.
+    **conv
+        Its other arguments.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = False, **conv: int | str
@@ -137,7 +147,14 @@ class MLFF(nn.Layer):
 
 
 class MattingHead(nn.Layer):
-    """3x3 convolutions, one 1x1 without bias, sigmoid: PP-MattingV2's head."""
+    """3x3 convolutions, one 1x1 without bias, sigmoid: PP-MattingV2's head.
+
+    Parameters
+    ----------
+    in_channels, mid_channels : int
+    mid_layers : int
+        Convolutions before the last.
+    """
 
     def __init__(self, in_channels: int, mid_channels: int, mid_layers: int = 1) -> None:
         super().__init__()

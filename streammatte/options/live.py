@@ -199,7 +199,13 @@ class LiveOptions(MatteOptions):
 
 
 def refuse_revealing(black_point: float, white_point: float, gamma: float) -> None:
-    """Refuse levels that make a background visible by themselves. Raises ConfigError."""
+    """Refuse levels that make a background visible by themselves. Raises ConfigError.
+
+    Parameters
+    ----------
+    black_point, white_point, gamma : float
+        As the options of these names.
+    """
     spread = min(1.0, max(0.0, (RESIDUE - black_point) / (white_point - black_point)))
     if spread ** (1 / gamma) > 0.5:
         raise ConfigError(

@@ -99,6 +99,15 @@ class EncodeOptions:
 def options_for(encoder: str, options: EncodeOptions, pix_fmt: str) -> dict[str, str]:
     """The private options of an encoder.
 
+    Parameters
+    ----------
+    encoder : str
+        FFmpeg's name.
+    options : EncodeOptions
+        What was requested of it.
+    pix_fmt : str
+        What it is fed.
+
     Raises
     ------
     ConfigError

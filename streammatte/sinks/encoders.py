@@ -87,6 +87,20 @@ def choose_encoder(
     With ``auto`` and a device as ``hwaccel`` an encoder of that device is taken where one starts here; else a warning
     names the one in software. An alpha channel and mattes are encoded in software.
 
+    Parameters
+    ----------
+    container : Container
+    codec : str
+        A name, or ``auto``.
+    alpha : bool
+        An alpha channel has to be kept.
+    target : str
+        The output's name, for errors.
+    layout : Layout
+        Of the frames.
+    hwaccel : str
+        As ``--hwaccel``.
+
     Raises
     ------
     UnsupportedOutputError
@@ -150,7 +164,17 @@ def _no_alpha(what: str) -> UnsupportedOutputError:
 
 
 def pixel_format(encoder: str, layout: Layout, alpha: bool) -> str:
-    """What an encoder is fed for frames of a layout: their own planes wherever players can show the result."""
+    """What an encoder is fed for frames of a layout: their own planes wherever players can show the result.
+
+    Parameters
+    ----------
+    encoder : str
+        FFmpeg's name.
+    layout : Layout
+        Of the frames.
+    alpha : bool
+        An alpha channel has to be kept.
+    """
     if encoder == "prores_ks":
         if alpha:
             return "yuva444p10le"

@@ -34,7 +34,13 @@ _DITHER = "bayer:bayer_scale=4"
 class GifSink:
     """Writes an endless GIF of at most 50 images a second; alpha becomes on or off at one half.
 
-    See :func:`streammatte.sinks.open_sink` for the parameters.
+    Parameters
+    ----------
+    target : Path
+    output_size : (int, int), optional
+        Width and height; the frames' own by default.
+    overwrite : bool
+        An existing file is replaced.
     """
 
     def __init__(self, target: Path, *, output_size: tuple[int, int] | None = None, overwrite: bool = False) -> None:

@@ -84,7 +84,16 @@ def _pixels(image: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 class StillSink:
-    """Writes one frame as an image; see :func:`streammatte.sinks.open_sink` for the parameters."""
+    """Writes one frame as an image.
+
+    Parameters
+    ----------
+    target : Path
+    output_size : (int, int), optional
+        Width and height; the frames' own by default.
+    overwrite : bool
+        An existing file is replaced.
+    """
 
     def __init__(self, target: Path, *, output_size: tuple[int, int] | None = None, overwrite: bool = False) -> None:
         self._file = AtomicFile(target, overwrite)
@@ -133,7 +142,17 @@ class StillSink:
 
 
 class SequenceSink:
-    """Writes numbered images, counted from 0; see :func:`streammatte.sinks.open_sink` for the parameters."""
+    """Writes numbered images, counted from 0.
+
+    Parameters
+    ----------
+    target : str
+        A pattern with a number, as ``%04d.png``.
+    output_size : (int, int), optional
+        Width and height; the frames' own by default.
+    overwrite : bool
+        Existing files are replaced.
+    """
 
     def __init__(self, target: str, *, output_size: tuple[int, int] | None = None, overwrite: bool = False) -> None:
         path = Path(target)

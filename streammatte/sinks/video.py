@@ -288,7 +288,15 @@ class FileSink:
 
 
 def square_pixels(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
-    """The even size with square pixels that shows an image without losing detail: one side grows, none shrinks."""
+    """The even size with square pixels that shows an image without losing detail: one side grows, none shrinks.
+
+    Parameters
+    ----------
+    width, height : int
+        Samples.
+    aspect : Fraction
+        Width by height of one sample.
+    """
     if aspect > 1:
         width = round(width * aspect)
     else:

@@ -23,7 +23,14 @@ LEVELS = 5
 
 
 def mrsd(given: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean of ``sqrt((given - wanted)^2 + 1e-6)``, over ``mask`` (N, 1, H, W) where there is one."""
+    """Mean of ``sqrt((given - wanted)^2 + 1e-6)``, over ``mask`` (N, 1, H, W) where there is one.
+
+    Parameters
+    ----------
+    given, wanted : (N, C, H, W)
+    mask : (N, 1, H, W), optional
+        The pixels that count, 0 or 1.
+    """
     error = paddle.sqrt(paddle.square(given - wanted) + EPSILON)
     if mask is None:
         return error.mean()
@@ -31,7 +38,15 @@ def mrsd(given: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def gradient_loss(given: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean difference of the magnitudes of Sobel gradients (kernels of absolute sum 1, edges replicated)."""
+    """Mean difference of the magnitudes of Sobel gradients (kernels of absolute sum 1, edges replicated).
+
+    Parameters
+    ----------
+    given, wanted : (N, 1, H, W)
+        Alpha in [0, 1].
+    mask : (N, 1, H, W), optional
+        The pixels that count, 0 or 1.
+    """
     if mask is not None:
         given, wanted = given * mask, wanted * mask
     error = (_sobel(given) - _sobel(wanted)).abs()
@@ -46,7 +61,15 @@ def _sobel(x: Tensor) -> Tensor:
 
 
 def laplacian_loss(given: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Sum over the levels of a Laplacian pyramid of the mean absolute difference."""
+    """Sum over the levels of a Laplacian pyramid of the mean absolute difference.
+
+    Parameters
+    ----------
+    given, wanted : (N, 1, H, W)
+        Alpha in [0, 1].
+    mask : (N, 1, H, W), optional
+        The pixels that count, 0 or 1.
+    """
     if mask is not None:
         given, wanted = given * mask, wanted * mask
     pairs = zip(_pyramid(given), _pyramid(wanted), strict=True)

@@ -76,7 +76,14 @@ class Trained:
 
 
 def rate_at(recipe: Recipe, step: int, steps: int) -> float:
-    """The learning rate of a step; the first one is 0."""
+    """The learning rate of a step; the first one is 0.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    step, steps : int
+        Number of the step, from 0, and of all.
+    """
     high = recipe.learning_rate
     if step < recipe.warmup:
         return recipe.warmup_start + (high - recipe.warmup_start) * step / recipe.warmup

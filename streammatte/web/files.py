@@ -21,7 +21,18 @@ _LONGEST_NAME = 100
 
 
 class Thumbnailed:
-    """A file with what is known of it."""
+    """A file with what is known of it.
+
+    Parameters
+    ----------
+    name : str
+        What the page calls it.
+    path : Path
+    facts : dict
+        As :func:`look` gives them.
+    thumbnail : Path
+        A JPEG.
+    """
 
     def __init__(self, name: str, path: Path, facts: dict[str, Any], thumbnail: Path) -> None:
         self.name, self.path, self.facts, self.thumbnail = name, path, facts, thumbnail
@@ -86,6 +97,15 @@ async def receive(request: web.Request, folder: Path, most: int) -> Thumbnailed:
 
 def look(path: str, thumbnail: str, name: str) -> dict[str, Any]:
     """What a file is, in a process of its own: hostile files meet the decoders there first.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    thumbnail : str
+        Where a JPEG of it is written.
+    name : str
+        What messages call it.
 
     Returns
     -------

@@ -33,7 +33,15 @@ _PREVIEW_WITHIN = 60.0
 
 
 def command_of(kind: str, source: Path, target: Path, settings: dict[str, Any]) -> list[str]:
-    """Arguments of ``streammatte`` for a job. ``settings`` are options by name, checked already."""
+    """Arguments of ``streammatte`` for a job.
+
+    Parameters
+    ----------
+    kind : {"video", "image"}
+    source, target : Path
+    settings : dict
+        Options by name, checked already.
+    """
     options: type = VideoOptions if kind == "video" else ImageOptions
     known = {entry.name for entry in options_of(options) if entry.group != "sequence" or kind == "video"}
     used = {name: value for name, value in settings.items() if name in known}
@@ -112,7 +120,16 @@ class Jobs:
         return job
 
     def start(self, job: Job, settings: dict[str, Any], suffix: str | None) -> None:
-        """Queue a job. Raises ConfigError where it is queued or running, or the kind of output does not exist."""
+        """Queue a job. Raises ConfigError where it is queued or running, or the kind of output does not exist.
+
+        Parameters
+        ----------
+        job : Job
+        settings : dict
+            Options by name, checked already.
+        suffix : str, optional
+            Of the output; the kind's own by default.
+        """
         if job.state in ("waiting", "running"):
             raise ConfigError(f"{job.file.name} is {job.state} already")
         allowed = _SUFFIXES[job.file.facts["kind"]]
@@ -146,7 +163,16 @@ class Jobs:
             job.result.unlink(missing_ok=True)
 
     async def preview(self, job: Job, settings: dict[str, Any], seconds: float) -> bytes:
-        """One frame as PNG with these settings. Raises ConfigError with what the command says."""
+        """One frame as PNG with these settings. Raises ConfigError with what the command says.
+
+        Parameters
+        ----------
+        job : Job
+        settings : dict
+            Options by name, checked already.
+        seconds : float
+            The frame's time.
+        """
         target = self._folder / f"{secrets.token_hex(8)}.png"
         command = command_of(job.file.facts["kind"], job.file.path, target, settings)
         if job.file.facts["kind"] == "video":

@@ -38,7 +38,17 @@ class _Block(nn.Layer):
 
 
 class BasicBlock(_Block):
-    """Two 3x3 convolutions."""
+    """Two 3x3 convolutions.
+
+    Parameters
+    ----------
+    in_channels, filters : int
+        Channels of input and output.
+    stride : int
+        Of the first convolution.
+    project : bool
+        Bring the shortcut to the output's shape.
+    """
 
     expansion = 1
 
