@@ -23,6 +23,7 @@ pytest.importorskip("paddle2onnx")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.browser,
     pytest.mark.paddle,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not (CHROMIUM and shutil.which("npm")), reason="chromium or npm is missing"),

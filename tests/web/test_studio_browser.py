@@ -18,6 +18,7 @@ pytest.importorskip("aiortc")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.browser,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not (CHROMIUM and shutil.which("ffmpeg")), reason="chromium or ffmpeg is missing"),
 ]
