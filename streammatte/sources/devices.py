@@ -6,6 +6,7 @@ import errno
 import logging
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,7 +125,9 @@ def _node(node: Path, index: int, with_modes: bool) -> Camera | None:
         return Camera(index, _sysfs_name(node), str(node), (), f"cannot be opened: {error.strerror}")
     if not caps & v4l2.CAP_CAPTURE:
         return None
-    found = tuple(str(mode) for mode in v4l2.modes(node)) if with_modes else ()
+    found: tuple[str, ...] = ()
+    with suppress(OSError):  # a driver that breaks off gives no modes, and is a camera all the same
+        found = tuple(str(mode) for mode in v4l2.modes(node)) if with_modes else ()
     return Camera(index, name, str(node), found, virtual="loopback" in driver)
 
 

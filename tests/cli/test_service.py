@@ -86,6 +86,16 @@ def test_one_reason_by_every_name(monkeypatch, tmp_path):
     assert f"fuser -v {node}" in find_camera(str(node)).problem
 
 
+def test_a_driver_that_breaks_off_gives_no_modes(monkeypatch, tmp_path):
+    def broken(node):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(devices.v4l2, "capabilities", lambda node: ("uvcvideo", "Desk cam", devices.v4l2.CAP_CAPTURE))
+    monkeypatch.setattr(devices.v4l2, "modes", broken)
+    found = devices._node(tmp_path / "video0", 0, with_modes=True)
+    assert (found.name, found.modes, found.problem) == ("Desk cam", (), "")
+
+
 def test_what_libraries_write_themselves_goes_to_the_debug_log(capfd, caplog):
     logger = logging.getLogger("streammatte.test")
     with caplog.at_level("DEBUG", "streammatte.test"), native_lines(logger):
