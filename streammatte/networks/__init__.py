@@ -1,4 +1,4 @@
-"""The networks: architectures in Paddle, their names, their weights and the way out to the engines.
+"""The networks: architectures in Paddle, their names and their weights.
 
 Importing this package does not import Paddle; :func:`create` does.
 """

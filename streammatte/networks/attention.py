@@ -13,11 +13,11 @@ __all__ = ["GuidedContextualAttention"]
 GUIDE_KERNEL = 3
 """Side of the patches of the image that are compared."""
 ALPHA_KERNEL = 4
-"""Side of the patches of alpha features that are handed on: they overlap by half, hence the division below."""
+"""Side of the patches of alpha features that are propagated: they overlap by half, hence the division below."""
 OVERLAP = 4.0
 """Patches that cover one pixel."""
 SELF_PENALTY = -1e4
-"""Added to an unknown patch's likeness to itself, so that it asks the others."""
+"""Added to the score of an unknown patch with itself, so that it attends to other patches."""
 MIN_NORM = 1e-4
 """Least norm of a patch, against a division by zero."""
 SCALE_RANGE = (0.1, 10.0)
@@ -38,7 +38,7 @@ def _patches(x: Tensor, kernel: int, stride: int) -> Tensor:
 
 
 class GuidedContextualAttention(nn.Layer):
-    """Hands alpha features from patches to the patches whose images look alike.
+    """Propagates alpha features between patches whose images look alike.
 
     Parameters
     ----------

@@ -83,8 +83,8 @@ def decoder_stage(channels: Sequence[int], dilation: int = 1) -> nn.Layer:
     ``channels`` are the input's and those after each convolution.
     """
     first, *rest = [
-        ConvBNReLU(given, wanted, 3, bias=True, padding=step, dilation=step)
-        for given, wanted, step in zip(channels, channels[1:], (1, dilation, dilation), strict=False)
+        ConvBNReLU(in_channels, out_channels, 3, bias=True, padding=step, dilation=step)
+        for in_channels, out_channels, step in zip(channels, channels[1:], (1, dilation, dilation), strict=False)
     ]
     return nn.Sequential(first, *rest, Enlarge())
 

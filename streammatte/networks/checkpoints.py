@@ -74,23 +74,23 @@ def load(network: Any, path: str | Path) -> None:
     ModelNotFoundError, ModelError
         As :func:`read_state`, and where names or shapes differ: the message lists which.
     """
-    given = read_state(path)
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    state = read_state(path)
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     other_shapes = [
-        f"{name} {given[name].shape} instead of {wanted[name]}"
-        for name in sorted(wanted.keys() & given.keys())
-        if given[name].shape != wanted[name]
+        f"{name} {state[name].shape} instead of {shapes[name]}"
+        for name in sorted(shapes.keys() & state.keys())
+        if state[name].shape != shapes[name]
     ]
     faults = [
-        *_listed("missing", sorted(wanted.keys() - given.keys())),
-        *_listed("unexpected", sorted(given.keys() - wanted.keys())),
+        *_listed("missing", sorted(shapes.keys() - state.keys())),
+        *_listed("unexpected", sorted(state.keys() - shapes.keys())),
         *_listed("of another shape", other_shapes),
     ]
     if faults:
         raise ModelError(f"{path} is not for {type(network).__name__}: {'; '.join(faults)}")
     # Half-precision files (the embedded ones) fill float32 parameters.
     network.set_state_dict(
-        {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in given.items()}
+        {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in state.items()}
     )
 
 

@@ -35,8 +35,8 @@ class _Decoder(nn.Layer):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.deconv6 = nn.Conv2D(channels, channels, 1, bias_attr=False)
-        for level, (given, wanted) in enumerate(zip((channels, *DECODER), DECODER, strict=False)):
-            setattr(self, f"deconv{5 - level}", _Up(given, wanted))
+        for level, (in_channels, out_channels) in enumerate(zip((channels, *DECODER), DECODER, strict=False)):
+            setattr(self, f"deconv{5 - level}", _Up(in_channels, out_channels))
         self.alpha_conv = nn.Conv2D(DECODER[-1], 1, 5, padding=2, bias_attr=False)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:

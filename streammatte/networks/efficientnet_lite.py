@@ -22,11 +22,11 @@ class _ConvNorm(nn.Layer):
     """Convolution without bias and batch norm, under the names ``conv`` and ``bn``."""
 
     def __init__(
-        self, given: int, channels: int, kernel: int, stride: int = 1, groups: int = 1, epsilon: float = 1e-5
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, epsilon: float = 1e-5
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2D(given, channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False)
-        self.bn = nn.BatchNorm2D(channels, epsilon=epsilon)
+        self.conv = nn.Conv2D(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias_attr=False)
+        self.bn = nn.BatchNorm2D(out_channels, epsilon=epsilon)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(self.conv(x))
@@ -52,13 +52,13 @@ class _Stem(nn.Layer):
 class _InvertedResidual(nn.Layer):
     """Expand, depthwise, project; added to its input where shapes agree (Sandler et al. 2018)."""
 
-    def __init__(self, given: int, channels: int, kernel: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
         super().__init__()
-        inner = given * EXPANSION
-        self.expand = _ConvNorm(given, inner, 1, epsilon=BLOCK_EPSILON)
+        inner = in_channels * EXPANSION
+        self.expand = _ConvNorm(in_channels, inner, 1, epsilon=BLOCK_EPSILON)
         self.depthwise = _ConvNorm(inner, inner, kernel, stride, groups=inner, epsilon=BLOCK_EPSILON)
-        self.project = _ConvNorm(inner, channels, 1, epsilon=BLOCK_EPSILON)
-        self.residual = stride == 1 and given == channels
+        self.project = _ConvNorm(inner, out_channels, 1, epsilon=BLOCK_EPSILON)
+        self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.project(F.relu6(self.depthwise(F.relu6(self.expand(x)))))
@@ -74,11 +74,11 @@ class EfficientNetLite0(nn.Layer):
         super().__init__()
         self.stem = _Stem()
         blocks: list[nn.Layer] = []
-        given = self.feat_channels[1]
-        for count, kernel, stride, channels in STAGES:
+        in_channels = self.feat_channels[1]
+        for count, kernel, stride, out_channels in STAGES:
             for i in range(count):
-                blocks.append(_InvertedResidual(given, channels, kernel, stride if i == 0 else 1))
-                given = channels
+                blocks.append(_InvertedResidual(in_channels, out_channels, kernel, stride if i == 0 else 1))
+                in_channels = out_channels
         self.blocks = nn.LayerList(blocks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -24,9 +24,9 @@ STAGES = {"layer1": (512, 256, 2), "layer2": (256, 128, 3), "layer3": (128, 64, 
 """Channels in and out and blocks of each stage of the decoder."""
 
 
-def _double(given: int, wanted: int) -> nn.Layer:
+def _double(in_channels: int, out_channels: int) -> nn.Layer:
     """Transposed convolution to twice the size."""
-    return SpectralConv(given, wanted, 4, 2, 1, transposed=True)
+    return SpectralConv(in_channels, out_channels, 4, 2, 1, transposed=True)
 
 
 def _leaky(x: Tensor) -> Tensor:
@@ -37,15 +37,15 @@ def _leaky(x: Tensor) -> Tensor:
 class _Block(nn.Layer):
     """Two convolutions added to their input; the first doubles the size where ``up``."""
 
-    def __init__(self, given: int, wanted: int, up: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, up: bool) -> None:
         super().__init__()
-        self.conv1 = _double(given, given) if up else SpectralConv(given, given, 3)
-        self.bn1 = nn.BatchNorm(given)
-        self.conv2 = SpectralConv(given, wanted, 3)
-        self.bn2 = nn.BatchNorm(wanted)
+        self.conv1 = _double(in_channels, in_channels) if up else SpectralConv(in_channels, in_channels, 3)
+        self.bn1 = nn.BatchNorm(in_channels)
+        self.conv2 = SpectralConv(in_channels, out_channels, 3)
+        self.bn2 = nn.BatchNorm(out_channels)
         self.up = up
         if up:
-            self.upsample = nn.Sequential(Enlarge(2, "nearest"), SpectralConv(given, wanted, 1), nn.BatchNorm(wanted))
+            self.upsample = nn.Sequential(Enlarge(2, "nearest"), SpectralConv(in_channels, out_channels, 1), nn.BatchNorm(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(_leaky(self.bn1(self.conv1(x)))))
@@ -60,9 +60,9 @@ class _Decoder(nn.Layer):
         self.conv1 = _double(32, 32)
         self.bn1 = nn.BatchNorm(32)
         self.conv2 = nn.Conv2D(32, 1, 3, padding=1)
-        for name, (given, wanted, count) in STAGES.items():
-            rest = [_Block(wanted, wanted, up=False) for _ in range(count - 1)]
-            setattr(self, name, nn.Sequential(_Block(given, wanted, up=True), *rest))
+        for name, (in_channels, out_channels, count) in STAGES.items():
+            rest = [_Block(out_channels, out_channels, up=False) for _ in range(count - 1)]
+            setattr(self, name, nn.Sequential(_Block(in_channels, out_channels, up=True), *rest))
         self.gca = GuidedContextualAttention(STAGES["layer2"][1])
 
     def forward(self, x: Tensor, shortcuts: list[Tensor], guide: Tensor, unknown: Tensor) -> Tensor:

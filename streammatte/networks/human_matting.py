@@ -65,14 +65,14 @@ class HumanMatting(nn.Layer):
         for level in LEVELS[1:]:
             setattr(self, f"psp{level}", conv_up(CONTEXT, GLANCE[level + 1][1], 2 ** (5 - level)))
         for level in LEVELS:
-            given = CONTEXT + coarsest if level == 5 else 2 * GLANCE[level + 1][1]
-            setattr(self, f"decoder{level}_g", self._stage(level, given))
+            in_channels = CONTEXT + coarsest if level == 5 else 2 * GLANCE[level + 1][1]
+            setattr(self, f"decoder{level}_g", self._stage(level, in_channels))
         self.decoder0_g = _last(3)
-        wanted = [ConvBNReLU(c, CONTEXT, 3, bias=True, padding=2, dilation=2) for c in (coarsest, CONTEXT, CONTEXT)]
-        self.bridge_block = nn.Sequential(*wanted)
+        bridge = [ConvBNReLU(c, CONTEXT, 3, bias=True, padding=2, dilation=2) for c in (coarsest, CONTEXT, CONTEXT)]
+        self.bridge_block = nn.Sequential(*bridge)
         for level in LEVELS:
-            given = CONTEXT if level == 5 else GLANCE[level + 1][1]
-            setattr(self, f"decoder{level}_f", self._stage(level, given + channels[level - 1]))
+            in_channels = CONTEXT if level == 5 else GLANCE[level + 1][1]
+            setattr(self, f"decoder{level}_f", self._stage(level, in_channels + channels[level - 1]))
         self.decoder0_f = _last(1 + 1 + HIDDEN)
 
     def forward(self, image: Tensor, trimap: Tensor | None = None) -> Tensor | dict[str, Tensor]:
@@ -110,6 +110,6 @@ class HumanMatting(nn.Layer):
         return self.decoder0_f(x)
 
     @staticmethod
-    def _stage(level: int, given: int) -> nn.Layer:
-        middle, wanted = GLANCE[level]
-        return decoder_stage((given, middle, middle, wanted), dilation=2 if level == 5 else 1)
+    def _stage(level: int, in_channels: int) -> nn.Layer:
+        mid_channels, out_channels = GLANCE[level]
+        return decoder_stage((in_channels, mid_channels, mid_channels, out_channels), dilation=2 if level == 5 else 1)

@@ -129,7 +129,7 @@ class MLFF(nn.Layer):
         self.merge = merge
         levels = len(in_channels)
         pairs = list(zip(in_channels, mid_channels, strict=True))
-        self.pwconvs = nn.LayerList([ConvBN(given, mid, 1) for given, mid in pairs])
+        self.pwconvs = nn.LayerList([ConvBN(channels, mid, 1) for channels, mid in pairs])
         self.dwconvs = nn.LayerList([ConvBNReLU(mid, mid, 3, groups=mid) for mid in mid_channels])
         self.conv_atten = nn.Sequential(ConvBNReLU(2 * levels, levels, 3), ConvBN(levels, levels, 3))
         self.conv_out = ConvBNReLU(mid_channels[0] if merge == "add" else sum(mid_channels), out_channels, 3)

@@ -36,10 +36,10 @@ class _HalfInstanceNorm(nn.Layer):
 class _Conv(nn.Layer):
     """Convolution, and the norm of halves with ReLU unless ``plain``."""
 
-    def __init__(self, given: int, wanted: int, kernel: int, stride: int = 1, plain: bool = False) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, plain: bool = False) -> None:
         super().__init__()
-        conv = nn.Conv2D(given, wanted, kernel, stride, kernel // 2)
-        self.layers = nn.Sequential(conv) if plain else nn.Sequential(conv, _HalfInstanceNorm(wanted), nn.ReLU())
+        conv = nn.Conv2D(in_channels, out_channels, kernel, stride, kernel // 2)
+        self.layers = nn.Sequential(conv) if plain else nn.Sequential(conv, _HalfInstanceNorm(out_channels), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)

@@ -1,8 +1,8 @@
 """Reading ``.pdparams`` without running what it holds.
 
 Paddle's checkpoints are pickles, and unpickling calls whatever a file names. Here a file may name the few builders of
-NumPy's that weights need; the stand-ins below take their place and check what they are given, since NumPy's own crash
-over a few changed bytes. Paddle is not needed.
+NumPy's that weights need; the classes below replace them and check their arguments, since NumPy's own crash over a few
+changed bytes. Paddle is not needed.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ class _SemanticContext(nn.Layer):
         self.psp_module = PyramidPool(in_channels, CONTEXT)
         self.psps = nn.LayerList([conv_up(CONTEXT, STAGES[i][2], 2 ** (i + 1)) for i in range(len(STAGES) - 1)])
         stages = []
-        for index, (given, middle, wanted) in enumerate(STAGES):
+        for index, (in_width, middle, out_width) in enumerate(STAGES):
             first = index == 0
-            channels = (given + in_channels if first else given, middle, middle, wanted)
+            channels = (in_width + in_channels if first else in_width, middle, middle, out_width)
             stages.append(decoder_stage(channels, dilation=2 if first else 1))
         last = STAGES[-1][2]
         to_classes = nn.Conv2D(last, 3, 3, padding=1)
@@ -82,7 +82,7 @@ class _HighResolutionDetail(nn.Layer):
         self.gf_list = nn.LayerList([nn.Conv2D(STAGES[i][2], 1, 1) for i in GUIDES])
         first = BasicBlock(in_channels, DETAIL[0], project=True)
         self.res_list = nn.LayerList([first, *(BasicBlock(channels, channels) for channels in DETAIL[1:-1])])
-        self.convs = nn.LayerList([nn.Conv2D(given, wanted, 1) for given, wanted in pairwise(DETAIL)])
+        self.convs = nn.LayerList([nn.Conv2D(in_width, out_width, 1) for in_width, out_width in pairwise(DETAIL)])
         self.gates = nn.LayerList([_GatedConv(channels) for channels in DETAIL[1:]])
         self.detail_conv = nn.Conv2D(DETAIL[-1], 1, 1, bias_attr=False)
 

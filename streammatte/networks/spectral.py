@@ -21,7 +21,7 @@ class SpectralConv(nn.Layer):
 
     Parameters
     ----------
-    given, wanted, kernel, stride : int
+    in_channels, out_channels, kernel, stride : int
         Channels in and out, side of the kernel, step.
     padding : int, optional
         Half the kernel by default.
@@ -31,8 +31,8 @@ class SpectralConv(nn.Layer):
 
     def __init__(
         self,
-        given: int,
-        wanted: int,
+        in_channels: int,
+        out_channels: int,
         kernel: int,
         stride: int = 1,
         padding: int | None = None,
@@ -42,14 +42,14 @@ class SpectralConv(nn.Layer):
         self.stride = stride
         self.padding = kernel // 2 if padding is None else padding
         self.transposed = transposed
-        first = (given, wanted) if transposed else (wanted, given)
+        first = (in_channels, out_channels) if transposed else (out_channels, in_channels)
         initial = nn.initializer.XavierUniform()
         self.weight_orig = self.create_parameter([*first, kernel, kernel], default_initializer=initial)
-        for name, length in (("weight_u", wanted), ("weight_v", given * kernel * kernel)):
+        for name, length in (("weight_u", out_channels), ("weight_v", in_channels * kernel * kernel)):
             self.register_buffer(name, F.normalize(paddle.randn([length]), axis=0, epsilon=MIN_NORM))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, given, H, W) -> (N, wanted, H', W')."""
+        """(N, in, H, W) -> (N, out, H', W')."""
         matrix = self._matrix()
         if self.training:
             self._iterate(matrix.detach())

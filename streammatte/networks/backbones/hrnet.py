@@ -19,9 +19,9 @@ DEPTH = 4
 """Blocks in a row in each branch, and in the first stage."""
 
 
-def _halve(kind: type[ConvBN], given: int, wanted: int) -> ConvBN:
-    """3x3 down by two, with the odd pixel of padding right and below, as the published weights want it."""
-    return kind(given, wanted, 3, stride=2, padding="SAME")
+def _halve(kind: type[ConvBN], in_channels: int, out_channels: int) -> ConvBN:
+    """3x3 down by two, with the odd pixel of padding right and below, as the published weights expect."""
+    return kind(in_channels, out_channels, 3, stride=2, padding="SAME")
 
 
 class _Basic(nn.Layer):
@@ -62,8 +62,8 @@ class _First(nn.Layer):
     def __init__(self) -> None:
         super().__init__()
         for index in range(DEPTH):
-            given = 64 if index == 0 else 64 * _Bottleneck.expansion
-            self.add_sublayer(f"bb_layer2_{index + 1}", _Bottleneck(given, 64))
+            in_channels = 64 if index == 0 else 64 * _Bottleneck.expansion
+            self.add_sublayer(f"bb_layer2_{index + 1}", _Bottleneck(in_channels, 64))
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.children():
@@ -74,15 +74,15 @@ class _First(nn.Layer):
 class _Transition(nn.Layer):
     """Brings branches to a stage's widths and starts its coarsest branch."""
 
-    def __init__(self, name: str, given: Sequence[int], wanted: Sequence[int]) -> None:
+    def __init__(self, name: str, before: Sequence[int], after: Sequence[int]) -> None:
         super().__init__()
         self.layers: list[nn.Layer | None] = []
-        for index, channels in enumerate(wanted):
-            if index < len(given) and given[index] == channels:
+        for index, channels in enumerate(after):
+            if index < len(before) and before[index] == channels:
                 self.layers.append(None)
                 continue
-            new = index >= len(given)
-            layer = _halve(ConvBNReLU, given[-1], channels) if new else ConvBNReLU(given[index], channels, 3)
+            new = index >= len(before)
+            layer = _halve(ConvBNReLU, before[-1], channels) if new else ConvBNReLU(before[index], channels, 3)
             self.layers.append(self.add_sublayer(f"transition_{name}_layer_{index + 1}", layer))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -102,8 +102,7 @@ class _Branches(nn.Layer):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         out = []
-        for row, given in zip(self.rows, maps, strict=True):
-            x = given
+        for row, x in zip(self.rows, maps, strict=True):
             for block in row:
                 x = block(x)
             out.append(x)

@@ -21,40 +21,40 @@ GUIDE = (16, 32, 128)
 class _Block(nn.Layer):
     """Two 3x3 convolutions added to their input, which is averaged down where it must change."""
 
-    def __init__(self, given: int, wanted: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = SpectralConv(given, wanted, 3, stride)
-        self.bn1 = nn.BatchNorm(wanted)
-        self.conv2 = SpectralConv(wanted, wanted, 3)
-        self.bn2 = nn.BatchNorm(wanted)
+        self.conv1 = SpectralConv(in_channels, out_channels, 3, stride)
+        self.bn1 = nn.BatchNorm(out_channels)
+        self.conv2 = SpectralConv(out_channels, out_channels, 3)
+        self.bn2 = nn.BatchNorm(out_channels)
         self.changes = stride > 1
         if self.changes:
-            project = SpectralConv(given, wanted, 1)
-            self.downsample = nn.Sequential(nn.AvgPool2D(2, stride), project, nn.BatchNorm(wanted))
+            project = SpectralConv(in_channels, out_channels, 1)
+            self.downsample = nn.Sequential(nn.AvgPool2D(2, stride), project, nn.BatchNorm(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(y + (self.downsample(x) if self.changes else x))
 
 
-def _stage(given: int, wanted: int, count: int, stride: int) -> nn.Layer:
+def _stage(in_channels: int, out_channels: int, count: int, stride: int) -> nn.Layer:
     """Blocks in a row, the first with the stride."""
-    rest = [_Block(wanted, wanted, 1) for _ in range(count - 1)]
-    return nn.Sequential(_Block(given, wanted, stride), *rest)
+    rest = [_Block(out_channels, out_channels, 1) for _ in range(count - 1)]
+    return nn.Sequential(_Block(in_channels, out_channels, stride), *rest)
 
 
-def _shortcut(given: int, wanted: int) -> nn.Layer:
+def _shortcut(in_channels: int, out_channels: int) -> nn.Layer:
     """What the decoder is handed of a map."""
-    first, second = SpectralConv(given, wanted, 3), SpectralConv(wanted, wanted, 3)
-    return nn.Sequential(first, nn.ReLU(), nn.BatchNorm(wanted), second, nn.ReLU(), nn.BatchNorm(wanted))
+    first, second = SpectralConv(in_channels, out_channels, 3), SpectralConv(out_channels, out_channels, 3)
+    return nn.Sequential(first, nn.ReLU(), nn.BatchNorm(out_channels), second, nn.ReLU(), nn.BatchNorm(out_channels))
 
 
 def _guide() -> nn.Layer:
     """Features of the image alone, at 8x."""
     layers: list[nn.Layer] = []
-    for given, wanted in zip((3, *GUIDE), GUIDE, strict=False):
-        conv = SpectralConv(given, wanted, 3, stride=2, padding=0)
-        layers += [nn.Pad2D(1, mode="reflect"), conv, nn.ReLU(), nn.BatchNorm(wanted)]
+    for in_channels, out_channels in zip((3, *GUIDE), GUIDE, strict=False):
+        conv = SpectralConv(in_channels, out_channels, 3, stride=2, padding=0)
+        layers += [nn.Pad2D(1, mode="reflect"), conv, nn.ReLU(), nn.BatchNorm(out_channels)]
     return nn.Sequential(*layers)
 
 
@@ -67,12 +67,12 @@ class ResNetGCA(nn.Layer):
         self.conv2 = SpectralConv(32, 32, 3)
         self.conv3 = SpectralConv(32, 64, 3, stride=2)
         self.bn1, self.bn2, self.bn3 = nn.BatchNorm(32), nn.BatchNorm(32), nn.BatchNorm(64)
-        given = 64
+        width = 64
         for name, (count, channels) in STAGES.items():
-            setattr(self, name, _stage(given, channels, count, 1 if name == "layer1" else 2))
-            given = channels
+            setattr(self, name, _stage(width, channels, count, 1 if name == "layer1" else 2))
+            width = channels
         pairs: Sequence[tuple[int, int]] = ((in_channels, 32), (32, 32), (64, 64), (128, 128), (256, 256))
-        self.shortcut = nn.LayerList([_shortcut(given, wanted) for given, wanted in pairs])
+        self.shortcut = nn.LayerList([_shortcut(*pair) for pair in pairs])
         self.guidance_head = _guide()
         self.gca = GuidedContextualAttention(GUIDE[-1])
 
@@ -96,5 +96,5 @@ class ResNetGCA(nn.Layer):
         eighth = self.gca(guide, self.layer2(quarter), unknown)
         sixteenth = self.layer3(eighth)
         maps = (x, half, quarter, eighth, sixteenth)
-        shortcuts = [layer(given) for layer, given in zip(self.shortcut, maps, strict=True)]
+        shortcuts = [layer(x) for layer, x in zip(self.shortcut, maps, strict=True)]
         return self.layer_bottleneck(sixteenth), shortcuts, guide

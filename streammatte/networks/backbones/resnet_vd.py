@@ -92,14 +92,14 @@ class ResNetVD(nn.Layer):
         self.conv1_2 = ConvBNReLU(32, 32, 3)
         self.conv1_3 = ConvBNReLU(32, 64, 3)
         self.stages: list[list[nn.Layer]] = []
-        given = 64
+        in_channels = 64
         for level, (depth, filters) in enumerate(zip(DEPTHS, FILTERS, strict=True)):
             self.stages.append([])
             for index in range(depth):
                 stride = 2 if index == 0 and level > 0 else 1
-                layer = block(given, filters, stride, project=index == 0)
+                layer = block(in_channels, filters, stride, project=index == 0)
                 self.stages[-1].append(self.add_sublayer(f"bb_{level}_{index}", layer))
-                given = filters * block.expansion
+                in_channels = filters * block.expansion
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N, 3, H, W) -> five maps, finest first."""

@@ -65,9 +65,9 @@ class STDC1(nn.Layer):
         super().__init__()
         widths = self.feat_channels
         layers: list[nn.Layer] = [_ConvBNReLU(3, widths[0], stride=2), _ConvBNReLU(widths[0], widths[1], stride=2)]
-        for given, wanted in pairwise(widths[1:]):
-            layers.append(_DenseConcat(given, wanted, 2))
-            layers += [_DenseConcat(wanted, wanted, 1) for _ in range(BLOCKS - 1)]
+        for in_channels, out_channels in pairwise(widths[1:]):
+            layers.append(_DenseConcat(in_channels, out_channels, 2))
+            layers += [_DenseConcat(out_channels, out_channels, 1) for _ in range(BLOCKS - 1)]
         self.features = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> list[Tensor]:

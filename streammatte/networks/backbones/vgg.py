@@ -14,8 +14,8 @@ class _Block(nn.Layer):
     def __init__(self, in_channels: int, out_channels: int, count: int) -> None:
         super().__init__()
         for index in range(count):
-            given = in_channels if index == 0 else out_channels
-            self.add_sublayer(f"_conv_{index + 1}", nn.Conv2D(given, out_channels, 3, padding=1, bias_attr=False))
+            width = in_channels if index == 0 else out_channels
+            self.add_sublayer(f"_conv_{index + 1}", nn.Conv2D(width, out_channels, 3, padding=1, bias_attr=False))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.children():
@@ -30,11 +30,11 @@ class VGG16(nn.Layer):
 
     def __init__(self, in_channels: int = 4) -> None:
         super().__init__()
-        given = in_channels
+        width = in_channels
         for index, (channels, count) in enumerate(zip(self.feat_channels, (2, 2, 3, 3, 3), strict=False)):
-            self.add_sublayer(f"_conv_block_{index + 1}", _Block(given, channels, count))
-            given = channels
-        self._conv_6 = nn.Conv2D(given, self.feat_channels[-1], 3, padding=1, bias_attr=False)
+            self.add_sublayer(f"_conv_block_{index + 1}", _Block(width, channels, count))
+            width = channels
+        self._conv_6 = nn.Conv2D(width, self.feat_channels[-1], 3, padding=1, bias_attr=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N, in, H, W) -> six maps, finest first."""
