@@ -49,10 +49,10 @@ def build_source(spec: str | Path, options: VideoOptions, **part: Any) -> Source
     """Open an input as the options say; ``part`` replaces what :class:`ReadOptions` says of its part. Raises
     SourceError.
     """
-    from streammatte.sources import open_source, turned_source
+    from streammatte.sources import open_source, oriented_source
 
     source = open_source(spec, read_options(options), **part)
-    return turned_source(source, options.flip, options.rotate)
+    return oriented_source(source, options.flip, options.rotate)
 
 
 def read_options(options: VideoOptions) -> ReadOptions:

@@ -17,7 +17,7 @@
     |   |-- ModelNotFoundError (FileNotFoundError)
     |   `-- EngineUnavailableError (ImportError)
     |-- DeviceError (OSError)             7   a camera or another device failed
-    `-- RingAborted                       internal: a ring was aborted; never reaches a caller
+    `-- QueueAborted                       internal: a queue was aborted; never reaches a caller
 
 Each also subclasses the builtin that a caller would expect. A message states what was given, what is allowed and the
 next step, on one line.
@@ -38,7 +38,7 @@ __all__ = [
     "ModelNotFoundError",
     "NoFrameError",
     "OutputExistsError",
-    "RingAborted",
+    "QueueAborted",
     "SinkError",
     "SourceError",
     "SourceNotFoundError",
@@ -141,5 +141,5 @@ class DeviceError(StreammatteError, OSError):
     exit_code = 7
 
 
-class RingAborted(StreammatteError):
-    """A ring was aborted while a stage waited on it; the pipeline swallows it."""
+class QueueAborted(StreammatteError):
+    """A queue was aborted while a stage waited on it; the pipeline handles it."""

@@ -1,8 +1,8 @@
-"""The video pipeline: a thread a stage, bounded rings between, the caller's thread supervising.
+"""The video pipeline: a thread a stage, bounded queues between, the caller's thread supervising.
 
-    source --ring--> matting --ring--> compositing --ring--> sink
+    source --queue--> matting --queue--> compositing --queue--> sink
 
-Only this module starts threads for videos. The first error is kept with its traceback, the rings abort, the threads
+Only this module starts threads for videos. The first error is kept with its traceback, the queues abort, the threads
 join, the sink gives up, and the error is raised again in the caller's thread. An input that breaks off is no such
 error: what came before is drained and kept, then TruncatedSourceError is raised.
 """
@@ -15,34 +15,34 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-from streammatte.errors import NoFrameError, RingAborted, TruncatedSourceError
+from streammatte.errors import NoFrameError, QueueAborted, TruncatedSourceError
 from streammatte.frames import Composite, Matte
 from streammatte.protocols import Compositor, Matter, Sink, Source, Stage
-from streammatte.queues import RingBuffer
+from streammatte.queues import BoundedQueue
 from streammatte.sinks.multi import Outputs
 from streammatte.stats import LatencyHistogram, Progress, StageStats, Summary
 
-__all__ = ["Line", "Mattes", "Pipeline"]
+__all__ = ["Mattes", "Pipeline", "ThreadedStages"]
 
 log = logging.getLogger(__name__)
 
-RING_CAPACITY = 4
-"""Items a ring holds: enough to ride out a key frame's encoding, small enough that a 4K video needs no gigabytes."""
+QUEUE_CAPACITY = 4
+"""Items a queue holds: enough to ride out a key frame's encoding, small enough that a 4K video needs no gigabytes."""
 READER_GRACE = 1.0
 """Seconds that a reader gets to end after ``stop``, before it is left behind."""
 POLL_SECONDS = 0.1
 """How often the supervisor looks up; also the longest a signal waits for its handler on every platform."""
 
 
-class Line:
-    """A source and stages joined by rings, each in a thread of its own; the last ring is the line's exit.
+class ThreadedStages:
+    """A source and stages joined by queues, each in a thread of its own; the last queue is the exit.
 
     Parameters
     ----------
     source : Source
     stages : list of (name, Stage)
     capacity : int
-        Of each ring.
+        Of each queue.
     limit : int, optional
         Frames to read at most.
     """
@@ -51,12 +51,12 @@ class Line:
         self,
         source: Source,
         stages: list[tuple[str, Stage[Any, Any]]],
-        capacity: int = RING_CAPACITY,
+        capacity: int = QUEUE_CAPACITY,
         limit: int | None = None,
     ) -> None:
         self._source = source
         self._limit = limit
-        self.rings: list[RingBuffer[Any]] = [RingBuffer(capacity) for _ in range(len(stages) + 1)]
+        self.queues: list[BoundedQueue[Any]] = [BoundedQueue(capacity) for _ in range(len(stages) + 1)]
         self.stats = [StageStats("reader"), *(StageStats(name) for name, _ in stages)]
         self.error: BaseException | None = None
         self.truncated: TruncatedSourceError | None = None
@@ -67,13 +67,13 @@ class Line:
         self._error_lock = threading.Lock()
         self._threads = [threading.Thread(target=self._guard, args=(self._read,), name="reader", daemon=True)]
         for place, (name, stage) in enumerate(stages):
-            work = self._worker(stage, self.rings[place], self.rings[place + 1], self.stats[place + 1])
+            work = self._worker(stage, self.queues[place], self.queues[place + 1], self.stats[place + 1])
             self._threads.append(threading.Thread(target=self._guard, args=(work,), name=name, daemon=True))
 
     @property
-    def exit(self) -> RingBuffer[Any]:
-        """The ring behind the last stage."""
-        return self.rings[-1]
+    def exit(self) -> BoundedQueue[Any]:
+        """The queue behind the last stage."""
+        return self.queues[-1]
 
     @property
     def stopped(self) -> bool:
@@ -99,8 +99,8 @@ class Line:
     def abort(self) -> None:
         """Wake every thread and let it end at once."""
         self.stop()
-        for ring in self.rings:
-            ring.abort()
+        for queue in self.queues:
+            queue.abort()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the threads; True once all have ended (before ``timeout`` seconds for the last stage)."""
@@ -123,7 +123,7 @@ class Line:
             with self._error_lock:
                 self._abandoned = self._abandoned or (self._waiting and self._threads[0].is_alive())
             if self._abandoned:
-                self.rings[0].close()
+                self.queues[0].close()
 
     def close_source(self) -> None:
         """Close the source once the threads have ended."""
@@ -139,13 +139,13 @@ class Line:
     def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except RingAborted:
+        except QueueAborted:
             pass
         except BaseException as error:
             self.fail(error)
 
     def _read(self) -> None:
-        stats, out = self.stats[0], self.rings[0]
+        stats, out = self.stats[0], self.queues[0]
         stats.begin()
         frames = self._source.frames()
         try:
@@ -168,7 +168,7 @@ class Line:
             self._source.close()
 
     def _worker(
-        self, stage: Stage[Any, Any], entry: RingBuffer[Any], out: RingBuffer[Any], stats: StageStats
+        self, stage: Stage[Any, Any], entry: BoundedQueue[Any], out: BoundedQueue[Any], stats: StageStats
     ) -> Callable[[], None]:
         def work() -> None:
             stats.begin()
@@ -251,7 +251,7 @@ class Pipeline:
         compositor: Compositor,
         sink: Sink | Outputs,
         *,
-        capacity: int = RING_CAPACITY,
+        capacity: int = QUEUE_CAPACITY,
         limit: int | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         closing: tuple[Callable[[], None], ...] = (),
@@ -267,7 +267,7 @@ class Pipeline:
             ("compositing", compositor),
             ("writer", self._writer),
         ]
-        self._line = Line(source, stages, capacity, limit)
+        self._stages = ThreadedStages(source, stages, capacity, limit)
         self._on_progress = on_progress
         self._began = 0.0
 
@@ -276,7 +276,7 @@ class Pipeline:
 
         Safe from a signal handler and from any thread.
         """
-        self._line.stop(discard=discard)
+        self._stages.stop(discard=discard)
         self._compositor.interrupt()
 
     def run(self) -> Summary:
@@ -291,31 +291,31 @@ class Pipeline:
         try:
             self._outputs.open(self._source.info)
             self._began = time.monotonic()
-            self._line.start()
+            self._stages.start()
             interrupt = self._supervise()
             self._check()
         except BaseException:
-            self._line.abort()
-            self._line.join()
+            self._stages.abort()
+            self._stages.join()
             self._outputs.abort()
             raise
         finally:
-            self._line.close_source()
+            self._stages.close_source()
             for close in self._closing:
                 close()
         summary = self._summary()
         if interrupt is not None:
             raise interrupt
-        if self._line.truncated is not None:
-            self._line.truncated.summary = summary
-            raise self._line.truncated
+        if self._stages.truncated is not None:
+            self._stages.truncated.summary = summary
+            raise self._stages.truncated
         return summary
 
     def _supervise(self) -> KeyboardInterrupt | None:
         interrupt = None
         while True:
             try:
-                ended = self._line.join(POLL_SECONDS)
+                ended = self._stages.join(POLL_SECONDS)
                 if self._on_progress is not None:
                     self._on_progress(self.progress())
                 if ended:
@@ -325,14 +325,14 @@ class Pipeline:
                 interrupt = error
 
     def _check(self) -> None:
-        if self._line.error is not None:
-            raise self._line.error
+        if self._stages.error is not None:
+            raise self._stages.error
         if self._writer.frames:
             return
-        if self._line.stopped:
+        if self._stages.stopped:
             self._outputs.abort()
-        elif self._line.truncated is not None:
-            raise NoFrameError(f"no frame could be decoded: {self._line.truncated}") from self._line.truncated
+        elif self._stages.truncated is not None:
+            raise NoFrameError(f"no frame could be decoded: {self._stages.truncated}") from self._stages.truncated
         else:
             raise NoFrameError(f"{self._source.info.name or 'the input'} holds no frame")
 
@@ -344,8 +344,8 @@ class Pipeline:
             seconds=seconds,
             media_seconds=self._media_seconds(),
             fps=self._writer.frames / seconds,
-            drops=sum(ring.drops for ring in self._line.rings),
-            loads={stats.name: min(1.0, stats.busy / seconds) for stats in self._line.stats},
+            drops=sum(queue.drops for queue in self._stages.queues),
+            loads={stats.name: min(1.0, stats.busy / seconds) for stats in self._stages.stats},
             total_frames=self._source.info.frame_count,
         )
 
@@ -364,7 +364,7 @@ class Pipeline:
             width=info.width,
             height=info.height,
             output_bytes=self._outputs.size(),
-            interrupted=self._line.stopped,
+            interrupted=self._stages.stopped,
             outputs=tuple(self._outputs.names()),
             latency_ms=self._latency.milliseconds(),
             stages={
@@ -373,7 +373,7 @@ class Pipeline:
                     "cpu_ms": round(stats.cpu / max(stats.items, 1) * 1000, 3),
                     "load": round(min(1.0, stats.busy / now.seconds), 3),
                 }
-                for stats in self._line.stats
+                for stats in self._stages.stats
             },
         )
 
@@ -386,7 +386,7 @@ class Mattes(Iterator[Matte]):
     source : Source
     matter : Matter
     capacity : int
-        Of each ring.
+        Of each queue.
     closing : tuple of callables
         Called once the threads have ended, whichever way.
 
@@ -400,12 +400,12 @@ class Mattes(Iterator[Matte]):
         self,
         source: Source,
         matter: Matter,
-        capacity: int = RING_CAPACITY,
+        capacity: int = QUEUE_CAPACITY,
         closing: tuple[Callable[[], None], ...] = (),
     ) -> None:
         self._closing = closing
-        self._started, self._ended = False, True  # ended, as long as there is no line
-        self._line = Line(source, [("matting", matter)], capacity)
+        self._started, self._ended = False, True  # ended, as long as there are no threads
+        self._stages = ThreadedStages(source, [("matting", matter)], capacity)
         self._ended = False
 
     def __next__(self) -> Matte:
@@ -413,10 +413,10 @@ class Mattes(Iterator[Matte]):
             raise StopIteration
         if not self._started:
             self._started = True
-            self._line.start()
+            self._stages.start()
         try:
-            taken = self._line.exit.get_batch()
-        except RingAborted:
+            taken = self._stages.exit.get_batch()
+        except QueueAborted:
             taken = []
         except BaseException:
             self.close()
@@ -425,7 +425,7 @@ class Mattes(Iterator[Matte]):
             matte: Matte = taken.pop()
             return matte
         self.close()
-        error = self._line.error or self._line.truncated
+        error = self._stages.error or self._stages.truncated
         if error is not None:
             raise error
         raise StopIteration
@@ -435,9 +435,9 @@ class Mattes(Iterator[Matte]):
         if self._ended:
             return
         self._ended = True
-        self._line.abort()
-        self._line.join()
-        self._line.close_source()
+        self._stages.abort()
+        self._stages.join()
+        self._stages.close_source()
         for close in self._closing:
             close()
 

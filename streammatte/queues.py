@@ -1,4 +1,4 @@
-"""A bounded first-in-first-out ring between two threads."""
+"""A bounded first-in-first-out queue between two threads."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import threading
 from collections import deque
 from typing import Generic, Literal, TypeVar
 
-from streammatte.errors import ConfigError, RingAborted
+from streammatte.errors import ConfigError, QueueAborted
 
-__all__ = ["Overflow", "RingBuffer"]
+__all__ = ["BoundedQueue", "Overflow"]
 
 T = TypeVar("T")
 Overflow = Literal["wait", "drop_oldest"]
 
 
-class RingBuffer(Generic[T]):
-    """Bounded queue with back-pressure or latest-wins.
+class BoundedQueue(Generic[T]):
+    """First-in-first-out queue with back-pressure, or one that drops its oldest item.
 
     Parameters
     ----------
     capacity : int
         Items held at most, 1 or more.
     overflow : {"wait", "drop_oldest"}
-        What ``put`` does when the ring is full: wait (files), or throw the oldest item away (live).
+        What ``put`` does when the queue is full: wait (files), or throw the oldest item away (live).
 
     Notes
     -----
     ``close`` declares that no more will come: what is inside can still be taken. ``abort`` wakes both ends at once with
-    :class:`RingAborted` and drops what is inside. ``drops`` counts the items thrown away.
+    :class:`QueueAborted` and drops what is inside. ``drops`` counts the items thrown away.
     """
 
     def __init__(self, capacity: int, overflow: Overflow = "wait") -> None:
         if capacity < 1:
-            raise ConfigError(f"ring capacity must be 1 or more, got {capacity}")
+            raise ConfigError(f"queue capacity must be 1 or more, got {capacity}")
         if overflow not in ("wait", "drop_oldest"):
-            raise ConfigError(f"ring overflow must be 'wait' or 'drop_oldest', got {overflow!r}")
+            raise ConfigError(f"queue overflow must be 'wait' or 'drop_oldest', got {overflow!r}")
         self.capacity = capacity
         self.overflow = overflow
         self.drops = 0
@@ -54,7 +54,7 @@ class RingBuffer(Generic[T]):
         return self._closed or self._aborted
 
     def put(self, item: T) -> None:
-        """Append an item; waits or drops the oldest when full. Raises RingAborted, or ValueError after ``close``."""
+        """Append an item; waits or drops the oldest when full. Raises QueueAborted, or ValueError after ``close``."""
         with self._not_full:
             while len(self._items) >= self.capacity and not self._aborted:
                 if self.overflow == "drop_oldest":
@@ -63,9 +63,9 @@ class RingBuffer(Generic[T]):
                 else:
                     self._not_full.wait()
             if self._aborted:
-                raise RingAborted("the ring was aborted")
+                raise QueueAborted("the queue was aborted")
             if self._closed:
-                raise ValueError("put() on a closed ring")
+                raise ValueError("put() on a closed queue")
             self._items.append(item)
             self._not_empty.notify()
 
@@ -76,7 +76,7 @@ class RingBuffer(Generic[T]):
                 if not self._not_empty.wait(timeout):
                     return []
             if self._aborted:
-                raise RingAborted("the ring was aborted")
+                raise QueueAborted("the queue was aborted")
             taken = [self._items.popleft() for _ in range(min(n, len(self._items)))]
             if taken:
                 self._not_full.notify_all()
@@ -90,7 +90,7 @@ class RingBuffer(Generic[T]):
             self._not_full.notify_all()
 
     def abort(self) -> None:
-        """Drop everything and wake both ends with RingAborted."""
+        """Drop everything and wake both ends with QueueAborted."""
         with self._not_empty:
             self._aborted = True
             self._items.clear()

@@ -33,7 +33,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-_MOST = 4
+_MAX = 4
 """More decoder threads than this win nothing while the network needs the other cores."""
 
 
@@ -45,7 +45,7 @@ def set_threads(stream: Any, threads: int) -> None:
     trade those per cents for a decoder that is never the bottleneck.
     """
     cores = available_cores()
-    count = threads or (1 if cores <= 2 else min(cores, _MOST))
+    count = threads or (1 if cores <= 2 else min(cores, _MAX))
     stream.thread_type = "SLICE" if count == 1 else "AUTO"
     stream.thread_count = count
 
@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 SILENCE = 3.0
 """Seconds of importing before a notice explains it: from numba's cache it takes one or two."""
 
-_LEAST_ADDRESS_SPACE = 2_000_000 << 10
+_MIN_ADDRESS_SPACE = 2_000_000 << 10
 """With less, 540p on two cores was seen to fail (1.8 GB), to crash and to loop for ever (0.8 GB)."""
 _NEAR = 0.85
 
@@ -73,19 +73,19 @@ def import_pymatting() -> Any:
 
 @cache
 def _imported() -> Any:
-    teller = threading.Timer(SILENCE, _tell)
-    teller.daemon = True
-    teller.start()
+    timer = threading.Timer(SILENCE, _notify)
+    timer.daemon = True
+    timer.start()
     try:
         package = importlib.import_module("pymatting")
     finally:
-        teller.cancel()
+        timer.cancel()
     # its advice for who sets thresholds, which it prints on standard output, where a video or JSON may be going out
     vars(importlib.import_module("pymatting.preconditioner.ichol"))["print"] = _advise
     return package
 
 
-def _tell() -> None:
+def _notify() -> None:
     log.warning("compiling PyMatting, once; this takes half a minute", extra={"notice": True})
 
 
@@ -105,10 +105,10 @@ def check_address_space() -> None:
         The limit (``ulimit -v``) is below 2 GB.
     """
     limit = _address_space_limit()
-    if limit is not None and limit < _LEAST_ADDRESS_SPACE:
+    if limit is not None and limit < _MIN_ADDRESS_SPACE:
         raise ModelError(
             f"this process may use {limit >> 20} MB of address space (ulimit -v), which is not enough memory for a "
-            f"network and an encoder; allow {_LEAST_ADDRESS_SPACE >> 20} MB or more"
+            f"network and an encoder; allow {_MIN_ADDRESS_SPACE >> 20} MB or more"
         )
 
 

@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LatencyHistogram", "Progress", "StageStats", "Summary", "bytes_told"]
+__all__ = ["LatencyHistogram", "Progress", "StageStats", "Summary", "format_bytes"]
 
 
-def bytes_told(count: int) -> str:
+def format_bytes(count: int) -> str:
     """A size in words: MB with a decimal, kB below 0.1 MB."""
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
 
@@ -149,7 +149,7 @@ class Summary:
 
     def __str__(self) -> str:
         counted = "1 frame" if self.frames == 1 else f"{self.frames} frames"
-        size = f", {bytes_told(self.output_bytes)}" if self.output_bytes else ""
+        size = f", {format_bytes(self.output_bytes)}" if self.output_bytes else ""
         return (
             f"{counted}, {self.fps:.1f} fps, {self.realtime_factor:.2f}x real time, "
             f"{self.drops} drops, {self.width}x{self.height}{size}"

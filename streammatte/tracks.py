@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 __all__ = ["AudioFeed", "AudioPiece"]
 
-MOST_SECONDS = 10.0
+MAX_SECONDS = 10.0
 """What a feed holds at most; a sink that does not take it for longer loses the oldest."""
 
 
-MOST_PACKETS = 2048
+MAX_PACKETS = 2048
 """Packets that a feed holds until one is taken: half a minute of audio, more than files interleave."""
 
 
@@ -51,7 +51,7 @@ class AudioFeed:
         with self._lock:
             self._pieces.append(piece)
             self._held += piece.samples.shape[1]
-            while self._held > MOST_SECONDS * self.rate:
+            while self._held > MAX_SECONDS * self.rate:
                 self._held -= self._pieces.popleft().samples.shape[1]
 
     def take(self, until: float) -> list[AudioPiece]:
@@ -70,7 +70,7 @@ class TrackFeed:
 
     Packets do not pass through the frame queues: they are small, and the reader is never more than the queues' capacity
     ahead of the writer. Where no sink takes them they are discarded: at once after :meth:`close`, else beyond
-    ``MOST_PACKETS``.
+    ``MAX_PACKETS``.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class TrackFeed:
 
     def put(self, packet: Any) -> None:
         """Append a packet (reader thread)."""
-        if not self._taken and len(self._packets) >= MOST_PACKETS:
+        if not self._taken and len(self._packets) >= MAX_PACKETS:
             self.close()
         if not self._closed:
             self._packets.append(packet)

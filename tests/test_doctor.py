@@ -66,7 +66,7 @@ def test_exit_1_where_no_engine_runs(monkeypatch):
     assert "fix: pip install" in done.output
 
 
-def test_unwritable_numba_cache_is_told(monkeypatch, tmp_path):
+def test_unwritable_numba_cache_is_reported(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "cache"))
     finding = next(iter(checks._numba()))

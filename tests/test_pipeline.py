@@ -136,7 +136,7 @@ def test_reader_is_never_far_ahead_of_a_slow_sink():
     thread = threading.Thread(target=running.run)
     thread.start()
     time.sleep(0.3)
-    # Four rings of two, an item in each of four threads' hands, one held by each of two stages.
+    # Four queues of two, an item in each of four threads' hands, one held by each of two stages.
     assert source.made - len(sink.frames) <= 2 * 3 + 4 + 2
     running.stop(discard=True)
     thread.join(5)

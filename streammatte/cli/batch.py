@@ -69,8 +69,8 @@ def command(
     streammatte batch inbox/ --to done/ --watch
     """
     from streammatte.cluster.batch import Batch
-    from streammatte.cluster.crew import local_crew
     from streammatte.cluster.journal import FAILED, PARTIAL, Journal
+    from streammatte.cluster.worker_pool import local_pool
     from streammatte.media.remote import is_remote, upload_folder
     from streammatte.sinks.atomic import AtomicFile
 
@@ -90,14 +90,14 @@ def command(
         journal.add([] if watch else plan(), retry_failed=retry_failed)
         show = stack.enter_context(_Show(as_json))
         if cluster is None:
-            crew = local_crew(jobs or 0)
+            pool = local_pool(jobs or 0)
         else:
-            from streammatte.cluster.ray_crew import ray_crew
+            from streammatte.cluster.ray_pool import ray_pool
             from streammatte.cluster.video import SEGMENT
 
-            crew = stack.enter_context(ray_crew(cluster, jobs or 0, options, target))
+            pool = stack.enter_context(ray_pool(cluster, jobs or 0, options, target))
             segment = segment or SEGMENT
-        batch = Batch(journal, options, crew, segment, show)
+        batch = Batch(journal, options, pool, segment, show)
         stopped = stack.enter_context(interrupts(batch))
         files = _Settling()
 

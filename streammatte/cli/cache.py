@@ -19,11 +19,11 @@ def command() -> None:
 def list_() -> None:
     """List the caches: their size, limit, number of entries and folder."""
     from streammatte.cache import LIMITS, entries, user_cache_dir
-    from streammatte.stats import bytes_told
+    from streammatte.stats import format_bytes
 
     for name, limit in LIMITS.items():
         found = entries(name)
-        size = bytes_told(sum(entry.size for entry in found))
+        size = format_bytes(sum(entry.size for entry in found))
         click.echo(f"{name:<10} {size:>10} of {limit / 1e9:.1f} GB  {len(found):>4} entries  {user_cache_dir(name)}")
 
 
@@ -33,7 +33,7 @@ def clear(names: tuple[str, ...]) -> None:
     """Delete the content of the caches NAMES, or of all."""
     from streammatte.cache import LIMITS, entries
     from streammatte.errors import ConfigError
-    from streammatte.stats import bytes_told
+    from streammatte.stats import format_bytes
 
     unknown = [name for name in names if name not in LIMITS]
     if unknown:
@@ -43,4 +43,4 @@ def clear(names: tuple[str, ...]) -> None:
         for entry in entries(name):
             entry.remove()
             freed += entry.size
-    click.echo(f"{bytes_told(freed)} freed", err=True)
+    click.echo(f"{format_bytes(freed)} freed", err=True)

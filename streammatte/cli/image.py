@@ -16,7 +16,7 @@ from streammatte.images.build import build_stills
 from streammatte.images.jobs import Job, plan_folder, plan_one
 from streammatte.options.images import ImageOptions
 from streammatte.options.presets import load_preset
-from streammatte.stats import Summary, bytes_told
+from streammatte.stats import Summary, format_bytes
 
 __all__ = ["command"]
 
@@ -85,5 +85,5 @@ def _report(summary: Summary, failed: list[tuple[Job, StreammatteError]], as_jso
         click.echo(json.dumps({**summary.as_dict(), "failed": skipped}))
         return
     counted = "1 image" if summary.frames == 1 else f"{summary.frames} images"
-    told = f"{counted}, {summary.seconds:.1f} s, {bytes_told(summary.output_bytes)}"
+    told = f"{counted}, {summary.seconds:.1f} s, {format_bytes(summary.output_bytes)}"
     click.echo(told + (f", {len(failed)} skipped" if failed else ""), err=True)

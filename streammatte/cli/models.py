@@ -60,7 +60,7 @@ def command(log_level: str) -> None:
 def list_() -> None:
     """List the networks, what is here of each, and the published figures."""
     from streammatte.cache import lasting_dir
-    from streammatte.models.cards import brought_cards, card_names, load_card
+    from streammatte.models.cards import card_names, load_card, third_party_cards
     from streammatte.models.resolve import EMBEDDED, TUNED
 
     rows: list[tuple[str, ...]] = [("name", "input", "here", "SAD", "params M", "FLOPs G", "FPS (V100)")]
@@ -73,7 +73,7 @@ def list_() -> None:
     height, width = load_card(EMBEDDED[0]).input.size
     for graph in sorted(lasting_dir(TUNED).glob("*/float.xml")):
         rows.append((graph.parent.name, f"{width}x{height}", "tuned here", "-", "-", "-", "-"))
-    for card in brought_cards():
+    for card in third_party_cards():
         height, width = card.input.size
         rows.append((card.name, f"{width}x{height}", _here(card), "-", "-", "-", "-"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -89,7 +89,7 @@ def list_() -> None:
 def info(name: str) -> None:
     """Show a network's card, where its files are and what is here of them."""
     from streammatte.models.cards import load_card
-    from streammatte.models.resolve import brought_file
+    from streammatte.models.resolve import third_party_file
     from streammatte.models.store import Kept, find, place
 
     card = load_card(name)
@@ -105,7 +105,7 @@ def info(name: str) -> None:
         ("here", _here(card)),
     ]
     if card.file is not None:
-        lines.append(("file", f"{brought_file(card) or card.file}; from {card.get}"))
+        lines.append(("file", f"{third_party_file(card) or card.file}; from {card.get}"))
     kept = find(name) if not card.embedded and card.file is None else Kept()
     if kept.damage:
         lines.append(("", kept.damage))
@@ -135,7 +135,7 @@ def pull(name: str, checkpoint: bool, mirror: str | None, attempts: int, timeout
     from streammatte.models.cards import load_card
     from streammatte.models.store import find
     from streammatte.models.store import pull as fetch_model
-    from streammatte.stats import bytes_told
+    from streammatte.stats import format_bytes
 
     card = load_card(name)
     if card.embedded:
@@ -156,7 +156,7 @@ def pull(name: str, checkpoint: bool, mirror: str | None, attempts: int, timeout
         path = fetch_model(name, kind, mirror=mirror, attempts=attempts, timeout=timeout, on_progress=on_progress)
     # the path alone on standard output: scripts take it from there
     if came:
-        click.echo(f"{name}: {bytes_told(came)} fetched", err=True)
+        click.echo(f"{name}: {format_bytes(came)} fetched", err=True)
     elif not waits:
         click.echo(f"{name} is here already", err=True)
     click.echo(path)
@@ -256,13 +256,13 @@ def verify(names: tuple[str, ...]) -> int:
 
 
 def _here(card: Card) -> str:
-    from streammatte.models.resolve import brought_file
+    from streammatte.models.resolve import third_party_file
     from streammatte.models.store import find
 
     if card.embedded:
         return "embedded"
     if card.file is not None:
-        return "here" if brought_file(card) else "bring it"
+        return "here" if third_party_file(card) else "not here"
     kept = find(card.name)
     exported = "zip" if kept.folder is None and kept.archive is not None else "exported" if kept.folder else ""
     found = ["weights" if kept.checkpoint else "", "damaged" if kept.damage else exported]

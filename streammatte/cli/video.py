@@ -188,25 +188,25 @@ def _job(
     split: ClusterOptions | None,
     show: Callable[[Progress], None],
 ) -> Iterator[Pipeline | VideoRun]:
-    """The whole video in this process, or its segments on a crew."""
+    """The whole video in this process, or its segments on a pool of workers."""
     from streammatte.build import build_pipeline
 
     if split is None:
         yield build_pipeline(spec, target, options, on_progress=show)
         return
-    from streammatte.cluster.crew import local_crew
     from streammatte.cluster.segments import SegmentedVideo
     from streammatte.cluster.video import SEGMENT, VideoRun
+    from streammatte.cluster.worker_pool import local_pool
 
     with ExitStack() as stack:
         video = stack.enter_context(SegmentedVideo(spec, target, options, split.segment or SEGMENT))
         if split.cluster is None:
-            crew = local_crew(0)
+            pool = local_pool(0)
         else:
-            from streammatte.cluster.ray_crew import ray_crew
+            from streammatte.cluster.ray_pool import ray_pool
 
-            crew = stack.enter_context(ray_crew(split.cluster, 0, options, Path(target).absolute().parent))
-        yield VideoRun(video, crew, show)
+            pool = stack.enter_context(ray_pool(split.cluster, 0, options, Path(target).absolute().parent))
+        yield VideoRun(video, pool, show)
 
 
 def _interrupted(number: int, summary: Summary, target: str) -> int:

@@ -98,7 +98,7 @@ def _run(config: str | None, given: dict[str, Any], as_json: bool, received: _Si
             session = build_live(
                 options,
                 on_status=show,
-                on_tick=lambda board: [apply_key(board, key) for key in keys.poll() if not show.explained(key)],
+                on_tick=lambda store: [apply_key(store, key) for key in keys.poll() if not show.explained(key)],
             )
             received.stop = session.pipeline.stop
             if show.line:

@@ -13,10 +13,10 @@ from typing import Any
 
 import attrs
 
-from streammatte.cluster.crew import Crew, Given
 from streammatte.cluster.journal import DONE, FAILED, PARTIAL, RUNNING, WAITING, Journal, Record
 from streammatte.cluster.segments import Segment, SegmentedVideo, can_be_cut
-from streammatte.cluster.video import MOST_ATTEMPTS
+from streammatte.cluster.video import MAX_ATTEMPTS
+from streammatte.cluster.worker_pool import Assignment, WorkerPool
 from streammatte.errors import DiskFullError, StreammatteError, TruncatedSourceError
 from streammatte.media.remote import Fetched, refuse_existing, upload
 from streammatte.options.video import VideoOptions
@@ -79,7 +79,7 @@ class Batch:
     journal : Journal
     options : VideoOptions
         What holds for all items.
-    crew : Crew
+    pool : WorkerPool
         The workers.
     segment : float, optional
         Videos are cut into segments of so many seconds, where their outputs can be joined.
@@ -95,13 +95,13 @@ class Batch:
         self,
         journal: Journal,
         options: VideoOptions,
-        crew: Crew,
+        pool: WorkerPool,
         segment: float | None = None,
         on_status: Callable[[Status], None] | None = None,
     ) -> None:
         self._journal = journal
-        self._options = options.replace(threads=options.threads or crew.threads)
-        self._crew = crew
+        self._options = options.replace(threads=options.threads or pool.threads)
+        self._pool = pool
         self._segment = segment
         self._on_status = on_status
         self._fetched = Fetched()
@@ -138,13 +138,13 @@ class Batch:
                     looked, watching = time.monotonic(), more()
                 if not self._videos and not watching and not self._journal.counts()[WAITING]:
                     return
-                happened = self._crew.next_event(_TICK)
+                happened = self._pool.next_event(_TICK)
                 if happened is not None:
                     self._take_event(*happened)
                 if self._on_status is not None:
                     self._on_status(self.status())
         finally:
-            self._crew.close()
+            self._pool.close()
             self._fetched.close()
             for video in self._videos:
                 self._give_up(video)
@@ -156,28 +156,28 @@ class Batch:
         running = {video.record.output: self._progress(video) for video in self._videos}
         left = counts[WAITING] + counts[RUNNING]
         each = self._spent / self._finished if self._finished else None
-        remaining = None if each is None else each * left / self._crew.size
+        remaining = None if each is None else each * left / self._pool.size
         return Status(sum(counts.values()), counts, running, time.monotonic() - self._began, remaining)
 
     def _progress(self, video: _Video) -> tuple[int, int | None, float]:
-        given = [each.progress for each in self._crew.under_way if each.task[0] is video]
+        given = [each.progress for each in self._pool.running if each.task[0] is video]
         frames, fps = sum(each[0] for each in given), sum(each[2] for each in given)
         if video.cut is None:
             return frames, given[0][1] if given else None, fps
         return video.cut.frames + frames, video.cut.total_frames, fps
 
     def _hand_out(self) -> None:
-        while self._crew.room:
+        while self._pool.free:
             video = next((each for each in self._videos if each.has_work), None) or self._next_video()
             if video is None:
                 return
             video.out += 1
             if video.whole is not None:
                 job, video.whole = video.whole, None
-                self._crew.give(job, (video, None))
+                self._pool.start(job, (video, None))
             elif video.cut is not None:
                 segment = video.waiting.pop(0)
-                self._crew.give(video.cut.job(segment), (video, segment))
+                self._pool.start(video.cut.job(segment), (video, segment))
 
     def _next_video(self) -> _Video | None:
         """Begin the next item that can be begun."""
@@ -228,7 +228,7 @@ class Batch:
         named = {role: options[role] for role in ("alpha", "foreground") if options.get(role)}
         return {**options, **{role: str(self._journal.target / name) for role, name in named.items()}}
 
-    def _take_event(self, given: Given, event: dict[str, Any]) -> None:
+    def _take_event(self, given: Assignment, event: dict[str, Any]) -> None:
         video, segment = given.task
         video.out -= 1
         video.seconds += given.seconds
@@ -304,7 +304,7 @@ class Batch:
         attempts = video.attempts[number] = video.attempts.get(number, 0) + 1
         if segment is None:
             attempts = self._journal.attempts(video.record.output)
-        if attempts >= MOST_ATTEMPTS:
+        if attempts >= MAX_ATTEMPTS:
             self._end(video, FAILED, reason=f"{how}, {attempts} times", exit_code=1)
             return
         _log.warning("%s: %s; it is tried again", video.record.source, how)

@@ -17,11 +17,11 @@ from streammatte.errors import StreammatteError
 from streammatte.media.container import shown_address
 from streammatte.sinks.atomic import AtomicFile, whole_file
 from streammatte.sources import is_url, open_source
-from streammatte.stats import bytes_told
+from streammatte.stats import format_bytes
 
 __all__ = ["as_dict", "write_report"]
 
-MOST_THUMBNAILS = 500
+MAX_THUMBNAILS = 500
 _THUMBNAIL = (160, 120)
 
 
@@ -78,10 +78,10 @@ def _page(report: dict[str, Any], target: Path) -> str:
     environment = Environment(
         loader=PackageLoader("streammatte.cluster", "."), autoescape=True, trim_blocks=True, undefined=StrictUndefined
     )
-    shown = [item for item in report["items"] if item["state"] in (DONE, PARTIAL)][:MOST_THUMBNAILS]
+    shown = [item for item in report["items"] if item["state"] in (DONE, PARTIAL)][:MAX_THUMBNAILS]
     thumbnails = {item["output"]: _thumbnail(target / item["output"]) for item in shown}
     rows = [
-        {**item, "thumbnail": thumbnails.get(item["output"], ""), "size": bytes_told(item["bytes"])}
+        {**item, "thumbnail": thumbnails.get(item["output"], ""), "size": format_bytes(item["bytes"])}
         for item in report["items"]
     ]
     return environment.get_template("report.html.j2").render(report=report, rows=rows)

@@ -33,7 +33,7 @@ from streammatte.protocols import Compositor, Matter, Sink, Source
 from streammatte.sinks import EncodeOptions
 from streammatte.sinks.atomic import AtomicFile, refuse_inputs, remove_leftovers, whole_file
 from streammatte.sinks.segments import JoinSink, SegmentFile, SegmentSink, can_join
-from streammatte.sources import open_source, turned_source
+from streammatte.sources import open_source, oriented_source
 from streammatte.sources.images import ImageSource
 from streammatte.sources.video import FileSource
 from streammatte.stats import Progress, Summary
@@ -251,7 +251,7 @@ class SegmentedVideo:
         outputs = build_outputs(self.target, self.options, background, open_target=open_target)
         source = open_source(self._local, read_options(self.options))
         try:
-            outputs.open(turned_source(source, self.options.flip, self.options.rotate).info)
+            outputs.open(oriented_source(source, self.options.flip, self.options.rotate).info)
             tracks = source.info.tracks
             carried = isinstance(source, FileSource) and tracks is not None and bool(tracks.streams)
             reached = source.tracks_alone() if carried and isinstance(source, FileSource) else iter(())

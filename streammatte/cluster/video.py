@@ -1,4 +1,4 @@
-"""One video in segments on a crew."""
+"""One video in segments on a pool of workers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from streammatte.cluster.crew import Crew, Given
 from streammatte.cluster.segments import SegmentedVideo
+from streammatte.cluster.worker_pool import Assignment, WorkerPool
 from streammatte.errors import DiskFullError, StreammatteError, TruncatedSourceError
 from streammatte.stats import Progress, Summary
 
-__all__ = ["MOST_ATTEMPTS", "SEGMENT", "VideoRun"]
+__all__ = ["MAX_ATTEMPTS", "SEGMENT", "VideoRun"]
 
 _log = logging.getLogger(__name__)
 
-MOST_ATTEMPTS = 2
+MAX_ATTEMPTS = 2
 """How often a video, or a segment of one, may take its worker down before it counts as failed."""
 
 SEGMENT = 30.0
@@ -34,7 +34,7 @@ class VideoRun:
     Parameters
     ----------
     video : SegmentedVideo
-    crew : Crew
+    pool : WorkerPool
     on_progress : callable, optional
         Called about ten times a second in the caller's thread with a Progress.
 
@@ -44,9 +44,9 @@ class VideoRun:
     """
 
     def __init__(
-        self, video: SegmentedVideo, crew: Crew, on_progress: Callable[[Progress], None] | None = None
+        self, video: SegmentedVideo, pool: WorkerPool, on_progress: Callable[[Progress], None] | None = None
     ) -> None:
-        self._video, self._crew, self._on_progress = video, crew, on_progress
+        self._video, self._pool, self._on_progress = video, pool, on_progress
         self._waiting = video.waiting()
         self._attempts: Counter[int] = Counter()
         self._warned: set[str] = set()
@@ -69,17 +69,17 @@ class VideoRun:
             What failed on a segment; those that are whole stay for the next run.
         """
         try:
-            while (self._waiting or self._crew.under_way) and not self._stopping.is_set():
-                while self._waiting and self._crew.room:
+            while (self._waiting or self._pool.running) and not self._stopping.is_set():
+                while self._waiting and self._pool.free:
                     segment = self._waiting.pop(0)
-                    self._crew.give(self._video.job(segment, self._crew.threads), segment)
-                happened = self._crew.next_event(_TICK)
+                    self._pool.start(self._video.job(segment, self._pool.threads), segment)
+                happened = self._pool.next_event(_TICK)
                 if happened is not None:
                     self._take_event(*happened)
                 if self._on_progress is not None:
                     self._on_progress(self._progress())
         finally:
-            self._crew.close()
+            self._pool.close()
         if self._stopping.is_set():
             return None
         seconds = time.monotonic() - self._began
@@ -89,7 +89,7 @@ class VideoRun:
             error.summary = _timed(error.summary, seconds)
             raise
 
-    def _take_event(self, given: Given, event: dict[str, Any]) -> None:
+    def _take_event(self, given: Assignment, event: dict[str, Any]) -> None:
         segment = given.task
         for text in event.get("warnings", ()):
             if text not in self._warned:
@@ -108,13 +108,13 @@ class VideoRun:
             error.exit_code = event["exit_code"]
             raise error
         self._attempts[segment.index] += 1
-        if self._attempts[segment.index] >= MOST_ATTEMPTS:
-            raise StreammatteError(f"{event['reason']}, {MOST_ATTEMPTS} times, at {float(segment.begin):g} s")
+        if self._attempts[segment.index] >= MAX_ATTEMPTS:
+            raise StreammatteError(f"{event['reason']}, {MAX_ATTEMPTS} times, at {float(segment.begin):g} s")
         _log.warning("%s; the segment at %g s is tried again", event["reason"], float(segment.begin))
         self._waiting.insert(0, segment)
 
     def _progress(self) -> Progress:
-        frames = self._video.frames + sum(given.progress[0] for given in self._crew.under_way)
+        frames = self._video.frames + sum(given.progress[0] for given in self._pool.running)
         seconds = max(time.monotonic() - self._began, 1e-9)
         fps = (frames - self._before) / seconds
         return Progress(frames, seconds, self._video.media_seconds, fps, 0, {}, self._video.total_frames)

@@ -29,7 +29,7 @@ from streammatte.build import (
     input_fit,
 )
 from streammatte.cluster.segments import work_segment
-from streammatte.engines.kept import KeptEngines
+from streammatte.engines.engine_cache import EngineCache
 from streammatte.errors import DiskFullError, StreammatteError, TruncatedSourceError
 from streammatte.media.remote import Fetched
 from streammatte.options.video import VideoOptions
@@ -39,7 +39,7 @@ from streammatte.stats import Progress, Summary
 
 __all__ = ["Worker"]
 
-MOST_WARNINGS = 20
+MAX_WARNINGS = 20
 _COMPILED_FOR = ("model", "engine", "device", "precision", "batch", "threads", "trt", "average")
 """Options that an engine is made from, besides the network's input size."""
 _EVERY = 0.5
@@ -62,7 +62,7 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if len(self.texts) < MOST_WARNINGS and text not in self.texts:
+        if len(self.texts) < MAX_WARNINGS and text not in self.texts:
             self.texts.append(text)
 
 
@@ -71,17 +71,17 @@ class Worker:
 
     Parameters
     ----------
-    tell : callable
+    report : callable
         Takes events of progress.
     folder : Path, optional
         For copies of remote inputs.
     """
 
-    def __init__(self, tell: Callable[[dict[str, Any]], None], folder: Path | None = None) -> None:
-        self._tell = tell
-        self._engines = KeptEngines()
+    def __init__(self, report: Callable[[dict[str, Any]], None], folder: Path | None = None) -> None:
+        self._report = report
+        self._engines = EngineCache()
         self._fetched = Fetched(folder)
-        self._told = 0.0
+        self._reported = 0.0
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
         """Do a job, a whole video or a segment of one; gives its last event."""
@@ -125,10 +125,10 @@ class Worker:
         return build_matter(opened.info, options, engine=engine)
 
     def _progress(self, now: Progress) -> None:
-        if time.monotonic() - self._told >= _EVERY:
-            self._told = time.monotonic()
+        if time.monotonic() - self._reported >= _EVERY:
+            self._reported = time.monotonic()
             fps, total = round(now.fps, 2), now.total_frames
-            self._tell({"event": "progress", "frames": now.frames, "total": total, "fps": fps})
+            self._report({"event": "progress", "frames": now.frames, "total": total, "fps": fps})
 
 
 def _main() -> int:

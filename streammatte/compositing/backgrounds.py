@@ -92,14 +92,14 @@ class ColorBackground(_Still):
 
     def __init__(self, rgb: tuple[int, int, int]) -> None:
         self.rgb = rgb
-        self._kept: dict[Target, tuple[U8, ...]] = {}
+        self._converted: dict[Target, tuple[U8, ...]] = {}
 
     def planes(self, matte: Matte) -> tuple[U8, ...]:
         """Planes of the colour."""
         target = Target.of(matte.frame)
-        if target not in self._kept:
-            self._kept = {target: color_planes(self.rgb, target)}
-        return self._kept[target]
+        if target not in self._converted:
+            self._converted = {target: color_planes(self.rgb, target)}
+        return self._converted[target]
 
 
 class ImageBackground(_Still):
@@ -117,14 +117,14 @@ class ImageBackground(_Still):
         self._frame = Frame((np.ascontiguousarray(rgb),), Layout.RGB, 0, Fraction(1))
         self._fit = fit
         self._aspect = sample_aspect
-        self._kept: dict[Target, tuple[U8, ...]] = {}
+        self._converted: dict[Target, tuple[U8, ...]] = {}
 
     def planes(self, matte: Matte) -> tuple[U8, ...]:
         """The image, fitted."""
         target = Target.of(matte.frame)
-        if target not in self._kept:
-            self._kept = {target: convert_planes(self._frame, target, self._fit, self._aspect)}
-        return self._kept[target]
+        if target not in self._converted:
+            self._converted = {target: convert_planes(self._frame, target, self._fit, self._aspect)}
+        return self._converted[target]
 
 
 class BlurBackground(_Still):

@@ -34,7 +34,7 @@ _SATURATED = 22.0
 _SCREEN_SHARE = 0.6
 """Share of what is certainly background that must have the screen's colour for ``auto`` to see one."""
 
-_LEAST_BACKGROUND = 0.02
+_MIN_BACKGROUND = 0.02
 """Share of the image that must be certain background for its colour to be judged."""
 
 _BACKGROUND = 0.02
@@ -145,7 +145,7 @@ class Despill:
         """The mean Y, U, V (centred) of the screen's cells, where enough of the background is one."""
         behind = matte.small_alpha <= _BACKGROUND
         total = int(np.count_nonzero(behind))
-        if total < _LEAST_BACKGROUND * behind.size:
+        if total < _MIN_BACKGROUND * behind.size:
             return None
         colors = np.stack([plane[behind] for plane in small_yuv(matte)]).astype(np.float32)
         colors[1:] -= 128
@@ -155,7 +155,7 @@ class Despill:
             _, u, v = screen_color(name, matte.frame)
             near = (colors[1] * u + colors[2] * v) >= _SCREEN_HUE * saturation * math.hypot(u, v)
             near &= saturation >= _SATURATED * held
-            if np.count_nonzero(near) >= (_SCREEN_SHARE if self.mode == "auto" else _LEAST_BACKGROUND) * held * total:
+            if np.count_nonzero(near) >= (_SCREEN_SHARE if self.mode == "auto" else _MIN_BACKGROUND) * held * total:
                 return np.asarray(colors[:, near].mean(axis=1), np.float64)
         return None
 

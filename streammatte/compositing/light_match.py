@@ -31,7 +31,7 @@ _GAINS = (0.75, 1.3)
 _BALANCE = 0.3
 """Part of the scenes' chroma difference that is followed."""
 
-_MOST_BALANCE = 8.0
+_MAX_BALANCE = 8.0
 """Greatest shift of chroma in levels: three steps of a colour temperature, no tint."""
 
 _COLOURED = 30.0
@@ -103,7 +103,7 @@ def _target(old: F64, new: F64, black: int) -> F64:
     gain = (max(new[0] - black, 1.0) / max(old[0] - black, 1.0)) ** _EXPOSURE
     shift = np.zeros(2)
     if max(np.hypot(*old[1:]), np.hypot(*new[1:])) < _COLOURED:
-        shift = np.clip((new[1:] - old[1:]) * _BALANCE, -_MOST_BALANCE, _MOST_BALANCE)
+        shift = np.clip((new[1:] - old[1:]) * _BALANCE, -_MAX_BALANCE, _MAX_BALANCE)
     return np.array([min(max(gain, _GAINS[0]), _GAINS[1]), *shift])
 
 

@@ -135,7 +135,7 @@ class VideoBackground:
         self._sample_aspect = sample_aspect
         self._given = begin
         self._begin: float | None = None
-        self._kept: tuple[Frame, Target, tuple[U8, ...]] | None = None
+        self._converted: tuple[Frame, Target, tuple[U8, ...]] | None = None
         self._shown: Frame
         self._following: tuple[float, Frame] | None
         self._loop: _Loop
@@ -151,10 +151,10 @@ class VideoBackground:
             self._begin = time
         self._advance(time - self._begin)
         target = Target.of(matte.frame)
-        if self._kept is None or self._kept[0] is not self._shown or self._kept[1] != target:
+        if self._converted is None or self._converted[0] is not self._shown or self._converted[1] != target:
             aspect = self._sample_aspect / self._loop.sample_aspect
-            self._kept = (self._shown, target, convert_planes(self._shown, target, self._fit, aspect))
-        return self._kept[2]
+            self._converted = (self._shown, target, convert_planes(self._shown, target, self._fit, aspect))
+        return self._converted[2]
 
     def reset(self) -> None:
         """Start the video again."""
@@ -171,7 +171,7 @@ class VideoBackground:
 
     def _start(self) -> None:
         self._begin = self._given
-        self._kept = None
+        self._converted = None
         self._loop = _Loop(self._open)
         self._shown = self._loop.first()
         self._following = self._loop.next(0.0)

@@ -165,7 +165,7 @@ class Scorer:
         self._wanted = [metric for metric in metrics if video or not COLUMNS[metric].temporal]
         self._flow = flow
         self._score = ItemScore(name, kind)
-        self._kept: list[tuple[float, int, WorstFrame]] = []
+        self._worst: list[tuple[float, int, WorstFrame]] = []
         self._before: tuple[Any, Any, U8 | None] | None = None
 
     def add(
@@ -215,7 +215,7 @@ class Scorer:
 
     def result(self) -> ItemScore:
         """The scores so far; the worst frame first."""
-        self._score.worst = [frame for _, _, frame in sorted(self._kept, key=lambda kept: (-kept[0], -kept[1]))]
+        self._score.worst = [frame for _, _, frame in sorted(self._worst, key=lambda entry: (-entry[0], -entry[1]))]
         return self._score
 
     def _check(self, name: str, pred: Array, truth: Array, trimap: U8 | None) -> None:
@@ -260,14 +260,14 @@ class Scorer:
 
     def _keep(self, name: str, error: float, p: Array, t: Array, image: Callable[[], U8] | None) -> None:
         place = len(self._score.frames)
-        near = next((kept for kept in self._kept if place + kept[1] < WORST_GAP), None)
-        rival = near or (min(self._kept) if len(self._kept) == WORST_FRAMES else None)
+        near = next((entry for entry in self._worst if place + entry[1] < WORST_GAP), None)
+        rival = near or (min(self._worst) if len(self._worst) == WORST_FRAMES else None)
         if rival is not None and error <= rival[0]:
             return
         if rival is not None:
-            self._kept.remove(rival)
+            self._worst.remove(rival)
         shown = None if image is None else _small(image())
-        self._kept.append((error, -place, WorstFrame(name, error, _small(_bytes(p)), _small(_bytes(t)), shown)))
+        self._worst.append((error, -place, WorstFrame(name, error, _small(_bytes(p)), _small(_bytes(t)), shown)))
 
 
 def _bytes(matte: Array) -> U8:

@@ -13,14 +13,14 @@ from streammatte.errors import ConfigError
 from streammatte.models.graph import is_state, static
 from streammatte.optional_imports import import_openvino, need
 
-__all__ = ["BAD_LOSS", "FEWEST", "Loss", "Sample", "quantise", "quantise_measured"]
+__all__ = ["BAD_LOSS", "MIN_SAMPLES", "Loss", "Sample", "quantise", "quantise_measured"]
 
 Sample = tuple[npt.NDArray[np.uint8], ...]
 """An image (H, W, 3) RGB and, for a network that needs one, its trimap (H, W, 1); sides as the network takes them."""
 
 HELD_OUT = 5
 """Every fifth image is kept from the calibration and measures the loss."""
-FEWEST = 10
+MIN_SAMPLES = 10
 """Images below which ranges of activations are guesswork."""
 BAD_LOSS = 20.0
 """MAD x 1000 above which the user is warned: five of 255 levels all over the image are a haze that is seen."""
@@ -93,10 +93,10 @@ def quantise_measured(model: Any, samples: Sequence[Sample]) -> tuple[Any, Loss]
     Raises
     ------
     ConfigError
-        Fewer than ``FEWEST`` images, or a recurrent network.
+        Fewer than ``MIN_SAMPLES`` images, or a recurrent network.
     """
-    if len(samples) < FEWEST:
-        raise ConfigError(f"int8 is calibrated on {FEWEST} images or more, got {len(samples)}; give more")
+    if len(samples) < MIN_SAMPLES:
+        raise ConfigError(f"int8 is calibrated on {MIN_SAMPLES} images or more, got {len(samples)}; give more")
     if any(is_state(port) for port in model.inputs):
         raise ConfigError("a recurrent network cannot be made int8: its states are not in images; take --precision f16")
     shown = [sample for index, sample in enumerate(samples) if index % HELD_OUT]

@@ -19,8 +19,7 @@ from streammatte.images.source import Failure, StillSource, read_frame, read_tri
 from streammatte.options.images import ImageOptions
 from streammatte.pipeline import Pipeline
 from streammatte.sinks.multi import Outputs
-from streammatte.sources.orientation import Orientation
-from streammatte.sources.turned import turned_frame
+from streammatte.sources.orientation import Orientation, oriented_frame
 from streammatte.stats import Progress
 
 __all__ = ["build_stills", "matte_still"]
@@ -71,7 +70,9 @@ def build_stills(
         return build_outputs(str(job.target), options.replace(alpha=alpha, foreground=foreground), background)
 
     return Pipeline(
-        StillSource(jobs, trimaps, on_failure, options.max_pixels, Orientation.asked(options.flip, options.rotate)),
+        StillSource(
+            jobs, trimaps, on_failure, options.max_pixels, Orientation.from_options(options.flip, options.rotate)
+        ),
         matter,
         compositor,
         StillOutputs(jobs, open_job, folders),
@@ -109,7 +110,7 @@ def matte_still(image: Path | Frame, trimap: str | npt.NDArray[np.uint8] | None,
                 f"got shape {trimap.shape}, {trimap.dtype}"
             )
         trimaps[frame.index] = three_levels(trimap)
-    orientation = Orientation.asked(options.flip, options.rotate)
-    frame, trimaps = turned_frame(frame, orientation), {n: orientation.apply(marks) for n, marks in trimaps.items()}
+    orientation = Orientation.from_options(options.flip, options.rotate)
+    frame, trimaps = oriented_frame(frame, orientation), {n: orientation.apply(marks) for n, marks in trimaps.items()}
     with closing(StillMatter(options, trimaps)) as matter:
         return matter.process(frame)[0]

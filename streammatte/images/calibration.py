@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from streammatte.errors import ConfigError, UnsupportedSourceError
-from streammatte.export.quantize import FEWEST, Sample
+from streammatte.export.quantize import MIN_SAMPLES, Sample
 from streammatte.frames import U8, Frame, Layout
 from streammatte.images.matter import StillMatter
 from streammatte.images.source import read_frame
@@ -23,9 +23,9 @@ from streammatte.options.images import ImageOptions
 from streammatte.sources import open_source
 from streammatte.sources.images import natural_key
 
-__all__ = ["MOST_SAMPLES", "calibration_samples", "samples"]
+__all__ = ["MAX_SAMPLES", "calibration_samples", "samples"]
 
-MOST_SAMPLES = 150
+MAX_SAMPLES = 150
 """From 100 on, the choice of samples matters more than their number."""
 BAND = 12
 """Half the width in pixels of the unknown band of a trimap that is made: hair at 512 pixels."""
@@ -68,12 +68,12 @@ def calibration_samples(path: Path, files: ModelFiles, size: tuple[int, int]) ->
     SourceError
         Nothing there that can be read.
     ConfigError
-        Fewer than ``FEWEST``.
+        Fewer than ``MIN_SAMPLES``.
     """
     taken = samples(path, files, size)
-    if len(taken) < FEWEST:
+    if len(taken) < MIN_SAMPLES:
         step = "put more images there" if path.is_dir() else "give a longer video, or a folder of images"
-        raise ConfigError(f"int8 is calibrated on {FEWEST} images or more; {path} has {len(taken)}: {step}")
+        raise ConfigError(f"int8 is calibrated on {MIN_SAMPLES} images or more; {path} has {len(taken)}: {step}")
     return taken
 
 
@@ -83,7 +83,7 @@ def _evenly(path: Path) -> Iterator[Frame]:
         return
     with closing(open_source(path, tracks=False)) as source:
         count = source.info.frame_count or _count(path)
-        wanted = set(np.linspace(0, count - 1, min(count, MOST_SAMPLES)).round().astype(int).tolist())
+        wanted = set(np.linspace(0, count - 1, min(count, MAX_SAMPLES)).round().astype(int).tolist())
         for frame in source.frames():
             if frame.index in wanted:
                 yield frame
@@ -99,7 +99,7 @@ def _images(folder: Path) -> Iterator[Frame]:
     found = sorted((entry for entry in folder.iterdir() if entry.suffix.lower() in STILL_SUFFIXES), key=natural_key)
     if not found:
         raise UnsupportedSourceError(f"{folder} holds no image; give a video or a folder of images")
-    for place in np.linspace(0, len(found) - 1, min(len(found), MOST_SAMPLES)).round().astype(int):
+    for place in np.linspace(0, len(found) - 1, min(len(found), MAX_SAMPLES)).round().astype(int):
         yield read_frame(found[place])
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from streammatte.engines import open_engine
-from streammatte.engines.kept import KeptEngines
+from streammatte.engines.engine_cache import EngineCache
 from streammatte.frames import F32, U8, Frame
 from streammatte.matting.preprocess import Preparer, extend
 from streammatte.models.files import ModelFiles
@@ -45,7 +45,7 @@ class Networks:
 
     def __init__(self, options: ImageOptions) -> None:
         self._options = options
-        self._engines = KeptEngines()
+        self._engines = EngineCache()
         self.last: Engine | None = None
         """The engine that ran last."""
 

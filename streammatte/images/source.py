@@ -16,8 +16,7 @@ from streammatte.matting.trimap_methods import BACKGROUND, FOREGROUND, UNKNOWN
 from streammatte.media.image_reader import read_still
 from streammatte.network_size import MAX_MEGAPIXELS
 from streammatte.sources.images import SRGB
-from streammatte.sources.orientation import Orientation
-from streammatte.sources.turned import turned_frame
+from streammatte.sources.orientation import Orientation, oriented_frame
 
 __all__ = ["StillSource", "read_frame", "read_trimap", "three_levels"]
 
@@ -75,7 +74,7 @@ class StillSource:
                     raise
                 self._on_failure(job, error)
                 continue
-            yield turned_frame(frame, self._orientation)
+            yield oriented_frame(frame, self._orientation)
 
     def close(self) -> None:
         """Nothing is held open."""

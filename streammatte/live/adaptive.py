@@ -23,7 +23,7 @@ NOT_THE_NETWORK = 0.5
 """Share of the time between two frames: a network that takes less is not why frames are dropped."""
 CALM = 8.0
 """Seconds without a drop before a step up is tried."""
-CALM_MOST = 128.0
+CALM_MAX = 128.0
 """A step up that had to be taken back doubles the wait, up to this many seconds."""
 REGRET = 10.0
 """Seconds after a step up within which a step down means that it was wrong."""
@@ -102,7 +102,7 @@ class AdaptiveController:
     def _down(self, now: float) -> None:
         self._bad = 0
         if now - self._went_up < REGRET:
-            self._calm = min(2 * self._calm, CALM_MOST)
+            self._calm = min(2 * self._calm, CALM_MAX)
         if self.level < len(self.sizes) - 1:
             self.level += 1
             self.steps += 1

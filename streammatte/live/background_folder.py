@@ -10,14 +10,14 @@ from pathlib import Path
 from streammatte.errors import StreammatteError
 from streammatte.media.image_reader import STILL_SUFFIXES
 
-__all__ = ["MOST", "BackgroundFolder", "background_files"]
+__all__ = ["MAX_BACKGROUNDS", "BackgroundFolder", "background_files"]
 
 _log = logging.getLogger(__name__)
 
 _VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".m4v", ".gif"})
 _EVERY = 1.0
 """Seconds between two looks into the folder; a file is taken when two looks found it of the same size."""
-MOST = 64
+MAX_BACKGROUNDS = 64
 """Backgrounds that are kept ready; further files are left out."""
 
 
@@ -79,8 +79,8 @@ class BackgroundFolder:
                 self._sizes[name] = size  # still being written
                 continue
             self._known.add(name)
-            if len(self._known) > MOST:
-                _log.warning("background %s is left out: there are %d already", name, MOST)
+            if len(self._known) > MAX_BACKGROUNDS:
+                _log.warning("background %s is left out: there are %d already", name, MAX_BACKGROUNDS)
                 continue
             try:
                 self._add(str(path), name)

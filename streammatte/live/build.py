@@ -16,7 +16,7 @@ from streammatte.compositing import BlurBackground, StreamCompositor, VideoBackg
 from streammatte.errors import ConfigError
 from streammatte.frames import ColorSpec, Layout, StreamInfo
 from streammatte.live.adaptive import LADDER, ladder
-from streammatte.live.background_folder import MOST, BackgroundFolder, background_files
+from streammatte.live.background_folder import MAX_BACKGROUNDS, BackgroundFolder, background_files
 from streammatte.live.matting import LiveMatter, SizeLevel
 from streammatte.live.on_demand import OnDemandSource, read_by_others
 from streammatte.live.paced_background import PacedBackground
@@ -35,7 +35,7 @@ __all__ = ["Session", "build_live", "initial_settings"]
 
 _log = logging.getLogger(__name__)
 
-_MOST = (3840, 2160)
+_MAX = (3840, 2160)
 """What backgrounds are read for where the camera's size is not known."""
 
 AUTO = "auto"
@@ -68,7 +68,7 @@ class Session:
         BackgroundError
             It cannot be read.
         """
-        _add_background(spec, name or spec, self.options, self.scenes, self.pipeline.board)
+        _add_background(spec, name or spec, self.options, self.scenes, self.pipeline.store)
 
 
 def build_live(
@@ -95,19 +95,19 @@ def build_live(
     inputs |= {f"the background {name}": name for name in options.backgrounds}
     refuse_inputs(inputs, [] if options.record is None else [str(options.record)])
     names, specs = _backgrounds(options)
-    board = SettingsStore(names, initial_settings(options))
+    store = SettingsStore(names, initial_settings(options))
     scenes = _scenes(options, list(zip(names, specs, strict=True)))
     own = source is None
     source = source or _source(options, lambda: _virtual_camera_path(sinks or []))
     try:
         microphone = _microphone(options)
-        sinks = _sinks(options, board, microphone) if sinks is None else sinks
+        sinks = _sinks(options, store, microphone) if sinks is None else sinks
         helpers: list[Any] = [] if microphone is None else [microphone]
         if options.bg_folder is not None:
             folder = Path(options.bg_folder).expanduser()
             helpers.append(
                 BackgroundFolder(
-                    folder, set(names), lambda spec, name: _add_background(spec, name, options, scenes, board)
+                    folder, set(names), lambda spec, name: _add_background(spec, name, options, scenes, store)
                 )
             )
         info = source.info
@@ -117,12 +117,12 @@ def build_live(
             lambda: make(info, options),
             scenes,
             sinks,
-            board,
+            store,
             duration=options.duration,
             helpers=helpers,
             rotated=int(options.rotate) if own else 0,
             on_status=on_status,
-            on_tick=None if on_tick is None else partial(on_tick, board),
+            on_tick=None if on_tick is None else partial(on_tick, store),
         )
     except BaseException:
         if own:
@@ -224,7 +224,7 @@ def _backgrounds(options: LiveOptions) -> tuple[list[str], list[str]]:
     specs = list(options.backgrounds)
     if options.bg_folder is not None:
         for name, path in background_files(Path(options.bg_folder).expanduser()).items():
-            if name not in names and len(names) < MOST:
+            if name not in names and len(names) < MAX_BACKGROUNDS:
                 names.append(name)
                 specs.append(str(path))
     return names, specs
@@ -257,7 +257,7 @@ def _compositor(spec: str, options: LiveOptions) -> StreamCompositor:
             options.fit,
             timeout=options.timeout,
             max_megapixels=options.max_pixels,
-            at_least=(options.width or _MOST[0], options.height or _MOST[1]),
+            at_least=(options.width or _MAX[0], options.height or _MAX[1]),
         ),
         foreground=options.estimate_foreground,
         multilevel=options.refine == "best",
@@ -269,13 +269,13 @@ def _compositor(spec: str, options: LiveOptions) -> StreamCompositor:
     return compositor
 
 
-def _add_background(spec: str, name: str, options: LiveOptions, scenes: Scenes, board: SettingsStore) -> None:
-    if name in board.backgrounds:
+def _add_background(spec: str, name: str, options: LiveOptions, scenes: Scenes, store: SettingsStore) -> None:
+    if name in store.backgrounds:
         raise ConfigError(f"there is a background {name} already")
-    if len(board.backgrounds) >= MOST:
-        raise ConfigError(f"there are {MOST} backgrounds already")
+    if len(store.backgrounds) >= MAX_BACKGROUNDS:
+        raise ConfigError(f"there are {MAX_BACKGROUNDS} backgrounds already")
     scenes.add(_scene(name, spec, options))
-    board.add_background(name)
+    store.add_background(name)
 
 
 def _microphone(options: LiveOptions) -> Any:
@@ -286,7 +286,7 @@ def _microphone(options: LiveOptions) -> Any:
     return Microphone("default" if options.mic == AUTO else options.mic)
 
 
-def _sinks(options: LiveOptions, board: SettingsStore, microphone: Any) -> list[tuple[str, LiveSink]]:
+def _sinks(options: LiveOptions, store: SettingsStore, microphone: Any) -> list[tuple[str, LiveSink]]:
     def feed() -> Any:
         return None if microphone is None else microphone.feed()
 
@@ -298,7 +298,7 @@ def _sinks(options: LiveOptions, board: SettingsStore, microphone: Any) -> list[
     def preview() -> LiveSink:
         from streammatte.sinks.window import PreviewSink
 
-        return PreviewSink(lambda key: apply_key(board, key), lambda: apply_key(board, "q"))
+        return PreviewSink(lambda key: apply_key(store, key), lambda: apply_key(store, "q"))
 
     def preview_http() -> LiveSink:
         return HttpPreviewSink()

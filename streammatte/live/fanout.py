@@ -10,11 +10,11 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from streammatte.errors import RingAborted
+from streammatte.errors import QueueAborted
 from streammatte.frames import StreamInfo
 from streammatte.live.privacy_guard import Shown
 from streammatte.protocols import LiveSink
-from streammatte.queues import RingBuffer
+from streammatte.queues import BoundedQueue
 from streammatte.stats import LatencyHistogram
 
 __all__ = ["Fanout", "SinkWriter"]
@@ -53,7 +53,7 @@ class SinkWriter:
         self.latency = LatencyHistogram()
         self.recent: deque[float] = deque(maxlen=RECENT)
         self._on_end = on_end
-        self._queue: RingBuffer[Shown] = RingBuffer(SHOW_QUEUE if self.continuous else TIMED_QUEUE, "drop_oldest")
+        self._queue: BoundedQueue[Shown] = BoundedQueue(SHOW_QUEUE if self.continuous else TIMED_QUEUE, "drop_oldest")
         self._last: Fraction | None = None
 
     @property
@@ -67,7 +67,7 @@ class SinkWriter:
             return
         try:
             self._queue.put(shown)
-        except (RingAborted, ValueError):  # the sink ended between the look and the put
+        except (QueueAborted, ValueError):  # the sink ended between the look and the put
             return
 
     def finish(self) -> None:

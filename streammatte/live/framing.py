@@ -15,7 +15,7 @@ __all__ = ["Framer", "person_box"]
 
 PERSON = 0.5
 """Alpha from which a cell is the person."""
-LEAST_ROWS = 0.02
+MIN_ROWS = 0.02
 """Share of a row or column that must be the person for it to be inside the box: specks do not count."""
 HEADROOM = 0.12
 """Share of the view above the head."""
@@ -48,7 +48,7 @@ def person_box(alpha: npt.NDArray[np.float32]) -> Box | None:
     person = alpha > PERSON
     ends = []
     for axis in (0, 1):
-        hit = np.flatnonzero(person.mean(axis=axis) > LEAST_ROWS)
+        hit = np.flatnonzero(person.mean(axis=axis) > MIN_ROWS)
         if not len(hit):
             return None
         ends.append((hit[0] / person.shape[1 - axis], (hit[-1] + 1) / person.shape[1 - axis]))

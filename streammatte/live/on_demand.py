@@ -114,7 +114,7 @@ class OnDemandSource:
         self._origin: float | None = None
         self._index = 0
         self._last = -1
-        self._told = ""
+        self._logged = ""
         self.openings = 0
 
     def frames(self) -> Iterator[Frame]:
@@ -153,11 +153,11 @@ class OnDemandSource:
         try:
             source = self._opening()
         except StreammatteError as error:
-            if str(error) != self._told:
+            if str(error) != self._logged:
                 _log.warning("the camera cannot be opened yet: %s", error)
-            self._told = str(error)
+            self._logged = str(error)
             return None
-        self._told = ""
+        self._logged = ""
         self.openings += 1
         _log.info("the camera is on: %s", source.info.name)
         source.on_lost = self.on_lost

@@ -1,6 +1,6 @@
-"""The live pipeline: latest frame wins, every sink for itself, and nothing unmatted ever shown.
+"""The live pipeline: the newest frame is used, each sink has its own queue, and nothing unmatted is ever shown.
 
-    source --ring of one, drops--> matting --ring--> compositing --guard--> a queue and a thread for each sink
+    source --queue of one, drops--> matting --queue--> compositing --guard--> a queue and a thread for each sink
 
 The caller's thread supervises: it watches for stalls, drives windows, and is where signals arrive. The threads are
 daemons, and ``run`` waits for them only for a while: a camera that never answers must not keep the process alive.
@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from streammatte.errors import RingAborted
+from streammatte.errors import QueueAborted
 from streammatte.frames import StreamInfo
 from streammatte.live.fanout import Fanout
 from streammatte.live.matting import LiveMatter
 from streammatte.live.privacy_guard import PrivacyGuard
 from streammatte.live.scenes import Scenes
 from streammatte.live.settings import SettingsStore
-from streammatte.live.stages import LiveLine
+from streammatte.live.stages import LiveStages
 from streammatte.live.status import LiveStatus
 from streammatte.protocols import LiveSink, LiveSource
 
@@ -66,7 +66,7 @@ class LivePipeline:
     scenes : Scenes
     sinks : list of (name, Sink)
         At least one; the first one's latency is the session's.
-    board : SettingsStore
+    store : SettingsStore
     duration : float, optional
         Seconds, counted from when the network is warm, after which the session ends.
     helpers : sequence of Helper
@@ -85,7 +85,7 @@ class LivePipeline:
         make_matter: Callable[[], LiveMatter],
         scenes: Scenes,
         sinks: list[tuple[str, LiveSink]],
-        board: SettingsStore,
+        store: SettingsStore,
         *,
         duration: float | None = None,
         helpers: Sequence[Helper] = (),
@@ -93,11 +93,11 @@ class LivePipeline:
         on_status: Callable[[LiveStatus], None] | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> None:
-        self.board = board
+        self.store = store
         self._source = source
         self._fanout = Fanout(sinks)
         self._guard = PrivacyGuard(self._fanout.send)
-        self._line = LiveLine(source, make_matter, scenes, board, self._guard, rotated)
+        self._stages = LiveStages(source, make_matter, scenes, store, self._guard, rotated)
         self._scenes = scenes
         self._duration = duration
         self._helpers = tuple(helpers)
@@ -165,17 +165,17 @@ class LivePipeline:
         return LiveStatus.of(
             fanout=self._fanout,
             guard=self._guard,
-            matter=self._line.matter,
-            settings=self.board.current,
-            backgrounds=self.board.backgrounds,
-            frames=self._line.shown,
-            drops=self._line.drops,
+            matter=self._stages.matter,
+            settings=self.store.current,
+            backgrounds=self.store.backgrounds,
+            frames=self._stages.shown,
+            drops=self._stages.drops,
             seconds=time.monotonic() - self._began,
-            fps=self._line.rate.fps(),
+            fps=self._stages.rate.fps(),
         )
 
     def _start(self) -> None:
-        bodies = self._line.bodies()
+        bodies = self._stages.bodies()
         bodies += [(writer.name, writer.run) for writer in self._fanout.writers if not writer.main_thread]
         bodies += [(helper.name, self._beside(helper)) for helper in self._helpers]
         for name, body in bodies:
@@ -188,7 +188,7 @@ class LivePipeline:
 
     def _beside(self, helper: Helper) -> Callable[[], None]:
         def body() -> None:
-            if self._line.warmed():
+            if self._stages.warmed():
                 helper.run()
 
         return body
@@ -196,7 +196,7 @@ class LivePipeline:
     def _guarded(self, body: Callable[[], None]) -> None:
         try:
             body()
-        except RingAborted:
+        except QueueAborted:
             pass
         except BaseException as error:  # kept, and raised again in the caller's thread
             self._fail(error)
@@ -210,30 +210,30 @@ class LivePipeline:
     def _supervise(self) -> None:
         windows = [writer for writer in self._fanout.writers if writer.main_thread]
         reported = time.monotonic()
-        while not (self._stopping.is_set() or self._line.done.is_set()):
+        while not (self._stopping.is_set() or self._stages.done.is_set()):
             for window in windows:
                 window.step(TICK / len(windows))
             if not windows:
-                self._line.done.wait(HELD_TICK if self._guard.reasons else TICK)
-            self._line.follow()
+                self._stages.done.wait(HELD_TICK if self._guard.reasons else TICK)
+            self._stages.follow()
             self._guard.tick()
             if self._on_tick is not None:
                 self._on_tick()
-            if not self._fanout.alive or self.board.current.quit or self._over():
+            if not self._fanout.alive or self.store.current.quit or self._over():
                 return
             if self._on_status is not None and time.monotonic() - reported >= STATUS_EVERY:
                 reported += STATUS_EVERY
                 self._on_status(self.status())
 
     def _over(self) -> bool:
-        since = self._line.warm_since
+        since = self._stages.warm_since
         return self._duration is not None and since is not None and time.monotonic() - since >= self._duration
 
     def _shut_down(self) -> None:
-        ended = self._line.done.is_set() and not self._stopping.is_set()
+        ended = self._stages.done.is_set() and not self._stopping.is_set()
         self._guard.finish()
         self._stopping.set()
-        self._line.abort()
+        self._stages.abort()
         for helper in self._helpers:
             helper.interrupt()
         self._fanout.finish()

@@ -27,9 +27,9 @@ STALE_AFTER = 1.0
 """Seconds without a new composite after which the hold image is shown."""
 HOLD_RATE = 10.0
 """Hold images a second while nothing else comes; meeting programs take a camera for dead below a few."""
-MOST_COVERED = 0.985
+MAX_COVERED = 0.985
 """A matte that calls more of the image a person than this is taken for a broken one: it would show the whole room."""
-MOST_GAINED = 0.4
+MAX_GAINED = 0.4
 """Share of the frame that refinement and controls may add to a matte; ``edge`` 5 adds 0.06 at 320x180."""
 USER = "user"
 """The one reason to hold that a new composite does not lift."""
@@ -187,11 +187,11 @@ class PrivacyGuard:
         if matte.alpha.dtype != np.uint8:
             raise ModelError(f"the matte is {matte.alpha.dtype}, not uint8: not shown")
         seen, shown = float(matte.small_alpha.mean()), cv2.mean(matte.alpha)[0] / 255
-        if max(seen, shown) > MOST_COVERED:
+        if max(seen, shown) > MAX_COVERED:
             raise ModelError(
                 f"the matte calls {max(seen, shown):.1%} of the frame a person: taken for broken, not shown"
             )
-        if shown - seen > MOST_GAINED:
+        if shown - seen > MAX_GAINED:
             raise ModelError(f"the matte grew from {seen:.1%} to {shown:.1%} of the frame: taken for broken, not shown")
         if any(np.may_share_memory(shown, taken) for shown in composite.frame.planes for taken in frame.planes):
             raise ModelError("the compositor gave the camera's own image back: not shown")

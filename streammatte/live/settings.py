@@ -152,16 +152,16 @@ class SettingsStore:
         )
 
 
-def apply_key(board: SettingsStore, key: str) -> bool:
+def apply_key(store: SettingsStore, key: str) -> bool:
     """Do what a key of :data:`KEYS` stands for; False for any other key."""
-    now = board.current
+    now = store.current
     if key not in KEYS:
         return False
     if key == "b":
-        board.apply({"background": (now.background + 1) % len(board.backgrounds), "blur": False})
+        store.apply({"background": (now.background + 1) % len(store.backgrounds), "blur": False})
     elif key == "s":
-        board.apply({"smooth": SMOOTHING[(SMOOTHING.index(now.smooth) + 1) % len(SMOOTHING)]})
+        store.apply({"smooth": SMOOTHING[(SMOOTHING.index(now.smooth) + 1) % len(SMOOTHING)]})
     else:
         name = {"e": "blur", "f": "freeze", "m": "mirror", "h": "hold", "q": "quit"}[key]
-        board.apply({name: not getattr(now, name)})
+        store.apply({name: not getattr(now, name)})
     return True

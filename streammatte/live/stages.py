@@ -19,21 +19,20 @@ from streammatte.live.settings import LiveSettings, SettingsStore
 from streammatte.live.status import RateMeter
 from streammatte.media.planes import Target, convert_planes
 from streammatte.protocols import LiveSource
-from streammatte.queues import RingBuffer
-from streammatte.sources.orientation import Orientation
-from streammatte.sources.turned import turned_frame
+from streammatte.queues import BoundedQueue
+from streammatte.sources.orientation import Orientation, oriented_frame
 
-__all__ = ["LiveLine"]
+__all__ = ["LiveStages"]
 
 _log = logging.getLogger(__name__)
 
-MOST_FAILURES = 30
+MAX_FAILURES = 30
 """Frames in a row without a matte after which the session ends: about a second of a network that is broken for good."""
 _WAIT = 0.02
 """Seconds between two looks at whether the session ends while the network is not warm."""
 
 
-class LiveLine:
+class LiveStages:
     """From a source to the guard.
 
     Parameters
@@ -42,7 +41,7 @@ class LiveLine:
     make_matter : callable
         Gives the LiveMatter; called in the matting thread, since compiling takes a while.
     scenes : Scenes
-    board : SettingsStore
+    store : SettingsStore
     guard : PrivacyGuard
     rotated : int
         Degrees of the setting ``rotate`` that the source applies by itself.
@@ -53,18 +52,18 @@ class LiveLine:
         source: LiveSource,
         make_matter: Callable[[], LiveMatter],
         scenes: Scenes,
-        board: SettingsStore,
+        store: SettingsStore,
         guard: PrivacyGuard,
         rotated: int = 0,
     ) -> None:
         self._source = source
         self._make_matter = make_matter
         self._scenes = scenes
-        self._board = board
+        self._store = store
         self._guard = guard
         self._rotated = rotated
-        self._captured: RingBuffer[Frame] = RingBuffer(1, "drop_oldest")
-        self._matted: RingBuffer[Matte] = RingBuffer(1)
+        self._captured: BoundedQueue[Frame] = BoundedQueue(1, "drop_oldest")
+        self._matted: BoundedQueue[Matte] = BoundedQueue(1)
         self._stopping = threading.Event()
         self._failures = 0
         self._lock = threading.Lock()
@@ -102,7 +101,7 @@ class LiveLine:
 
     def follow(self) -> None:
         """Let the guard hold or show as the settings want it."""
-        wanted = self._board.current.hold
+        wanted = self._store.current.hold
         if wanted != (USER in self._guard.reasons):
             if wanted:
                 self._guard.engage(USER)
@@ -119,7 +118,7 @@ class LiveLine:
                 if frame.captured is None:
                     frame.captured = time.monotonic()
                 self._guard.anchor(frame)
-                self._captured.put(_shaped(frame, self._board.current, self._rotated))
+                self._captured.put(_shaped(frame, self._store.current, self._rotated))
         finally:
             self._captured.close()
             self._source.close()
@@ -149,7 +148,7 @@ class LiveLine:
 
     def _try_matte(self, matter: LiveMatter, frame: Frame) -> Matte | None:
         try:
-            return matter.process(frame, self._board.current, self._captured.drops)
+            return matter.process(frame, self._store.current, self._captured.drops)
         except Exception as error:  # whatever a network raises, the room stays hidden
             self._refuse(error, frame)
             matter.reset()
@@ -157,10 +156,10 @@ class LiveLine:
 
     def _composite(self) -> None:
         self._scenes.prepare(self._source.info)
-        self._guard.set_hold(self._scenes.hold(self._board.current))
+        self._guard.set_hold(self._scenes.hold(self._store.current))
         self._ready("compositing")
         while taken := self._matted.get_batch():
-            settings = self._board.current
+            settings = self._store.current
             self._guard.set_hold(self._scenes.hold(settings))
             self.follow()
             matte = taken.pop()
@@ -180,7 +179,7 @@ class LiveLine:
         (_log.error if self._failures == 1 else _log.debug)("frame %d is not shown: %s", frame.index, error)
         _log.debug("traceback", exc_info=error)
         self._guard.engage("model", since=frame.captured)
-        if self._failures >= MOST_FAILURES:
+        if self._failures >= MAX_FAILURES:
             raise ModelError(f"{self._failures} frames in a row could not be matted: {error}") from error
 
 
@@ -189,7 +188,7 @@ def _shaped(frame: Frame, settings: LiveSettings, rotated: int = 0) -> Frame:
     turn = (int(settings.rotate) - rotated) % 360
     if turn:
         target = Target.of(frame)
-        turned = turned_frame(frame, Orientation.asked("none", str(turn)))
+        turned = oriented_frame(frame, Orientation.from_options("none", str(turn)))
         fits = Target.of(turned) == target
         fitted = turned.planes if fits else convert_planes(turned, target, "contain")
         frame = replace(frame, planes=fitted, owner=None)
@@ -199,7 +198,7 @@ def _shaped(frame: Frame, settings: LiveSettings, rotated: int = 0) -> Frame:
             target = Target.of(frame)
             frame = replace(frame, planes=convert_planes(replace(frame, planes=planes), target, "cover"), owner=None)
     if settings.flip != "none":
-        frame = replace(turned_frame(frame, Orientation.asked(settings.flip, "0")), captured=frame.captured)
+        frame = replace(oriented_frame(frame, Orientation.from_options(settings.flip, "0")), captured=frame.captured)
     return frame
 
 

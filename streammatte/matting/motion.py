@@ -1,4 +1,4 @@
-"""Where the things of one image were in another, and how surely."""
+"""Correspondences between two images of a video: where each cell was in the other, and how well it matches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from streammatte.kernels.temporal import mismatch, nearer
 
-__all__ = ["Link", "Linker", "Look", "carry", "is_cut"]
+__all__ = ["Correspondence", "FrameSample", "MotionEstimator", "is_cut", "warp"]
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -23,14 +23,14 @@ _WINDOW = (3, 3)
 """Cells around a pixel that must match. Wider windows lower dtSSD no further and raise MAD."""
 
 _FLOW_SIDE = 512
-"""Long side, pixels, at which motion is found; at the matte's own 256 edges fare worse than if they stood still."""
+"""Long side, pixels, at which motion is found; at the matte's own 256 the edges are worse than without motion."""
 
-_LEAST_SIDE = 64
-"""Shorter side, pixels, from which dense inverse search finds its way."""
+_MIN_SIDE = 64
+"""Shorter side, pixels, from which dense inverse search works."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FrameSample:
     """An image: ``cells`` (h, w, 3) uint8 in Y, U, V at the matte's size; ``fine`` its luma where motion is found."""
 
     cells: U8
@@ -38,8 +38,8 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """For every cell of an image where it is in another one.
+class Correspondence:
+    """For every cell of an image its place in another one.
 
     ``where`` (h, w, 2) float32 holds x and y in cells, None for the very same place; ``cost`` (h, w) uint8 how much the
     colours around differ there, levels.
@@ -49,11 +49,11 @@ class Link:
     cost: U8
 
 
-class Linker:
+class MotionEstimator:
     """Matches images: each cell along a dense flow or where it stands, whichever matches better.
 
-    Most of a person stands still before a camera that pans, or moves in a room that stands still; at their border a
-    dense flow is a mixture of both and the choice puts it right.
+    At the border between a person and a background that moves differently a dense flow mixes both motions; choosing the
+    better match for each cell corrects that.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Linker:
         )  # fmt: skip
         self._still: F32 | None = None
 
-    def look(self, planes: tuple[U8, ...], size: tuple[int, int], *, rgb: bool = False) -> Look:
+    def sample(self, planes: tuple[U8, ...], size: tuple[int, int], *, rgb: bool = False) -> FrameSample:
         """Planes (h', w') uint8, one or three, made ready for a matte of ``size`` (height, width).
 
         Parameters
@@ -90,13 +90,13 @@ class Linker:
         if self._flow is not None and max(fine.shape) > _FLOW_SIDE:
             scale = _FLOW_SIDE / max(fine.shape)
             fine = cv2.resize(fine, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        return Look(image, fine)
+        return FrameSample(image, fine)
 
-    def link(self, here: Look, there: Look) -> Link:
-        """Where the cells of ``here`` are in ``there``."""
+    def match(self, here: FrameSample, there: FrameSample) -> Correspondence:
+        """Find the cells of ``here`` in ``there``."""
         still_cost = _cost(here.cells, there.cells)
-        if self._flow is None or min(here.fine.shape) < _LEAST_SIDE:
-            return Link(None, still_cost)
+        if self._flow is None or min(here.fine.shape) < _MIN_SIDE:
+            return Correspondence(None, still_cost)
         still = self._places(here.cells.shape[:2])
         flow: F32 = self._flow.calc(here.fine, there.fine, None)
         h, w = still_cost.shape
@@ -105,7 +105,7 @@ class Linker:
         where = cv2.add(where, still, dst=where)
         cost = _cost(here.cells, cv2.remap(there.cells, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
         nearer(where, still, cost, still_cost)
-        return Link(where, cost)
+        return Correspondence(where, cost)
 
     def _places(self, size: tuple[int, ...]) -> F32:
         if self._still is None or self._still.shape[:2] != size:
@@ -114,14 +114,14 @@ class Linker:
         return self._still
 
 
-def carry(matte: F32, link: Link) -> F32:
-    """A matte of the other image, brought to the places of this one.
+def warp(matte: F32, match: Correspondence) -> F32:
+    """A matte of the other image, warped to this one.
 
-    Cubic, because a held matte is carried again with every frame: bilinear interpolation would wash it out.
+    Cubic, because a held matte is warped again with every frame: bilinear interpolation would blur it away.
     """
-    if link.where is None:
+    if match.where is None:
         return matte
-    moved = cv2.remap(matte, link.where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(matte, match.where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     kept: F32 = np.clip(moved, 0, 1, out=moved)
     return kept
 

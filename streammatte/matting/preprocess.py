@@ -26,7 +26,7 @@ _HIGHLIGHTS = 95
 """Percentile of green that stands for an image's highlights."""
 _NORMAL = 160.0
 """Level of the highlights up to which an image is brightened for the network; see docs/quality.md."""
-_MOST_GAIN = 12.0
+_MAX_GAIN = 12.0
 """An image without any light stays dark."""
 _EVERY = 4
 """Each fourth row and column suffices for the highlights."""
@@ -155,7 +155,7 @@ class Preparer:
         bright = float(np.percentile(seen, _HIGHLIGHTS))
         if bright < _NORMAL:
             self.brightened = True
-            gain = min(_MOST_GAIN, _NORMAL / max(bright, 1.0))
+            gain = min(_MAX_GAIN, _NORMAL / max(bright, 1.0))
             cv2.LUT(image, np.clip(np.arange(256) * gain, 0, 255).astype(np.uint8), dst=image)
 
     def _fill(self, frame: Frame, out: U8) -> tuple[U8, ...]:

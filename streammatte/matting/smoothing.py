@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from streammatte.errors import ConfigError
 from streammatte.kernels.temporal import blend_held, blend_three
-from streammatte.matting.motion import Link, Linker, Look, carry, is_cut
+from streammatte.matting.motion import Correspondence, FrameSample, MotionEstimator, is_cut, warp
 
 __all__ = ["Smoother"]
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 
-_MOST_KEPT = 0.95
+_MAX_KEPT = 0.95
 """Upper end of a share, however short the time between two frames: the weight s / (1 - s) stays finite."""
 
 _COSTS = np.arange(256)
@@ -54,28 +54,30 @@ _STRENGTHS = {
 
 @dataclass(slots=True)
 class _Waiting:
-    """A matte, the smoothed past carried to it, and the way on to the next image."""
+    """A matte, the smoothed past warped to it, and the correspondence with the next image."""
 
     alpha: F32
     steadied: F32
     past: F32
     cost: U8
     share: F32
-    onward: Link | None = None
+    onward: Correspondence | None = None
     onward_share: F32 | None = None
 
 
 class Smoother:
     """Recursive smoothing, per pixel, as far as the images match: exponential in time, along the motion.
 
-    Every pixel is drawn towards what was held before: by exp(-dt / time constant), and less the worse the image
-    matches the one before (exp(-(cost / tolerance)^2)). Where something moved the network's matte stands as it is.
+    Every pixel is averaged with the held value of the image before, which has the weight exp(-dt / time constant),
+    times exp(-(cost / tolerance)^2): the worse the images match there, the less. Where something moved, the network's
+    matte is used unchanged.
 
     Parameters
     ----------
     mode : {"off", "low", "high", "best"}
-        ``off`` gives back the very matte. ``low`` compares the images where they stand, ``high`` follows the motion
-        too; both answer at once. ``best`` also runs the recursion back from a few frames ahead: mattes come later.
+        ``off`` returns the matte itself. ``low`` compares the images place by place, ``high`` follows the motion
+        too; both give each matte at once. ``best`` also runs the recursion back from a few frames ahead: mattes come
+        later.
     """
 
     def __init__(self, mode: Literal["off", "low", "high", "best"] | str = "low") -> None:
@@ -93,14 +95,14 @@ class Smoother:
             raise ConfigError(f"smooth must be 'off', 'low', 'high' or 'best', got {mode!r}")
         self._mode = mode
         self._strength = _STRENGTHS.get(mode, _STRENGTHS["low"])
-        self._linker = Linker(align=self._strength.align)
+        self._motion = MotionEstimator(align=self._strength.align)
         self.reset()
 
     def reset(self) -> None:
         """Forget the video, mattes that wait included: the next matte is taken as it is."""
         self._waiting.clear()
         self._held: F32 | None = None
-        self._look: Look | None = None
+        self._sample: FrameSample | None = None
         self._time = 0.0
 
     def push(self, alpha: F32, small_planes: tuple[U8, ...], time: float, *, rgb: bool = False) -> list[F32]:
@@ -121,18 +123,18 @@ class Smoother:
         """
         if self._mode == "off":
             return [alpha]
-        look = self._linker.look(small_planes, (alpha.shape[0], alpha.shape[1]), rgb=rgb)
-        before, step = self._look, time - self._time
-        self._look, self._time = look, time
+        sample = self._motion.sample(small_planes, (alpha.shape[0], alpha.shape[1]), rgb=rgb)
+        before, step = self._sample, time - self._time
+        self._sample, self._time = sample, time
         alpha = np.array(alpha, np.float32, order="C")
         held = self._held
         done: list[F32] = []
-        if before is None or held is None or step <= 0 or is_cut(before.cells, look.cells):
+        if before is None or held is None or step <= 0 or is_cut(before.cells, sample.cells):
             done = self.drain()
             self._held = alpha
             self._waiting.append(_Waiting(alpha, alpha, alpha, np.zeros(alpha.shape, np.uint8), _NOTHING))
         else:
-            self._follow(alpha, held, before, look, self._shares(step))
+            self._follow(alpha, held, before, sample, self._shares(step))
         while len(self._waiting) > self._strength.ahead:
             done.append(self._release())
         return done
@@ -141,14 +143,14 @@ class Smoother:
         """The mattes that still wait for what comes after them."""
         return [self._release() for _ in range(len(self._waiting))]
 
-    def _follow(self, alpha: F32, held: F32, before: Look, look: Look, share: F32) -> None:
-        link = self._linker.link(look, before)
-        past = carry(held, link)
+    def _follow(self, alpha: F32, held: F32, before: FrameSample, sample: FrameSample, share: F32) -> None:
+        match = self._motion.match(sample, before)
+        past = warp(held, match)
         if self._waiting:
             last = self._waiting[-1]
-            last.onward, last.onward_share = self._linker.link(before, look), share
-        self._held = blend_held(alpha, past, link.cost, share)
-        self._waiting.append(_Waiting(alpha, self._held, past, link.cost, share))
+            last.onward, last.onward_share = self._motion.match(before, sample), share
+        self._held = blend_held(alpha, past, match.cost, share)
+        self._waiting.append(_Waiting(alpha, self._held, past, match.cost, share))
 
     def _release(self) -> F32:
         """The oldest matte that waits, with the recursion run back to it from the newest."""
@@ -158,18 +160,18 @@ class Smoother:
             if future is None or onward is None or share is None:
                 future = waiting.alpha
                 continue
-            later = carry(future, onward)
+            later = warp(future, onward)
             if waiting is self._waiting[0]:
                 self._waiting.popleft()
                 return blend_three(
                     waiting.alpha, waiting.past, waiting.cost, waiting.share, later, onward.cost, share
                 )  # fmt: skip
             future = blend_held(waiting.alpha, later, onward.cost, share)
-        # A copy: whoever takes it may write to it, and the recursion goes on from here.
+        # A copy: the receiver may write to it, and the recursion continues from this array.
         return self._waiting.popleft().steadied.copy()
 
     def _shares(self, step: float) -> F32:
         """The share of what was held at every cost, after ``step`` seconds."""
-        kept = min(math.exp(-step / self._strength.time_constant), _MOST_KEPT)
+        kept = min(math.exp(-step / self._strength.time_constant), _MAX_KEPT)
         shares: F32 = (kept * np.exp(-((_COSTS / self._strength.tolerance) ** 2))).astype(np.float32)
         return shares

@@ -62,7 +62,7 @@ _PLAYLISTS = {"an ffconcat list": b"ffconcat version", "an HLS playlist": b"#EXT
 
 _HEAD = 64
 _REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
-_MOST_REDIRECTS = 8
+_MAX_REDIRECTS = 8
 _PATIENCE = 30.0
 _PIPE = "pipe:0"
 
@@ -224,7 +224,7 @@ def is_own_host(host: str | None) -> bool:
 def _redirected(address: str, name: str, timeout: float | None) -> str | None:
     """Where a server sends the reader; None where it does not. Redirections to this machine are refused."""
     target = address
-    for _ in range(_MOST_REDIRECTS):
+    for _ in range(_MAX_REDIRECTS):
         request = urllib.request.Request(target, headers={"User-Agent": "streammatte"})
         try:
             urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout or _PATIENCE).close()

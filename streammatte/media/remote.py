@@ -83,22 +83,22 @@ class Fetched:
     def __init__(self, folder: Path | None = None) -> None:
         self._given = folder
         self._made: Path | None = None
-        self._kept: tuple[str, Path] | None = None
+        self._copy: tuple[str, Path] | None = None
 
     def path(self, spec: str) -> str:
         """``spec`` itself, or the copy of what is remote. Raises SourceError."""
         if not is_remote(spec):
             return spec
-        if self._kept is not None and self._kept[0] == spec:
-            return str(self._kept[1])
-        if self._kept is not None:
-            self._kept[1].unlink(missing_ok=True)
-            self._kept = None
+        if self._copy is not None and self._copy[0] == spec:
+            return str(self._copy[1])
+        if self._copy is not None:
+            self._copy[1].unlink(missing_ok=True)
+            self._copy = None
         target = self._place() / PurePosixPath(spec).name
         with _errors(SourceError, spec, "cannot be read"):
             system, path = _system(spec)
             system.get_file(path, str(target))
-        self._kept = spec, target
+        self._copy = spec, target
         return str(target)
 
     def _place(self) -> Path:

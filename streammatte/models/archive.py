@@ -19,7 +19,7 @@ from streammatte.sinks.atomic import AtomicFolder
 
 __all__ = ["unpack"]
 
-MOST_TIMES = 8
+MAX_TIMES = 8
 """How many times its own size an archive may unpack to. Weights shrink to nine tenths by packing, the text of a program
 to a tenth; more is a bomb or a mistake."""
 ALWAYS = 1 << 20
@@ -85,7 +85,7 @@ def _model_entries(bundle: zipfile.ZipFile, archive: Path) -> list[tuple[str, zi
             raise ModelError(f"{archive} holds {raw!r}, a path outside its folder; nothing was unpacked")
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
             raise ModelError(f"{archive} holds {raw!r}, a link or a device; nothing was unpacked")
-    whole, most = sum(entry.file_size for entry in entries), MOST_TIMES * archive.stat().st_size + ALWAYS
+    whole, most = sum(entry.file_size for entry in entries), MAX_TIMES * archive.stat().st_size + ALWAYS
     if whole > most:
         raise ModelError(f"{archive} unpacks to {whole} bytes, more than {most} are refused")
     paths = [PurePosixPath(entry.filename) for entry in entries]

@@ -53,7 +53,16 @@ from streammatte.errors import ConfigError, ModelNotFoundError
 from streammatte.models.graph_rule import GraphRule
 from streammatte.models.input_rule import STRICT, InputRule, checked
 
-__all__ = ["FILE_KINDS", "Card", "RemoteFile", "SeedFigures", "brought_cards", "card_names", "load_card", "read_card"]
+__all__ = [
+    "FILE_KINDS",
+    "Card",
+    "RemoteFile",
+    "SeedFigures",
+    "card_names",
+    "load_card",
+    "read_card",
+    "third_party_cards",
+]
 
 FILE_KINDS = ("checkpoint", "inference")
 """A checkpoint is one ``.pdparams``; an inference file is a zip of an exported model's folder."""
@@ -129,9 +138,9 @@ def card_names() -> tuple[str, ...]:
 
 
 @cache
-def brought_cards() -> tuple[Card, ...]:
-    """Cards of networks that users bring: known by the name of their file, never fetched."""
-    files = sorted((_folder() / "brought").iterdir(), key=lambda entry: entry.name)
+def third_party_cards() -> tuple[Card, ...]:
+    """Cards of third-party networks, whose files users get themselves: known by the file's name, never fetched."""
+    files = sorted((_folder() / "third_party").iterdir(), key=lambda entry: entry.name)
     return tuple(read_card(file.read_text(encoding="utf-8"), f"the card {file.name}") for file in files)
 
 
@@ -147,9 +156,9 @@ def load_card(name: str) -> Card:
         The card is faulty.
     """
     if name not in card_names():
-        brought = next((card for card in brought_cards() if card.name == name), None)
-        if brought is not None:
-            return brought
+        third_party = next((card for card in third_party_cards() if card.name == name), None)
+        if third_party is not None:
+            return third_party
         raise ModelNotFoundError(f"no network is named {name!r}; known: {', '.join(card_names())}")
     return read_card((_folder() / f"{name}.yml").read_text(encoding="utf-8"), f"the card of {name}")
 

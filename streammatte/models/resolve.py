@@ -8,12 +8,12 @@ from pathlib import Path
 
 from streammatte.cache import lasting_dir
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError
-from streammatte.models.cards import Card, brought_cards, card_names, load_card, read_card
+from streammatte.models.cards import Card, card_names, load_card, read_card, third_party_cards
 from streammatte.models.files import PROGRAM_SUFFIXES, ModelFiles, exported, program_files
 from streammatte.models.input_rule import InputRule
 from streammatte.networks import names
 
-__all__ = ["EMBEDDED", "EMBEDDED_WEIGHTS", "TUNED", "brought_file", "match_name", "resolve", "split_name"]
+__all__ = ["EMBEDDED", "EMBEDDED_WEIGHTS", "TUNED", "match_name", "resolve", "split_name", "third_party_file"]
 
 EMBEDDED = ("ppmattingv2-lite",)
 """Networks whose files come with the package, in ``assets/``."""
@@ -48,9 +48,9 @@ def resolve(model: str) -> ModelFiles:
         return _embedded(model)
     if model in card_names():
         return _from_store(model)
-    brought = next((card for card in brought_cards() if card.name == model), None)
-    if brought is not None:
-        return _brought(brought)
+    third_party = next((card for card in third_party_cards() if card.name == model), None)
+    if third_party is not None:
+        return _third_party(third_party)
     card, file = _split_card(model)
     if card is not None:
         if not file.is_file():
@@ -65,10 +65,9 @@ def resolve(model: str) -> ModelFiles:
     if network is not None and not path.exists():
         raise ModelNotFoundError(f"there are no weights {path}; check the name")
     if not model or not path.exists():
+        everything = dict.fromkeys((*EMBEDDED, *card_names(), *(card.name for card in third_party_cards())))
         raise ModelNotFoundError(
-            f"no model is named {model!r} and no such file exists; "
-            f"known: {', '.join(dict.fromkeys((*EMBEDDED, *card_names(), *(card.name for card in brought_cards()))))}, "
-            "or give a path"
+            f"no model is named {model!r} and no such file exists; known: {', '.join(everything)}, or give a path"
         )
     suffix = path.suffix.lower()
     if suffix in WEIGHT_SUFFIXES:
@@ -103,7 +102,7 @@ def _split_card(model: str) -> tuple[Card | None, Path]:
         return None, path
     if given.lower().endswith((".yml", ".yaml")):
         return _card_in(Path(given).expanduser()), path
-    return next((card for card in brought_cards() if card.name == given), None), path
+    return next((card for card in third_party_cards() if card.name == given), None), path
 
 
 def _card_in(path: Path) -> Card:
@@ -118,23 +117,23 @@ def _card_of(path: Path) -> Card | None:
     beside = path.with_suffix(".yml")
     if beside.is_file():
         return _card_in(beside)
-    return next((card for card in brought_cards() if card.file == path.name), None)
+    return next((card for card in third_party_cards() if card.file == path.name), None)
 
 
-def brought_file(card: Card) -> Path | None:
-    """Where the file of a network that users bring is, if it is here: with rembg's, or in our folder ``brought``."""
+def third_party_file(card: Card) -> Path | None:
+    """Where the file of a third-party network is, if it is here: rembg's folder, or ``third_party`` in ours."""
     base = os.environ.get("U2NET_HOME") or Path(os.environ.get("XDG_DATA_HOME") or "~") / ".u2net"
-    folders = (Path(base), Path("~/.u2net"), lasting_dir("brought"))
+    folders = (Path(base), Path("~/.u2net"), lasting_dir("third_party"))
     paths = (folder.expanduser() / str(card.file) for folder in folders)
     return next((path for path in paths if path.is_file()), None)
 
 
-def _brought(card: Card) -> ModelFiles:
-    path = brought_file(card)
+def _third_party(card: Card) -> ModelFiles:
+    path = third_party_file(card)
     if path is None:
         raise ModelNotFoundError(
             f"{card.name} is not here: get {card.file} from {card.get} ({card.licence}) and give "
-            f"--model {card.name}=FILE, or put it into {lasting_dir('brought')}"
+            f"--model {card.name}=FILE, or put it into {lasting_dir('third_party')}"
         )
     return _graph(path, path.suffix.lower(), card)
 

@@ -45,7 +45,9 @@ class _Block(nn.Layer):
         self.bn2 = nn.BatchNorm(out_channels)
         self.up = up
         if up:
-            self.upsample = nn.Sequential(Enlarge(2, "nearest"), SpectralConv(in_channels, out_channels, 1), nn.BatchNorm(out_channels))
+            self.upsample = nn.Sequential(
+                Enlarge(2, "nearest"), SpectralConv(in_channels, out_channels, 1), nn.BatchNorm(out_channels)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(_leaky(self.bn1(self.conv1(x)))))

@@ -26,7 +26,7 @@ NAMES_TABLE = "StructuredToParameterName@@"
 """Entry that Paddle adds: its own names of the parameters; not a weight."""
 KINDS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 """Types that weights have, as NumPy writes them."""
-MOST_STEPS = 400_000
+MAX_STEPS = 400_000
 """Instructions of a pickle that are run; the largest network's checkpoint has 50,000."""
 MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 """Instructions that number an object: Python allocates as many places as the highest number."""
@@ -45,7 +45,7 @@ def read_pdparams(path: Path) -> dict[str, npt.NDArray[Any]]:
     content = path.read_bytes()
     try:
         for step, (instruction, number, _) in enumerate(pickletools.genops(content)):
-            if step > MOST_STEPS or (instruction.name in MEMO and int(number or 0) > MOST_STEPS):
+            if step > MAX_STEPS or (instruction.name in MEMO and int(number or 0) > MAX_STEPS):
                 raise ValueError("it has more parts than any network")
         state = _Reader(content).load()
     except Exception as error:  # a damaged pickle may raise anything

@@ -11,7 +11,7 @@ from streammatte.options.video import LONGEST, VideoOptions
 
 __all__ = ["LiveOptions", "refuse_revealing"]
 
-MOST_FPS = 240.0
+MAX_FPS = 240.0
 RESIDUE = 0.06
 """Alpha that a network leaves on a background at times: what maps it to more than half shows the room."""
 
@@ -37,7 +37,7 @@ class LiveOptions(MatteOptions):
     )
     height: int | None = option(default=None, help="Wanted height.", group="camera", low=16, high=16384, shown="")
     fps: float | None = option(
-        default=None, help="Wanted frames a second.", group="camera", low=1, high=MOST_FPS, metavar="FPS", shown="30"
+        default=None, help="Wanted frames a second.", group="camera", low=1, high=MAX_FPS, metavar="FPS", shown="30"
     )
     on_demand: str = option(
         default="auto",
@@ -110,7 +110,7 @@ class LiveOptions(MatteOptions):
         help="Runs of the network a second while nothing moves; 0 is all.",
         group="camera",
         low=0,
-        high=MOST_FPS,
+        high=MAX_FPS,
         metavar="FPS",
     )
     virtual_camera: str | None = option(

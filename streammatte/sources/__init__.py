@@ -3,9 +3,9 @@
 from streammatte.media.image_reader import read_still
 from streammatte.sources.factory import is_url, open_source, reopener
 from streammatte.sources.images import ImageSource
+from streammatte.sources.orientation import oriented_source
 from streammatte.sources.read_options import ReadOptions
 from streammatte.sources.synthetic import SyntheticSource
-from streammatte.sources.turned import turned_source
 from streammatte.sources.video import FileSource
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "SyntheticSource",
     "is_url",
     "open_source",
+    "oriented_source",
     "read_still",
     "reopener",
-    "turned_source",
 ]

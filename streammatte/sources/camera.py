@@ -29,7 +29,7 @@ CLOCK_SLACK = 5.0
 """Seconds by which a kernel's time of capture may lie in the past and still be taken for this machine's clock."""
 STALE = 0.25
 """Seconds: images that waited longer in the driver's queue while the network was compiled are left out."""
-MOST_DAMAGED = 30
+MAX_DAMAGED = 30
 """Damaged images in a row (a loose USB plug) after which the camera counts as gone."""
 
 _WISHES: dict[str, tuple[dict[str, str], ...]] = {
@@ -128,7 +128,7 @@ class CameraSource:
                     images = packet.decode()
                 except av.error.InvalidDataError:
                     damaged += 1
-                    if damaged >= MOST_DAMAGED:
+                    if damaged >= MAX_DAMAGED:
                         raise
                     continue
                 damaged = 0

@@ -20,7 +20,7 @@ U8 = npt.NDArray[np.uint8]
 _HLG = 18
 _BT2020 = 9
 _UNSPECIFIED = 2
-_LEAST_PEAK, _MOST_PEAK = 400.0, 10_000.0
+_MIN_PEAK, _MAX_PEAK = 400.0, 10_000.0
 """Metadata below or above this (0 is common) is ignored."""
 
 
@@ -28,10 +28,10 @@ def peak_of(frame: Any) -> float:
     """The video's brightest light in cd/m2 as its metadata say: content (MaxCLL), else mastering display, else 1000."""
     found = side_data(frame)
     content = np.frombuffer(found.get("CONTENT_LIGHT_LEVEL", b"")[:4], np.uint32)
-    if content.size and _LEAST_PEAK <= content[0] <= _MOST_PEAK:
+    if content.size and _MIN_PEAK <= content[0] <= _MAX_PEAK:
         return float(content[0])
     mastering = np.frombuffer(found.get("MASTERING_DISPLAY_METADATA", b"")[80:88], np.int32)
-    if mastering.size == 2 and mastering[1] and _LEAST_PEAK <= mastering[0] / mastering[1] <= _MOST_PEAK:
+    if mastering.size == 2 and mastering[1] and _MIN_PEAK <= mastering[0] / mastering[1] <= _MAX_PEAK:
         return float(mastering[0] / mastering[1])
     return HLG_PEAK_NITS
 

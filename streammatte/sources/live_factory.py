@@ -14,10 +14,10 @@ from streammatte.protocols import LiveSource, Source
 from streammatte.sources.camera import open_camera
 from streammatte.sources.factory import is_url, reopener
 from streammatte.sources.images import IMAGE_SUFFIXES
+from streammatte.sources.orientation import oriented_source
 from streammatte.sources.paced import PacedSource
 from streammatte.sources.read_options import ReadOptions
 from streammatte.sources.reconnect import ReconnectingSource
-from streammatte.sources.turned import turned_source
 
 __all__ = ["open_live_source"]
 
@@ -56,7 +56,7 @@ def open_live_source(
     timeout : float
         Seconds that a server may take.
     flip, rotate : str
-        As :func:`turned_source` takes them; ``width`` and ``height`` are those before.
+        As :func:`oriented_source` takes them; ``width`` and ``height`` are those before.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def open_live_source(
     path = Path(spec).expanduser()
 
     def shaped(opening: Callable[[], Source]) -> Callable[[], Source]:
-        return lambda: turned_source(opening() if size is None else _Scaled(opening(), size), flip, rotate)
+        return lambda: oriented_source(opening() if size is None else _Scaled(opening(), size), flip, rotate)
 
     if is_url(spec):
         # One decoder thread: each further frame thread would add a frame of delay.
@@ -77,7 +77,7 @@ def open_live_source(
         options = ReadOptions(tracks=False, rate=rate or (DEFAULT_RATE if still else None))
         return PacedSource(shaped(reopener(spec, options)), loop=loop, repeat_last=still, duration=duration)
     camera = partial(open_camera, spec, width=width, height=height, rate=rate or DEFAULT_RATE)
-    return ReconnectingSource(lambda: turned_source(camera(), flip, rotate))
+    return ReconnectingSource(lambda: oriented_source(camera(), flip, rotate))
 
 
 def _network(opening: Callable[[], Source], loop: bool, duration: float | None) -> LiveSource:

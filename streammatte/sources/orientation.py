@@ -1,9 +1,11 @@
-"""The display matrix of phone videos: turning and mirroring planes so that everything downstream is upright."""
+"""Flips and quarter turns: those of a display matrix, so that all that follows is upright, and those of the options."""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import av.error
@@ -11,9 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.frames import Layout
+from streammatte.frames import Frame, Layout, StreamInfo
+from streammatte.media.planes import Target, convert_planes
+from streammatte.protocols import Source
 
-__all__ = ["Orientation", "display_matrix", "side_data"]
+__all__ = ["Orientation", "OrientedSource", "display_matrix", "oriented_frame", "oriented_source", "side_data"]
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ def side_data(frame: Any) -> dict[str, bytes]:
     """A decoded frame's side data by the names of their types.
 
     They are read from a small copy: PyAV's container of side data and its frame refer to each other, so that the frame
-    would stay until the garbage collector comes by.
+    would stay until the next garbage collection.
     """
     try:
         small = frame.reformat(width=_SMALL, height=_SMALL, format="gray", threads=1)
@@ -81,12 +85,12 @@ class Orientation:
         angle = math.degrees(math.atan2(b, a)) % 360
         turns = round(angle / 90)
         if abs(angle - 90 * turns) > _SLACK:
-            log.warning("%s asks to be shown turned by %.1f degrees; only right angles are applied", name, angle)
+            log.warning("%s declares a rotation by %.1f degrees; only right angles are applied", name, angle)
             return cls()
         return cls(turns, mirror)
 
     @classmethod
-    def asked(cls, flip: str, rotate: str) -> Orientation:
+    def from_options(cls, flip: str, rotate: str) -> Orientation:
         """A flip ("none", "horizontal", "vertical"), then a rotation clockwise ("0", "90", "180", "270")."""
         return cls(int(rotate) // 90 + (2 if flip == "vertical" else 0), mirror=flip != "none")
 
@@ -101,7 +105,7 @@ class Orientation:
         return self.turns in (1, 3)
 
     def layout(self, layout: Layout) -> Layout:
-        """The layout to decode to: 4:2:2 cannot lie on its side, its chroma would be halved the other way."""
+        """The layout to decode to: 4:4:4 for 4:2:2 whose sides swap, since its chroma would be halved the other way."""
         return Layout.YUV444 if self.swaps and layout is Layout.YUV422 else layout
 
     def apply(self, plane: U8) -> U8:
@@ -110,3 +114,54 @@ class Orientation:
             plane = cv2.flip(plane, 1 if self.turns != 2 else 0)
             return plane if self.turns in (0, 2) else cv2.rotate(plane, _TURNS[self.turns])
         return cv2.rotate(plane, _TURNS[self.turns]) if self.turns else plane
+
+
+def oriented_source(source: Source, flip: str, rotate: str) -> Source:
+    """The source itself where neither is requested, else its images flipped, then rotated clockwise.
+
+    Parameters
+    ----------
+    source : Source
+    flip : {"none", "horizontal", "vertical"}
+    rotate : {"0", "90", "180", "270"}
+    """
+    orientation = Orientation.from_options(flip, rotate)
+    return source if orientation.upright else OrientedSource(source, orientation)
+
+
+def oriented_frame(frame: Frame, orientation: Orientation) -> Frame:
+    """The frame flipped and rotated; 4:2:2 whose sides swap becomes 4:4:4."""
+    if orientation.upright:
+        return frame
+    layout, planes = orientation.layout(frame.layout), frame.planes
+    if layout is not frame.layout:
+        planes = convert_planes(frame, Target(layout, frame.width, frame.height, frame.color), "stretch")
+    alpha = None if frame.alpha is None else orientation.apply(frame.alpha)
+    return frame.like(tuple(orientation.apply(plane) for plane in planes), layout, alpha)
+
+
+class OrientedSource:
+    """A source whose frames are flipped and rotated.
+
+    Parameters
+    ----------
+    source : Source
+    orientation : Orientation
+    """
+
+    def __init__(self, source: Source, orientation: Orientation) -> None:
+        self._source, self._orientation = source, orientation
+        info = source.info
+        self.info: StreamInfo = replace(info, layout=orientation.layout(info.layout))
+        if orientation.swaps:
+            aspect = 1 / info.sample_aspect_ratio
+            self.info = replace(self.info, width=info.height, height=info.width, sample_aspect_ratio=aspect)
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames, flipped and rotated."""
+        for frame in self._source.frames():
+            yield oriented_frame(frame, self._orientation)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()

@@ -9,7 +9,7 @@ import jinja2
 
 __all__ = ["curves_page"]
 
-MOST_POINTS = 600
+MAX_POINTS = 600
 _WIDE, _HIGH = 800, 240
 
 _PAGE = jinja2.Template(
@@ -42,7 +42,7 @@ def curves_page(log: Path) -> str:
 
 
 def _curve(name: str, points: list[tuple[float, float]]) -> dict[str, object]:
-    width = max(1, -(-len(points) // MOST_POINTS))
+    width = max(1, -(-len(points) // MAX_POINTS))
     groups = [points[at : at + width] for at in range(0, len(points), width)]
     thin = [(group[-1][0], sum(value for _, value in group) / len(group)) for group in groups]
     low, high = min(value for _, value in thin), max(value for _, value in thin)

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 U8 = npt.NDArray[np.uint8]
 
-MOST_BROKEN = 16
+MAX_BROKEN = 16
 """Files in a row that cannot be read, after which the data is not worth going on."""
 _FRAMES_KEPT = 32
 _ROOM_SIDE = 128
@@ -193,7 +193,7 @@ class Samples:
         """
         random = np.random.default_rng([self._recipe.seed, number])
         place = self._place(number)
-        for _ in range(MOST_BROKEN):
+        for _ in range(MAX_BROKEN):
             entry = self._entries[place]
             try:
                 return self._finished(self._made(entry, random), random)
@@ -202,7 +202,7 @@ class Samples:
                     log.warning("%s is passed over: %s", entry.image, error)
                 self.broken.add(entry.image)
                 place = int(random.integers(len(self._entries)))
-        raise SourceError(f"{MOST_BROKEN} samples in a row cannot be read, the last one {entry.image}")
+        raise SourceError(f"{MAX_BROKEN} samples in a row cannot be read, the last one {entry.image}")
 
     def _place(self, number: int) -> int:
         turn, place = divmod(number, len(self._entries))

@@ -46,7 +46,7 @@ NETWORK = "ppmattingv2-lite"
 TEACHERS = ("ppmatting-hrnet_w18-human_1024", "ppmatting-hrnet_w18-human_512", "human_matting-resnet34_vd")
 """Quality networks, the best first."""
 
-MOST_FRAMES = 240
+MAX_FRAMES = 240
 KEPT_OUT = 0.2
 """Share of the clip, its end, that is not trained on."""
 LONGEST = 120.0
@@ -226,7 +226,7 @@ def _count(clip: str) -> int:
 
 def _by_teacher(clip: str) -> Iterator[tuple[int, int, U8, U8]]:
     of = _count(clip)
-    step = max(1, of // MOST_FRAMES)
+    step = max(1, of // MAX_FRAMES)
     plain = _mattes(clip, smooth="off")
     teacher = _teacher()
     first = _mattes(clip, smooth="best", **teacher)
@@ -250,7 +250,7 @@ def _teacher() -> dict[str, Any]:
 
 def _by_plate(clip: str, clean_plate: str) -> Iterator[tuple[int, int, U8, U8]]:
     of = _count(clip)
-    step = max(1, of // MOST_FRAMES)
+    step = max(1, of // MAX_FRAMES)
     plate: F32 | None = None
     for number, (image, own) in enumerate(_mattes(clip, smooth="off", average="flip")):
         if number % step:

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from streammatte.errors import ConfigError
-from streammatte.web.policy import DEADLINE, MOST_STREAMS
+from streammatte.web.policy import DEADLINE, MAX_STREAMS
 
 __all__ = ["PAGE_HASHES", "Images", "Settings", "add_preview", "make_app"]
 
-MOST_BODY = 4096
+MAX_BODY = 4096
 """Bytes of a request's body; all settings together need 200."""
 _BOUNDARY = "frame"
 _WAIT = 1.0
@@ -83,7 +83,7 @@ def make_app(
     images : Images, optional
         Shown by ``/``, ``/stream.mjpg`` and ``/snapshot.jpg``.
     """
-    app = web.Application(client_max_size=MOST_BODY)
+    app = web.Application(client_max_size=MAX_BODY)
     if settings is not None:
         app.router.add_post("/set", _setter(settings))
     if status is not None:
@@ -132,7 +132,7 @@ class _Preview:
 
     def __init__(self, images: Images) -> None:
         self._images = images
-        self._threads = ThreadPoolExecutor(MOST_STREAMS + 2, "live-http-image")
+        self._threads = ThreadPoolExecutor(MAX_STREAMS + 2, "live-http-image")
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""

@@ -21,11 +21,11 @@ from streammatte.options.images import ImageOptions
 from streammatte.options.video import VideoOptions
 from streammatte.web.files import Thumbnailed
 
-__all__ = ["MOST_JOBS", "Job", "Jobs", "command_of"]
+__all__ = ["MAX_JOBS", "Job", "Jobs", "command_of"]
 
 _log = logging.getLogger(__name__)
 
-MOST_JOBS = 50
+MAX_JOBS = 50
 """Files that are kept at once."""
 _SUFFIXES = {"video": (".mp4", ".mov", ".webm", ".mkv", ".gif"), "image": (".png", ".jpg", ".webp")}
 _STOP_WITHIN = 10.0
@@ -110,8 +110,8 @@ class Jobs:
 
     def check_room(self) -> None:
         """Raise ConfigError where no further file can be taken."""
-        if len(self._jobs) >= MOST_JOBS:
-            raise ConfigError(f"there are {MOST_JOBS} files already; remove some")
+        if len(self._jobs) >= MAX_JOBS:
+            raise ConfigError(f"there are {MAX_JOBS} files already; remove some")
 
     def add(self, file: Thumbnailed) -> Job:
         """A job for a file, not started."""

@@ -50,7 +50,7 @@ class LiveServers:
                 app = (
                     make_app(images=session.images)
                     if name == "preview-http"
-                    else make_app(session.pipeline.board, lambda: session.pipeline.status().as_dict())
+                    else make_app(session.pipeline.store, lambda: session.pipeline.status().as_dict())
                 )
                 servers.append(WebServer(address, app, self._token, self._tls, PAGE_HASHES))
             for server in servers:

@@ -19,7 +19,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from streammatte.errors import ConfigError
 from streammatte.frames import UNSPECIFIED, ColorSpec, Frame, Layout, StreamInfo
 from streammatte.media.convert import PixelConverter, blank_image
-from streammatte.queues import RingBuffer
+from streammatte.queues import BoundedQueue
 from streammatte.sources.planes import PlaneConverter
 
 __all__ = ["BrowserCamera", "Peers", "Screen"]
@@ -31,7 +31,7 @@ _CLOCK = Fraction(1, 90_000)
 """RTP's clock for video."""
 LOST = 1.0
 """Seconds without an image after which the camera counts as lost."""
-MOST_PEERS = 8
+MAX_PEERS = 8
 """Pages that are connected at once."""
 _COLOR = ColorSpec(6, 6, 6, False)
 """BT.601, limited range: what browsers send and take VP8 for."""
@@ -53,7 +53,7 @@ class BrowserCamera:
             width, height, Layout.YUV420, _MICRO, Fraction(rate).limit_denominator(1001), _COLOR, name="browser camera"
         )
         self.on_lost: Callable[[], None] = lambda: None
-        self._images: RingBuffer[tuple[Any, float]] = RingBuffer(1, "drop_oldest")
+        self._images: BoundedQueue[tuple[Any, float]] = BoundedQueue(1, "drop_oldest")
 
     def offer(self, image: Any) -> None:
         """An ``av.VideoFrame`` has arrived. Any thread may call; never waits."""
@@ -202,8 +202,8 @@ class Peers:
             The offer cannot be read, or there are too many pages.
         """
         self._loop = asyncio.get_running_loop()
-        if len(self._peers) >= MOST_PEERS:
-            raise ConfigError(f"{MOST_PEERS} pages are connected already; close one")
+        if len(self._peers) >= MAX_PEERS:
+            raise ConfigError(f"{MAX_PEERS} pages are connected already; close one")
         # No server is asked for an address: the page is on this machine or in its network.
         peer, track = RTCPeerConnection(RTCConfiguration(iceServers=[])), _Track()
 

@@ -25,13 +25,13 @@ DEADLINE = 5.0
 """Seconds for a whole request and its answer; streams are not bound by it."""
 STREAMING = "/stream"
 """Paths that begin so are streams."""
-MOST_STREAMS = 8
+MAX_STREAMS = 8
 """Streams at once; they do not take the places of other requests."""
 FILES = "/files/"
 """Paths that begin so carry files, up (PUT) or down: they may take :data:`FILE_DEADLINE`."""
 FILE_DEADLINE = 3600.0
 """Seconds for a file."""
-MOST_FILES = 12
+MAX_FILES = 12
 """Files under way at once: a browser asks for six side by side, pictures and parts of videos."""
 BINARY = "application/octet-stream"
 """Type of a file that is sent; a page of another site cannot send it unasked."""
@@ -116,10 +116,10 @@ class Policy:
             return refusal
         try:
             if request.path.startswith(STREAMING):
-                return await self._counted(request, handler, STREAMING, MOST_STREAMS, "streams")
+                return await self._counted(request, handler, STREAMING, MAX_STREAMS, "streams")
             if request.path.startswith(FILES):
                 async with asyncio.timeout(FILE_DEADLINE):
-                    return await self._counted(request, handler, FILES, MOST_FILES, "files under way")
+                    return await self._counted(request, handler, FILES, MAX_FILES, "files under way")
             async with asyncio.timeout(DEADLINE):
                 return await handler(request)
         except TimeoutError:

@@ -18,7 +18,7 @@ __all__ = ["WebServer", "parse_address"]
 
 _log = logging.getLogger(__name__)
 
-MOST_CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 """Connections at once, those included whose request has not arrived yet."""
 
 
@@ -161,7 +161,7 @@ class WebServer:
 
         def connect() -> Any:
             server: Any = runner.server
-            if len(server.connections) >= MOST_CONNECTIONS:
+            if len(server.connections) >= MAX_CONNECTIONS:
                 return _TurnedAway()
             handler = server()
             self._silent.add(handler)

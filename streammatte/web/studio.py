@@ -23,7 +23,7 @@ from streammatte.color import is_color
 from streammatte.compositing import parse_background
 from streammatte.errors import ConfigError, StreammatteError
 from streammatte.live import LiveSettings, SettingsStore
-from streammatte.live.background_folder import MOST, background_files
+from streammatte.live.background_folder import MAX_BACKGROUNDS, background_files
 from streammatte.live.build import Session, build_live, initial_settings
 from streammatte.live.settings import CONTROLS, SCENE_SETTINGS, SMOOTHING
 from streammatte.media.image_reader import STILL_SUFFIXES
@@ -55,7 +55,7 @@ _FILES = {
 STUDIO_PAGES = frozenset(f"/{path}" for path in _FILES)
 """Paths of the pages and their parts, which hold no secret."""
 
-MOST_BODY = 64 << 10
+MAX_BODY = 64 << 10
 BACKGROUND_BYTES = 512 << 20
 """A background's size, at most."""
 JOB_BYTES = 8 << 30
@@ -91,7 +91,7 @@ class Studio:
         self._files: dict[str, Thumbnailed] = {}
         for spec in (*options.backgrounds, *_COLORS):
             self._specs.setdefault(spec, spec)
-        self._board = SettingsStore(tuple(self._specs), initial_settings(options))
+        self._store = SettingsStore(tuple(self._specs), initial_settings(options))
         self._live: StudioSession | None = None
         self._folder, self._left_out = threading.Lock(), set[str]()
         self._look_into_folder()
@@ -105,7 +105,7 @@ class Studio:
 
     def make_app(self) -> web.Application:
         """The application; the policy is added by the server."""
-        app = web.Application(client_max_size=MOST_BODY)
+        app = web.Application(client_max_size=MAX_BODY)
         for path, (name, kind) in _FILES.items():
             app.router.add_get(f"/{path}", _page(name, kind))
         posts: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
@@ -173,12 +173,12 @@ class Studio:
             session = build_live(options, source=source, sinks=sinks)
             for name, spec in tuple(self._specs.items()):
                 self._bring(session, name, spec)
-            now = self._board.current.as_dict()
+            now = self._store.current.as_dict()
             wanted = {name: value for name, value in now.items() if name not in ("quit", "background")}
-            chosen = self._board.backgrounds[now["background"]]
-            if chosen in session.pipeline.board.backgrounds:
+            chosen = self._store.backgrounds[now["background"]]
+            if chosen in session.pipeline.store.backgrounds:
                 wanted["background"] = chosen
-            session.pipeline.board.apply(wanted)
+            session.pipeline.store.apply(wanted)
         except Exception as error:  # shown on the page
             self._error = str(error)
             _log.log(logging.DEBUG if isinstance(error, StreammatteError) else logging.ERROR, "studio", exc_info=error)
@@ -189,7 +189,7 @@ class Studio:
     @staticmethod
     def _bring(session: Session, name: str, spec: str) -> None:
         """A background for a session that begins; one whose file has gone since is left out."""
-        if name in session.pipeline.board.backgrounds:
+        if name in session.pipeline.store.backgrounds:
             return
         try:
             session.add_background(spec, name)
@@ -225,8 +225,8 @@ class Studio:
             raise ConfigError("background must be a name")
         live = self._live
         if live is not None and live.alive:
-            live.board.apply(asked)
-        changed = self._board.apply(asked)
+            live.store.apply(asked)
+        changed = self._store.apply(asked)
         return {"settings": changed.as_dict()}
 
     async def _output(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -278,7 +278,7 @@ class Studio:
                 _log.debug("the folder of backgrounds cannot be listed: %s", error)
                 return
             for name, path in files.items():
-                if name in self._specs or name in self._left_out or len(self._specs) >= MOST:
+                if name in self._specs or name in self._left_out or len(self._specs) >= MAX_BACKGROUNDS:
                     continue
                 try:
                     self._join(name, str(path))
@@ -292,11 +292,11 @@ class Studio:
         if live is not None and live.alive:
             live.session.add_background(spec, name)
         self._specs[name] = spec
-        self._board.add_background(name)
+        self._store.add_background(name)
 
     async def _take_background(self, request: web.Request) -> web.Response:
-        if len(self._specs) >= MOST:
-            return _wrong(f"there are {MOST} backgrounds already")
+        if len(self._specs) >= MAX_BACKGROUNDS:
+            return _wrong(f"there are {MAX_BACKGROUNDS} backgrounds already")
         try:
             file = await receive(request, self._private, BACKGROUND_BYTES)
         except StreammatteError as error:
@@ -318,8 +318,8 @@ class Studio:
         spec = _text(asked, "add").strip().lower()
         if not (is_color(spec) or spec == "blur" or spec.startswith("blur:")):
             raise ConfigError(f"{spec!r} is no colour and no blur; send files as files")
-        if len(self._specs) >= MOST:
-            raise ConfigError(f"there are {MOST} backgrounds already")
+        if len(self._specs) >= MAX_BACKGROUNDS:
+            raise ConfigError(f"there are {MAX_BACKGROUNDS} backgrounds already")
         parse_background(spec)
         if spec not in self._specs:
             await asyncio.get_running_loop().run_in_executor(None, self._join, spec, spec)
@@ -360,17 +360,17 @@ class Studio:
                 await self._set(patch)
         else:
             raise ConfigError("action must be save, apply or delete")
-        return {"presets": list_presets(), "settings": self._board.current.as_dict()}
+        return {"presets": list_presets(), "settings": self._store.current.as_dict()}
 
     def _as_options(self) -> dict[str, Any]:
         """The settings in force as options of ``streammatte webcam``, without those that are the defaults."""
-        now, first = self._board.current, LiveSettings()
+        now, first = self._store.current, LiveSettings()
         found: dict[str, Any] = {
             name: getattr(now, name) for name in _OWN_SETTINGS if getattr(now, name) != getattr(first, name)
         }
         if now.choose is not None:
             found["choose"] = list(now.choose)
-        name = self._board.backgrounds[now.background]
+        name = self._store.backgrounds[now.background]
         spec = self._specs[name]
         if now.blur:
             spec = "blur"
@@ -423,13 +423,13 @@ class Studio:
             session |= {"camera": live.camera, "width": info.width, "height": info.height, "outputs": live.outputs}
             session |= {"choosable": True, "cpu": live.cpu()}
         starting = self._starting is not None and self._starting.is_alive()
-        now = self._board.current.as_dict()
+        now = self._store.current.as_dict()
         return web.json_response(
             {
                 "session": session,
                 "starting": starting,
                 "error": self._error,
-                "settings": now | {"background": self._board.backgrounds[now["background"]]},
+                "settings": now | {"background": self._store.backgrounds[now["background"]]},
                 "backgrounds": [{"name": name, "kind": self._kind(name, spec)} for name, spec in self._specs.items()],
                 "camera": self._options.camera,
                 "peers": self._peers.count,

@@ -57,9 +57,9 @@ class StudioSession:
         return self._thread.is_alive()
 
     @property
-    def board(self) -> SettingsStore:
+    def store(self) -> SettingsStore:
         """The settings in force."""
-        return self.session.pipeline.board
+        return self.session.pipeline.store
 
     def cpu(self) -> float:
         """Cores in use by this process over the last moments."""

@@ -24,7 +24,7 @@ from streammatte.errors import (
     UnsupportedOutputError,
     UnsupportedSourceError,
 )
-from streammatte.stats import bytes_told
+from streammatte.stats import format_bytes
 
 
 def run(*args):
@@ -57,7 +57,7 @@ def test_a_wrong_option_is_told_on_one_line(words, told):
     ("count", "told"), [(0, "0.0 kB"), (20_430, "20.4 kB"), (99_999, "100.0 kB"), (100_000, "0.1 MB")]
 )
 def test_a_size_is_never_rounded_to_nothing(count, told):
-    assert bytes_told(count) == told
+    assert format_bytes(count) == told
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_opaque_images_keep_their_kind(photos, still, tmp_path):
     assert names(tmp_path / "o") == ["in.png", "p0.jpg", "p1.jpg", "p2.jpg", "q.png"]
 
 
-def test_a_broken_image_is_skipped_and_told(photos, tmp_path):
+def test_a_broken_image_is_skipped_and_reported(photos, tmp_path):
     (photos / "p1.jpg").write_bytes((photos / "p1.jpg").read_bytes()[:700])
     (photos / "p3.png").touch()
     done = process(photos, "--out-dir", tmp_path / "o", "--json")

@@ -14,11 +14,11 @@ from cluster.test_segments import PERSON, options, packets, pixels
 from support.waiting import wait_until
 
 from streammatte.build import build_pipeline
-from streammatte.cluster import ray_crew as module
+from streammatte.cluster import ray_pool as module
 from streammatte.cluster.batch import Batch
 from streammatte.cluster.journal import DONE, FAILED, Journal
 from streammatte.cluster.plan import Item
-from streammatte.cluster.ray_crew import ray_crew
+from streammatte.cluster.ray_pool import ray_pool
 from streammatte.cluster.segments import SegmentedVideo
 from streammatte.cluster.video import VideoRun
 from streammatte.errors import ConfigError
@@ -46,11 +46,11 @@ def on_cluster(folder, name, where, while_running=lambda: None, **more):
     how = options(folder, name, codec="ffv1", duration=3.0, **more)
     with (
         SegmentedVideo(str(Path(PERSON).resolve()), str(folder / f"{name}.mkv"), how, 0.5) as video,
-        ray_crew(where, 0, how, folder) as crew,
+        ray_pool(where, 0, how, folder) as pool,
     ):
         thread = threading.Thread(target=while_running, daemon=True)
         thread.start()
-        summary = VideoRun(video, crew).run()
+        summary = VideoRun(video, pool).run()
         thread.join()
     return summary
 
@@ -108,14 +108,14 @@ def test_a_card_goes_with_its_network(tmp_path):
     graph = onnx_networks.convolved_network(tmp_path / "mine.onnx")
     name, files = module._model_files(f"u2net={graph}")
     assert name == "u2net={}/mine.onnx" and set(files) == {"mine.onnx"}
-    card = Path("configs/models/brought/u2net.yml").resolve()
+    card = Path("configs/models/third_party/u2net.yml").resolve()
     name, files = module._model_files(f"{card}={graph}")
     assert name == "{}/mine.onnx" and files["mine.yml"] == card.read_bytes()
 
 
 def test_wrong_places(tmp_path):
     for where in ("local:0", "local:x", "local:²", "somewhere"):
-        with pytest.raises(ConfigError, match="cluster must be"), ray_crew(where, 0, VideoOptions(), tmp_path):
+        with pytest.raises(ConfigError, match="cluster must be"), ray_pool(where, 0, VideoOptions(), tmp_path):
             pass
 
 
@@ -130,9 +130,9 @@ def test_a_batch_on_the_cluster_keeps_the_good_ones(tmp_path, whole):
         Item(str(tmp_path / "bad.mkv"), "bad.mkv"),
         Item(str(Path(PERSON).resolve()), "shots/", {"codec": "auto", "duration": 0.2}),
     ]
-    with Journal(target) as journal, ray_crew("local:2", 0, how, target) as crew:
+    with Journal(target) as journal, ray_pool("local:2", 0, how, target) as pool:
         journal.add(items)
-        Batch(journal, how, crew, 0.5).run()
+        Batch(journal, how, pool, 0.5).run()
         states = {record.output: record.state for record in journal.records()}
     assert states == {"a.mkv": DONE, "bad.mkv": FAILED, "shots/": DONE}
     assert len(list((target / "shots").glob("*.png"))) == 6

@@ -15,9 +15,9 @@ from support.videos import make_video
 from support.waiting import wait_until
 
 from streammatte.build import build_matter, build_pipeline
-from streammatte.cluster.crew import Crew
 from streammatte.cluster.segments import SegmentedVideo, can_be_cut, work_segment
 from streammatte.cluster.video import VideoRun
+from streammatte.cluster.worker_pool import WorkerPool
 from streammatte.errors import (
     ConfigError,
     DiskFullError,
@@ -191,7 +191,7 @@ def test_a_damaged_segment_is_named(tmp_path):
     assert not (tmp_path / "a.mp4").exists()
 
 
-class FakeHand:
+class FakeWorker:
     """A worker that ends each job with the next of the events that it was made with."""
 
     def __init__(self, emit, events):
@@ -202,7 +202,7 @@ class FakeHand:
         event = self.events.pop(0)
         self.emit(event)
 
-    def how_lost(self):
+    def end_reason(self):
         return "its worker was lost"
 
     def close(self, *, kill):
@@ -222,23 +222,23 @@ def test_faults_of_workers_end_the_run_and_keep_what_is_done(tmp_path, events, k
     target, events = str(tmp_path / "a.mp4"), list(events)
     done = events.count(DONE)
     with SegmentedVideo(PERSON, target, options(tmp_path, "a", duration=2.0), 0.5) as video:
-        run = VideoRun(video, Crew(lambda emit: FakeHand(emit, events), 1))
+        run = VideoRun(video, WorkerPool(lambda emit: FakeWorker(emit, events), 1))
         with pytest.raises(kind, match=text):
             run.run()
     with SegmentedVideo(PERSON, target, options(tmp_path, "a", duration=2.0), 0.5) as video:
         assert [segment.index for segment in video.waiting()] == list(range(done, 4))
 
 
-def test_a_node_without_space_leaves_the_crew(tmp_path):
+def test_a_node_without_space_leaves_the_pool(tmp_path):
     hands = []
 
-    def open_hand(emit):
+    def open_worker(emit):
         full = {"event": "full", "reason": "no space", "alone": True}
-        hands.append(FakeHand(emit, [full, DONE, DONE, DONE] if not hands else [DONE] * 4))
+        hands.append(FakeWorker(emit, [full, DONE, DONE, DONE] if not hands else [DONE] * 4))
         return hands[-1]
 
     with SegmentedVideo(PERSON, str(tmp_path / "a.mp4"), options(tmp_path, "a", duration=2.0), 0.5) as video:
-        run = VideoRun(video, Crew(open_hand, 2))
+        run = VideoRun(video, WorkerPool(open_worker, 2))
         with pytest.raises(StreammatteError, match="no frame"):  # the workers made none
             run.run()
         assert not video.waiting()

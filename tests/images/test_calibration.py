@@ -46,7 +46,7 @@ def export(model, video, out):
 
 @pytest.mark.parametrize("frames", [4, 10, 19])
 def test_images_are_taken_evenly_to_the_videos_end(tmp_path, brightness, monkeypatch, frames):
-    monkeypatch.setattr(calibration, "MOST_SAMPLES", 10)
+    monkeypatch.setattr(calibration, "MAX_SAMPLES", 10)
     video = make_video(tmp_path / "video.mp4", frames=frames, image=numbered)
     taken = calibration.samples(video, brightness, SIZE)
     levels = [float(sample[0].mean()) - 20 for sample in taken]

@@ -13,7 +13,7 @@ from support.tiny_networks import brightness_network, trimap_network
 from support.videos import pattern_image
 
 import streammatte
-from streammatte.engines.kept import ENGINES_KEPT
+from streammatte.engines.engine_cache import MAX_ENGINES
 from streammatte.errors import ConfigError, ModelNotFoundError, UnsupportedSourceError
 from streammatte.frames import Frame, Layout
 from streammatte.images.matter import StillMatter
@@ -82,11 +82,11 @@ def test_the_smallest_and_the_thinnest_images(refine, shape):
 
 def test_few_engines_are_kept(brightness):
     networks = Networks(ImageOptions(model=brightness))
-    for number in range(ENGINES_KEPT + 3):
+    for number in range(MAX_ENGINES + 3):
         side = 64 + 32 * number
         small, _ = networks.alpha(brightness, frame_of(np.zeros((side, side, 3), np.uint8)))
         assert small.shape == (side, side)
-    assert len(networks._engines._kept) == ENGINES_KEPT
+    assert len(networks._engines._engines) == MAX_ENGINES
     networks.close()
 
 

@@ -177,7 +177,7 @@ def test_slow_sink_loses_only_its_own_frames():
 def test_compositor_that_gives_the_camera_back_is_held():
     eye = EyeSink()
     session = pipeline(RoomCamera(frames=40), [("eye", eye)])
-    scene = session._line._scenes._scenes[0]
+    scene = session._stages._scenes._scenes[0]
     honest = scene.compositor.process
 
     def leaky(matte):
@@ -212,7 +212,7 @@ def test_hold_image_of_the_user(tmp_path):
     def press():
         while len(eye.seen) < 25:
             time.sleep(0.01)
-        session.board.apply({"hold": True})
+        session.store.apply({"hold": True})
 
     threading.Thread(target=press, daemon=True).start()
     session.run()

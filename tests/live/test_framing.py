@@ -240,8 +240,8 @@ class LateSink(EyeSink):
             self.session.add_sink("late", self.late)
             self.session.add_sink("timed", self.timed)
             self.scenes.add(Scene("#20a040", StreamCompositor(parse_background("#20a040"))))
-            self.session.board.add_background("#20a040")
-            self.session.board.apply({"background": "#20a040", "framing": "auto"})
+            self.session.store.add_background("#20a040")
+            self.session.store.apply({"background": "#20a040", "framing": "auto"})
         if len(self.seen) == 45:
             threading.Thread(target=self.session.remove_sink, args=("timed",)).start()
         return []
@@ -279,13 +279,13 @@ def test_a_sink_that_cannot_open_leaves_the_session_alone():
 
 def test_frozen_is_a_state():
     session = pipeline(RoomCamera(frames=20), [("eye", EyeSink())])
-    session.board.apply({"freeze": True})
+    session.store.apply({"freeze": True})
     assert session.run().state == "hold: ended"
     states = []
     session = pipeline(
         RoomCamera(frames=60), [("eye", EyeSink())], on_status=lambda status: states.append(status.state)
     )
-    session.board.apply({"freeze": True})
+    session.store.apply({"freeze": True})
     session.run()
     assert "frozen" in states
 

@@ -30,7 +30,7 @@ def test_recorded_pixels_outside_the_matte_are_the_background(samples, tmp_path)
         size=256,
     )
     session = build_live(options)
-    scenes, alphas = session.pipeline._line._scenes, {}
+    scenes, alphas = session.pipeline._stages._scenes, {}
     compose = scenes.compose
 
     def remember(matte, settings):

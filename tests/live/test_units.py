@@ -123,8 +123,8 @@ def test_guard_ends_in_hold_for_good(gate):
 
 
 def test_settings_are_checked_as_a_whole():
-    board = SettingsStore(["a.jpg", "b.jpg"])
-    assert board.apply({"background": "b.jpg", "smooth": "high"}) == LiveSettings(background=1, smooth="high")
+    store = SettingsStore(["a.jpg", "b.jpg"])
+    assert store.apply({"background": "b.jpg", "smooth": "high"}) == LiveSettings(background=1, smooth="high")
     for bad in (
         {"background": 2},
         {"background": -1},
@@ -139,23 +139,23 @@ def test_settings_are_checked_as_a_whole():
         {"mirror": True, "hold": "yes"},
     ):
         with pytest.raises(ConfigError) as caught:
-            board.apply(bad)
+            store.apply(bad)
         assert len(str(caught.value)) < 300
-    assert board.current == LiveSettings(background=1, smooth="high")
+    assert store.current == LiveSettings(background=1, smooth="high")
 
 
 def test_keys_do_what_they_say():
-    board = SettingsStore(["a.jpg", "b.jpg"])
+    store = SettingsStore(["a.jpg", "b.jpg"])
     assert set(KEYS) == set("besfmhq")
-    seen = [board.current]
+    seen = [store.current]
     for key in "bbesssfmhq":
-        assert apply_key(board, key)
-        seen.append(board.current)
+        assert apply_key(store, key)
+        seen.append(store.current)
     assert [settings.background for settings in seen[:4]] == [0, 1, 0, 0]
     assert [settings.smooth for settings in seen[3:7]] == ["low", "high", "off", "low"]
     last = seen[-1]
     assert (last.blur, last.freeze, last.mirror, last.hold, last.quit) == (True,) * 5
-    assert not apply_key(board, "x")
+    assert not apply_key(store, "x")
 
 
 def drive(controller, seconds, *, drop_from=None, busy=0.01, start=0.0, rate=30, others=False):
@@ -288,14 +288,14 @@ class Presser(EyeSink):
 
     def __init__(self, at, patch):
         super().__init__()
-        self.at, self.patch, self.board, self.index_then = at, patch, None, None
+        self.at, self.patch, self.store, self.index_then = at, patch, None, None
         self.count = 0
 
     def process(self, item):
         super().process(item)
         self.count += item.captured is not None  # placeholder frames do not count: on a busy machine there are many
         if item.captured is not None and self.index_then is None and self.count > self.at:
-            self.board.apply(self.patch)
+            self.store.apply(self.patch)
             self.index_then = item.index
         return []
 
@@ -312,7 +312,7 @@ class Presser(EyeSink):
 def test_change_takes_effect_within_two_frames_and_drops_none(patch, changed):
     eye = Presser(15, patch)
     session = pipeline(RoomCamera(frames=45, rate=20), [("eye", eye)], backgrounds=(BACKGROUND, "#20a040"))
-    eye.board = session.board
+    eye.store = session.store
     status = session.run()
     after = [i for i, image in enumerate(eye.seen) if changed(image, None) and i >= 15]
     place = next(i for i, item in enumerate(eye.frames) if item.index == eye.index_then and item.captured is not None)
@@ -324,7 +324,7 @@ def test_change_takes_effect_within_two_frames_and_drops_none(patch, changed):
 def test_mirror_turns_the_camera_and_not_the_background():
     eye = EyeSink()
     session = pipeline(RoomCamera(frames=20), [("eye", eye)])
-    session.board.apply({"mirror": True})
+    session.store.apply({"mirror": True})
     session.run()
     shown = next(image for image, item in zip(eye.seen, eye.frames, strict=True) if item.captured is not None)
     frame = next(item for item in eye.frames if item.captured is not None)
@@ -336,7 +336,7 @@ def test_mirror_turns_the_camera_and_not_the_background():
 def test_freeze_keeps_the_image_and_its_own_matte():
     eye = Presser(10, {"freeze": True})
     session = pipeline(RoomCamera(frames=30), [("eye", eye)])
-    eye.board = session.board
+    eye.store = session.store
     session.run()
     matted = [image for image in eye.seen if kind_of(image) == "matted"]
     assert all(np.array_equal(image, matted[-1]) for image in matted[-8:])
@@ -346,7 +346,7 @@ def test_freeze_keeps_the_image_and_its_own_matte():
 def test_hold_image_of_ones_own():
     eye = EyeSink()
     session = pipeline(RoomCamera(frames=10), [("eye", eye)], hold="#d0d020")
-    session.board.apply({"hold": True})
+    session.store.apply({"hold": True})
     session.run()
     assert all(np.abs(image.astype(int) - (0xD0, 0xD0, 0x20)).max() < 8 for image in eye.seen)
 
@@ -354,7 +354,7 @@ def test_hold_image_of_ones_own():
 def test_blur_holds_with_a_card_and_not_with_the_room():
     eye = EyeSink()
     session = pipeline(RoomCamera(frames=10), [("eye", eye)], backgrounds=("blur",))
-    session.board.apply({"hold": True})
+    session.store.apply({"hold": True})
     session.run()
     assert all(np.ptp(image.reshape(-1, 3).astype(int), axis=0).max() <= 2 for image in eye.seen)
 

@@ -18,7 +18,7 @@ from streammatte.matting.controls import ControlSettings, MatteControls
 from streammatte.options.video import VideoOptions
 
 SIZE = (144, 256)
-LEAST = ControlSettings().min_area / 100
+MIN_AREA = ControlSettings().min_area / 100
 
 
 def ramp(width=40, start=10.0, length=10.0):
@@ -117,7 +117,7 @@ def test_settings_can_change_between_frames():
 def test_specks_go_and_the_person_stays_to_the_bit():
     person = blob(np.zeros(SIZE, np.float32), 100, 80, 60, 110)
     both = blob(person.copy(), 220, 30, 2, 2)
-    found = ComponentFilter().apply(both, 0.0, LEAST)
+    found = ComponentFilter().apply(both, 0.0, MIN_AREA)
     assert np.array_equal(found, person)
     assert ComponentFilter().apply(both, 0.0, 0.0) is both
 
@@ -126,29 +126,29 @@ def test_a_person_far_away_stays():
     """Eight percent of the image's height: a dozen cells of the matte."""
     far = blob(np.zeros(SIZE, np.float32), 60, 100, 4, 12)
     assert 3e-4 < far.mean() < 1.5e-3
-    assert ComponentFilter().apply(far, 0.0, LEAST) is far
+    assert ComponentFilter().apply(far, 0.0, MIN_AREA) is far
 
 
 def test_doubted_furniture_goes_where_a_firm_shape_of_the_same_size_stays():
     chest = blob(np.zeros(SIZE, np.float32), 200, 100, 40, 40, value=0.5)
     assert 0.01 < chest.mean() < 0.03
-    assert not ComponentFilter().apply(chest, 0.0, LEAST).any()
+    assert not ComponentFilter().apply(chest, 0.0, MIN_AREA).any()
     firm = blob(np.zeros(SIZE, np.float32), 200, 100, 40, 40)
-    assert ComponentFilter().apply(firm, 0.0, LEAST) is firm
+    assert ComponentFilter().apply(firm, 0.0, MIN_AREA) is firm
     veil = np.full(SIZE, 0.5, np.float32)  # too large to be dropped, however doubtful
-    assert ComponentFilter().apply(veil, 0.0, LEAST) is veil
+    assert ComponentFilter().apply(veil, 0.0, MIN_AREA) is veil
 
 
 def test_a_hand_stays_with_its_arm_and_one_that_enters_stays():
     body = blob(np.zeros(SIZE, np.float32), 100, 100, 60, 80)
     hand = blob(body.copy(), 100, 56, 4, 4, value=0.4)  # two cells above the body's rim, blurred by motion
-    assert ComponentFilter().apply(hand, 0.0, LEAST) is hand
+    assert ComponentFilter().apply(hand, 0.0, MIN_AREA) is hand
     entering = np.zeros(SIZE, np.float32)
     entering[60:66, :2] = 0.9
     assert entering.mean() < 3e-4
-    assert ComponentFilter().apply(entering, 0.0, LEAST) is entering
+    assert ComponentFilter().apply(entering, 0.0, MIN_AREA) is entering
     inside = np.roll(entering, 40, axis=1)
-    assert not ComponentFilter().apply(inside, 0.0, LEAST).any()
+    assert not ComponentFilter().apply(inside, 0.0, MIN_AREA).any()
 
 
 def test_a_component_does_not_blink_at_the_limit():
@@ -157,15 +157,17 @@ def test_a_component_does_not_blink_at_the_limit():
         alpha[70, 100 : 100 + cells] = 1
         return alpha
 
-    limit = int(LEAST * SIZE[0] * SIZE[1])  # eleven cells
+    limit = int(MIN_AREA * SIZE[0] * SIZE[1])  # eleven cells
     video = ComponentFilter()
-    there = [video.apply(speck(cells), t / 30, LEAST).any() for t, cells in enumerate([16, 10, 14, 9, 15, 10, 2, 10])]
+    there = [
+        video.apply(speck(cells), t / 30, MIN_AREA).any() for t, cells in enumerate([16, 10, 14, 9, 15, 10, 2, 10])
+    ]
     assert limit == 11
     assert there == [True, True, True, True, True, True, False, False]
-    fresh = [ComponentFilter().apply(speck(cells), 0.0, LEAST).any() for cells in (16, 10)]
+    fresh = [ComponentFilter().apply(speck(cells), 0.0, MIN_AREA).any() for cells in (16, 10)]
     assert fresh == [True, False]
     video.reset()
-    assert not video.apply(speck(10), 1.0, LEAST).any()
+    assert not video.apply(speck(10), 1.0, MIN_AREA).any()
 
 
 def hole(alpha, x, y, width, height, value):
@@ -178,24 +180,24 @@ def hole(alpha, x, y, width, height, value):
 def test_doubtful_holes_in_a_person_are_filled_and_gaps_stay():
     person = blob(np.zeros(SIZE, np.float32), 100, 90, 80, 120)
     stripe = hole(person, 95, 70, 12, 2, 0.6)  # a stripe of a shirt, half transparent
-    assert np.array_equal(ComponentFilter().apply(stripe, 0.0, LEAST, holes=2e-3), person)
-    assert ComponentFilter().apply(stripe, 0.0, LEAST) is stripe
+    assert np.array_equal(ComponentFilter().apply(stripe, 0.0, MIN_AREA, holes=2e-3), person)
+    assert ComponentFilter().apply(stripe, 0.0, MIN_AREA) is stripe
     thin = hole(person, 95, 70, 1, 4, 0.6)
-    assert np.array_equal(ComponentFilter().apply(thin, 0.0, LEAST, holes=2e-3), person)
+    assert np.array_equal(ComponentFilter().apply(thin, 0.0, MIN_AREA, holes=2e-3), person)
     akimbo = hole(hole(person, 95, 70, 12, 6, 0.6), 97, 72, 8, 2, 0.0)
-    assert ComponentFilter().apply(akimbo, 0.0, LEAST, holes=2e-3) is akimbo
+    assert ComponentFilter().apply(akimbo, 0.0, MIN_AREA, holes=2e-3) is akimbo
     large = hole(person, 85, 70, 30, 30, 0.6)
-    assert ComponentFilter().apply(large, 0.0, LEAST, holes=2e-3) is large
+    assert ComponentFilter().apply(large, 0.0, MIN_AREA, holes=2e-3) is large
     notch = hole(person, 98, 0, 4, 70, 0.0)
     notch[40:70, 98:102] = 0.6  # open to the background above
-    assert ComponentFilter().apply(notch, 0.0, LEAST, holes=2e-3) is notch
+    assert ComponentFilter().apply(notch, 0.0, MIN_AREA, holes=2e-3) is notch
 
 
 def test_a_filled_hole_does_not_blink_at_the_limit():
     person = blob(np.zeros(SIZE, np.float32), 100, 90, 80, 120)
     video = ComponentFilter()
     filled = [
-        video.apply(hole(person, 95, 70, 12, 2, value), index / 30, LEAST, holes=2e-3)[70, 100] == 1
+        video.apply(hole(person, 95, 70, 12, 2, value), index / 30, MIN_AREA, holes=2e-3)[70, 100] == 1
         for index, value in enumerate([0.6, 0.45, 0.55, 0.4, 0.2, 0.45])
     ]
     assert filled == [True, True, True, True, False, False]
@@ -206,11 +208,11 @@ def test_largest_person_is_kept_alone_and_keeps_the_role():
         return blob(blob(np.zeros(SIZE, np.float32), 60, 80, left, 100), 190, 80, right, 100)
 
     video = ComponentFilter()
-    first = video.apply(two(50, 40), 0.0, LEAST, largest=True)
+    first = video.apply(two(50, 40), 0.0, MIN_AREA, largest=True)
     assert first[80, 60] == 1 and not first[:, 150:].any()
-    second = video.apply(two(46, 50), 1 / 30, LEAST, largest=True)
+    second = video.apply(two(46, 50), 1 / 30, MIN_AREA, largest=True)
     assert second[80, 60] == 1 and not second[:, 150:].any()
-    third = video.apply(two(20, 50), 2 / 30, LEAST, largest=True)
+    third = video.apply(two(20, 50), 2 / 30, MIN_AREA, largest=True)
     assert third[80, 190] == 1 and not third[:, :100].any()
 
 
@@ -244,8 +246,8 @@ def test_a_preset_writes_a_box_as_text_or_as_a_list():
 
 
 def test_a_live_session_takes_controls_while_it_runs():
-    board = SettingsStore(["blur"])
-    assert board.apply({"edge": -2, "largest_person": True}).edge == -2.0
+    store = SettingsStore(["blur"])
+    assert store.apply({"edge": -2, "largest_person": True}).edge == -2.0
     for patch, said in [
         ({"edge": 9}, "--edge must be -5 to 5"),
         ({"black_point": 0.9, "white_point": 0.5}, "must lie below"),
@@ -253,15 +255,15 @@ def test_a_live_session_takes_controls_while_it_runs():
         ({"feather": "wide"}, "feather must be a number"),
         ({"largest_person": 1}, "largest-person must be true or false"),
     ]:
-        before = board.current
+        before = store.current
         with pytest.raises(ConfigError, match=said):
-            board.apply(patch)
-        assert board.current is before
+            store.apply(patch)
+        assert store.current is before
     key = ChromaKey()
     controls = MatteControls(ControlSettings(keep_box=(0, 0, 9, 9)))
     matter = LiveMatter([SizeLevel(512, key, None, controls)])
     image = np.full((90, 160, 3), 200, np.uint8)
-    matter.process(Frame((image,), Layout.RGB, 0, Fraction(1, 30)), board.current, 0)
+    matter.process(Frame((image,), Layout.RGB, 0, Fraction(1, 30)), store.current, 0)
     assert controls.settings == ControlSettings(edge=-2.0, largest_person=True, keep_box=(0, 0, 9, 9))
 
 

@@ -237,7 +237,7 @@ def test_a_matte_of_best_lies_on_its_own_frame(tmp_path, batch):
     assert np.mean([np.abs(a.small_alpha - b.small_alpha).mean() for a, b in zip(raw, best, strict=True)]) < 0.05
 
 
-def test_a_camera_that_asks_for_best_gets_high_and_is_told(caplog):
+def test_a_camera_that_asks_for_best_gets_high_and_is_reported(caplog):
     assert initial_settings(LiveOptions(smooth="best")).smooth == "high"
     assert "high" in caplog.text
     caplog.clear()

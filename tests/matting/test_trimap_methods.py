@@ -84,7 +84,7 @@ def test_a_trimap_that_knows_all_is_the_alpha():
         ("knn", lambda p, t: (p, np.minimum(t, 128)), "no foreground"),
     ],
 )
-def test_what_cannot_be_solved_is_told(method, change, told):
+def test_what_cannot_be_solved_is_reported(method, change, told):
     image, _, trimap = soft_disc()
     with pytest.raises(ConfigError, match=told):
         classic_alpha(method, *change(image, trimap))
@@ -112,7 +112,7 @@ def test_a_person_cut_off_by_the_frame_stays_known_there():
     assert trimap[0, 0] == 0
 
 
-def test_faulty_requests_for_a_trimap_are_told():
+def test_faulty_requests_for_a_trimap_are_reported():
     with pytest.raises(ConfigError, match="0 pixels"):
         auto_trimap(np.zeros((4, 4), np.uint8), -1)
     with pytest.raises(ConfigError, match="H, W"):

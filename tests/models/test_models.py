@@ -47,12 +47,12 @@ def room(tmp_path, monkeypatch):
     """A cache of the test's own and one card."""
     monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path / "home"))
     folder = tmp_path / "cards"
-    (folder / "brought").mkdir(parents=True)
+    (folder / "third_party").mkdir(parents=True)
     (folder / f"{NET}.yml").write_text(CARD)
     embedded = (cards._folder() / "ppmattingv2-lite.yml").read_text()
     (folder / "ppmattingv2-lite.yml").write_text(embedded)
     monkeypatch.setattr(cards, "_folder", lambda: folder)
-    read = (cards.load_card, cards.brought_cards, files_of)
+    read = (cards.load_card, cards.third_party_cards, files_of)
     for cached in read:
         cached.cache_clear()
     yield

@@ -217,13 +217,13 @@ def test_texts_are_taken_or_refused_by_name(pair, text):
     value=ANYTHING,
 )
 def test_live_settings_take_or_refuse_json_by_name(name, value):
-    board = SettingsStore(["blur", "navy"])
-    before = board.current
+    store = SettingsStore(["blur", "navy"])
+    before = store.current
     try:
-        board.apply({name: value})
+        store.apply({name: value})
     except ConfigError as error:
         assert name.replace("_", "-") in str(error) or name in str(error)
-        assert board.current is before
+        assert store.current is before
 
 
 @pytest.mark.parametrize("pair", ENTRIES, ids=lambda pair: f"{pair[0].__name__}.{pair[1].name}")

@@ -123,7 +123,7 @@ def test_codec_of_images_is_refused(tmp_path):
         open_sink(tmp_path / "a_%d.png", codec="libx264")
 
 
-def test_left_out_audio_is_told(tmp_path, caplog):
+def test_left_out_audio_is_reported(tmp_path, caplog):
     caplog.set_level("INFO")
     with av.open(str(tmp_path / "s.mp4"), "w") as out:
         out.add_stream("aac", rate=48000)

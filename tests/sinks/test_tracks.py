@@ -13,7 +13,7 @@ from support.sink_frames import info_of, make_frames, times_of, write
 
 from streammatte.errors import UnsupportedOutputError
 from streammatte.sinks import Y4MSink, open_sink
-from streammatte.tracks import MOST_PACKETS, TrackFeed
+from streammatte.tracks import MAX_PACKETS, TrackFeed
 
 BEEP_AT = 0.5
 
@@ -318,19 +318,19 @@ def test_no_packet_stays_where_the_output_holds_no_audio(tmp_path, name):
 def test_a_sink_that_takes_no_packets_holds_a_bounded_number():
     feed = TrackFeed()
     held = []
-    for number in range(3 * MOST_PACKETS):
+    for number in range(3 * MAX_PACKETS):
         feed.put(number)
         held.append(len(feed._packets))
-    assert max(held) == MOST_PACKETS
+    assert max(held) == MAX_PACKETS
     assert held[-1] == 0
 
 
 def test_a_sink_that_takes_packets_late_loses_none():
     feed = TrackFeed()
     feed.take()
-    for number in range(3 * MOST_PACKETS):
+    for number in range(3 * MAX_PACKETS):
         feed.put(number)
-    assert len(feed.take()) == 3 * MOST_PACKETS
+    assert len(feed.take()) == 3 * MAX_PACKETS
 
 
 @pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "pcm_f32le"])

@@ -104,7 +104,7 @@ def test_last_image_keeps_its_duration(tmp_path):
         assert stream.duration * stream.time_base == Fraction(5 * 3000 + 45000, 90000)
 
 
-def test_a_time_that_does_not_go_on_is_moved_and_told(tmp_path, caplog):
+def test_a_time_that_does_not_go_on_is_moved_and_reported(tmp_path, caplog):
     write(open_sink(tmp_path / "video.mp4"), make_frames(times=[0, 3000, 3000, 2000, 9000]))
     times = times_of(tmp_path / "video.mp4")
     assert times == [Fraction(pts, 90000) for pts in (0, 3000, 3001, 3002, 9000)]
@@ -454,7 +454,7 @@ def test_log_is_silent_for_an_ordinary_video(tmp_path, caplog):
     assert [record for record in caplog.records if record.name.startswith("streammatte")] == []
 
 
-def test_lost_chroma_is_told(tmp_path, caplog):
+def test_lost_chroma_is_reported(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     write(open_sink(tmp_path / "video.mp4"), make_frames(2, layout=Layout.YUV444))
     assert "4:2:0" in caplog.text

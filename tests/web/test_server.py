@@ -59,10 +59,10 @@ def serve():
 
 @pytest.fixture
 def control(serve):
-    """A server of settings; ``control.board`` holds them."""
-    board = SettingsStore(["a.jpg", "b.jpg"])
-    running = serve(make_app(board, lambda: {"frames": 7}))
-    running.board = board
+    """A server of settings; ``control.store`` holds them."""
+    store = SettingsStore(["a.jpg", "b.jpg"])
+    running = serve(make_app(store, lambda: {"frames": 7}))
+    running.store = store
     return running
 
 
@@ -103,11 +103,11 @@ def test_settings_are_changed_and_refused(control):
     assert json.loads(ask(control, "GET", "/status")[1]) == {"frames": 7}
     body = b'{"background": "b.jpg", "blur": true}'
     assert ask(control, "POST", "/set", body, JSON)[0] == 200
-    assert (control.board.current.background, control.board.current.blur) == (1, True)
+    assert (control.store.current.background, control.store.current.blur) == (1, True)
     status, said, _ = ask(control, "POST", "/set", b'{"mirror": true, "background": 5}', JSON)
     assert status == 400
     assert "0 to 1" in json.loads(said)["error"]
-    assert control.board.current.mirror is False
+    assert control.store.current.mirror is False
     assert ask(control, "POST", "/set", b" " * 5000, JSON)[0] == 413
     assert ask(control, "GET", "/set")[0] == 405
     assert ask(control, "GET", "/other")[0] == 404
@@ -118,11 +118,11 @@ def test_settings_are_changed_and_refused(control):
     [b"{", b"[]", b"{}", b"5", b"[" * 4000, b'{"edge": 1e400}', b'{"edge": NaN}', b'{"edge": "\xc2\xb2"}', b"\xff"],
 )
 def test_bodies_that_are_no_settings(control, body):
-    before = control.board.current
+    before = control.store.current
     status, said, _ = ask(control, "POST", "/set", body, JSON)
     assert status == 400
     assert json.loads(said)["error"]
-    assert control.board.current == before
+    assert control.store.current == before
 
 
 @pytest.mark.parametrize("length", ["\u00b2", "-1", "1e3", "99999999999999999999999", ""])
@@ -151,7 +151,7 @@ def test_lengths_that_are_no_numbers(control, length):
 def test_pages_of_other_sites_are_refused_on_every_path(control, headers):
     for method, path, body in (("POST", "/set", b'{"mirror": true}'), ("GET", "/status", None)):
         assert ask(control, method, path, body, JSON | headers)[0] in (400, 403)
-    assert control.board.current.mirror is False
+    assert control.store.current.mirror is False
 
 
 def test_an_image_cannot_be_embedded_by_another_site(preview):
@@ -192,7 +192,7 @@ def test_a_cookie_takes_the_place_of_the_token(preview):
 def test_bodies_are_json_by_their_type(control, kind):
     headers = {} if kind is None else {"Content-Type": kind}
     assert ask(control, "POST", "/set", b'{"mirror": true}', headers)[0] == 415
-    assert control.board.current.mirror is False
+    assert control.store.current.mirror is False
 
 
 def test_preview(preview):
@@ -212,7 +212,7 @@ def test_preview(preview):
 
 
 def test_streams_have_places_of_their_own(preview, monkeypatch):
-    monkeypatch.setattr(policy, "MOST_STREAMS", 2)
+    monkeypatch.setattr(policy, "MAX_STREAMS", 2)
     shown = {"Authorization": f"Bearer {preview.token}"}
     watching = [http.client.HTTPConnection(*preview.address, timeout=10) for _ in range(2)]
     for connection in watching:
@@ -251,7 +251,7 @@ def test_a_body_that_does_not_come_ends_at_the_deadline(control, monkeypatch):
 
 
 def test_more_connections_than_allowed_are_turned_away(control, monkeypatch):
-    monkeypatch.setattr(web_server, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(web_server, "MAX_CONNECTIONS", 3)
     held = [socket.create_connection(control.address, timeout=10) for _ in range(3)]
     time.sleep(0.2)
     with pytest.raises((ConnectionError, http.client.HTTPException)):

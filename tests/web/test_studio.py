@@ -268,7 +268,7 @@ def test_files_that_are_none(client, monkeypatch):
     monkeypatch.setattr(web_studio, "BACKGROUND_BYTES", 1000)
     assert "larger than" in client.put("/files/background", "large.png", b"x" * 5000, 400)["error"]
     assert list((client.folder / "private").iterdir()) == []  # nothing is left of them
-    monkeypatch.setattr(web_studio, "MOST", 4)
+    monkeypatch.setattr(web_studio, "MAX_BACKGROUNDS", 4)
     assert "already" in client.put("/files/background", "one.png", picture(), 400)["error"]
 
 
@@ -411,7 +411,7 @@ def test_arguments_of_a_job(tmp_path):
 
 
 def test_only_so_many_files(client, monkeypatch):
-    monkeypatch.setattr("streammatte.web.jobs.MOST_JOBS", 1)
+    monkeypatch.setattr("streammatte.web.jobs.MAX_JOBS", 1)
     client.put("/files/job", "a.png", picture())
     assert "1 files already" in client.put("/files/job", "b.png", picture(), 400)["error"]
 

@@ -156,7 +156,7 @@ def test_the_chosen_background_is_behind_and_the_person_stays(page, tmp_path):
     until(lambda: state(page)["session"] is None)
 
 
-def test_a_file_that_is_none_is_told(page, tmp_path):
+def test_a_file_that_is_none_is_reported(page, tmp_path):
     (tmp_path / "wrong.png").write_bytes(b"this is no picture")
     page.set_input_files("#file", str(tmp_path / "wrong.png"))
     page.wait_for_function("() => document.getElementById('error').textContent.includes('wrong.png')")

@@ -102,7 +102,8 @@ class _Branches(nn.Layer):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         out = []
-        for row, x in zip(self.rows, maps, strict=True):
+        for row, branch in zip(self.rows, maps, strict=True):
+            x = branch
             for block in row:
                 x = block(x)
             out.append(x)

@@ -7,28 +7,28 @@ from collections.abc import Callable, Hashable
 
 from streammatte.protocols import Engine
 
-__all__ = ["ENGINES_KEPT", "KeptEngines"]
+__all__ = ["MAX_ENGINES", "EngineCache"]
 
-ENGINES_KEPT = 4
+MAX_ENGINES = 4
 """Portrait and landscape, for two aspects: a camera's usual output. Each holds its network's activations in memory."""
 
 
-class KeptEngines:
+class EngineCache:
     """Engines by what they are compiled for; the least recently used one is closed before there are too many."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, Engine] = OrderedDict()
+        self._engines: OrderedDict[Hashable, Engine] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Engine]) -> Engine:
         """The engine of a key, made where it is not here."""
-        if key not in self._kept:
-            while len(self._kept) >= ENGINES_KEPT:
-                self._kept.popitem(last=False)[1].close()
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        if key not in self._engines:
+            while len(self._engines) >= MAX_ENGINES:
+                self._engines.popitem(last=False)[1].close()
+            self._engines[key] = make()
+        self._engines.move_to_end(key)
+        return self._engines[key]
 
     def close(self) -> None:
         """Release all engines."""
-        while self._kept:
-            self._kept.popitem()[1].close()
+        while self._engines:
+            self._engines.popitem()[1].close()

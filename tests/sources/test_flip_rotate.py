@@ -12,10 +12,9 @@ from support.videos import make_video, pattern_image
 from streammatte.errors import ConfigError
 from streammatte.frames import Frame, Layout, plane_shapes
 from streammatte.options.video import VideoOptions
-from streammatte.sources import open_source, turned_source
+from streammatte.sources import open_source, oriented_source
 from streammatte.sources.live_factory import open_live_source
-from streammatte.sources.orientation import Orientation
-from streammatte.sources.turned import turned_frame
+from streammatte.sources.orientation import Orientation, oriented_frame
 
 FLIPS, ROTATIONS = ("none", "horizontal", "vertical"), ("0", "90", "180", "270")
 
@@ -34,7 +33,7 @@ def test_frames_are_flipped_then_rotated(layout, flip, rotate):
     planes = tuple(noise.integers(0, 256, shape, np.uint8) for shape in plane_shapes(layout, 16, 8))
     alpha = noise.integers(0, 256, (8, 16), np.uint8)
     frame = Frame(planes, layout, 3, Fraction(1, 25), alpha=alpha)
-    turned = turned_frame(frame, Orientation.asked(flip, rotate))
+    turned = oriented_frame(frame, Orientation.from_options(flip, rotate))
     np.testing.assert_array_equal(turned.planes[0], by_numpy(planes[0], flip, rotate))
     np.testing.assert_array_equal(turned.alpha, by_numpy(alpha, flip, rotate))
     assert [plane.shape for plane in turned.planes] == list(
@@ -48,7 +47,7 @@ def test_frames_are_flipped_then_rotated(layout, flip, rotate):
 @pytest.mark.parametrize("rotate", ROTATIONS)
 def test_a_video_with_wide_pixels_keeps_its_shape(tmp_path, rotate):
     path = make_video(tmp_path / "a.mkv", frames=2, sar=Fraction(4, 3))
-    source = turned_source(open_source(path), "none", rotate)
+    source = oriented_source(open_source(path), "none", rotate)
     (frame, _) = list(source.frames())
     assert (source.info.width, source.info.height) == (frame.width, frame.height)
     aside = rotate in ("90", "270")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from streammatte._version import __version__
-from streammatte.cluster.crew import Crew, Emit
+from streammatte.cluster.worker_pool import Emit, WorkerPool
 from streammatte.errors import ConfigError, DiskFullError, EngineUnavailableError, SinkError, StreammatteError
 from streammatte.media.container import shown_address
 from streammatte.models.resolve import EMBEDDED, resolve
@@ -22,7 +22,7 @@ from streammatte.options.video import VideoOptions
 from streammatte.runtime import available_cores
 from streammatte.sinks.atomic import whole_file, writing
 
-__all__ = ["ray_crew"]
+__all__ = ["ray_pool"]
 
 T = TypeVar("T")
 
@@ -47,8 +47,8 @@ def need_ray() -> Any:
 
 
 @contextmanager
-def ray_crew(where: str, jobs: int, options: VideoOptions, folder: Path) -> Iterator[Crew]:
-    """A crew of actors on a cluster, or on one that is started here and ends with it.
+def ray_pool(where: str, jobs: int, options: VideoOptions, folder: Path) -> Iterator[WorkerPool]:
+    """A pool of actors on a cluster, or on one that is started here and ends with it.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def ray_crew(where: str, jobs: int, options: VideoOptions, folder: Path) -> Iter
             slots = [{"num_cpus": 1}] * workers if local else _slots(ray, jobs)
             taken = iter(range(10**9))
 
-            def open_hand(emit: Emit) -> RayHand:
+            def open_worker(emit: Emit) -> RayWorker:
                 needs = slots[next(taken) % len(slots)]
 
                 def make() -> Any:
@@ -106,9 +106,9 @@ def ray_crew(where: str, jobs: int, options: VideoOptions, folder: Path) -> Iter
                         connect()
                     return there["actor"].options(**needs).remote([there["model"]])
 
-                return RayHand(ray, _attempt(make, where, ray.shutdown), str(marker), emit)
+                return RayWorker(ray, _attempt(make, where, ray.shutdown), str(marker), emit)
 
-            yield Crew(open_hand, len(slots), threads)
+            yield WorkerPool(open_worker, len(slots), threads)
         finally:
             marker.unlink(missing_ok=True)
             ray.shutdown()
@@ -137,7 +137,7 @@ def _quiet_ray() -> Iterator[None]:
 def _attempt(action: Callable[[], T], where: str, between: Callable[[], None] = lambda: None) -> T:
     """Do what needs the cluster, again for a while where its head does not answer. Raises StreammatteError."""
     end = time.monotonic() + _RECONNECT
-    told = False
+    warned = False
     while True:
         try:
             return action()
@@ -148,9 +148,9 @@ def _attempt(action: Callable[[], T], where: str, between: Callable[[], None] = 
                     f"the cluster {shown_address(where)} does not answer ({reason[0]}); the same command goes on "
                     "from what is done"
                 ) from error
-            if not told:
+            if not warned:
                 _log.warning("the cluster %s does not answer; it is tried for %.0f s", shown_address(where), _RECONNECT)
-                told = True
+                warned = True
             between()
             time.sleep(2.0)
 
@@ -208,9 +208,9 @@ class _Actor:
                 (Path(self._folder.name) / file).write_bytes(data)
             self._model = name.format(self._folder.name)
         self._now: dict[str, Any] | None = None
-        self._worker = Worker(self._tell, Path(self._folder.name))
+        self._worker = Worker(self._report, Path(self._folder.name))
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def _report(self, event: dict[str, Any]) -> None:
         self._now = event
 
     def facts(self, marker: str) -> tuple[str, bool]:
@@ -238,8 +238,8 @@ class _Actor:
             return {**event, "alone": True}, {name: path.read_bytes() for name, path in found.items() if path.exists()}
 
 
-class RayHand:
-    """An actor of a cluster; see :class:`streammatte.cluster.crew.Hand`.
+class RayWorker:
+    """An actor of a cluster; see :class:`streammatte.cluster.worker_pool.Hand`.
 
     Parameters
     ----------
@@ -254,9 +254,9 @@ class RayHand:
     def __init__(self, ray: Any, actor: Any, marker: str, emit: Emit) -> None:
         self._ray, self._actor, self._emit, self._marker = ray, actor, emit, marker
         self._shared: bool | None = None
-        self._how = "its worker was lost"
+        self._end_reason = "its worker was lost"
 
-    def give(self, job: dict[str, Any]) -> None:
+    def start(self, job: dict[str, Any]) -> None:
         """Send the job, and wait for its events in a thread."""
         threading.Thread(target=self._watch, args=(job,), name="ray-events", daemon=True).start()
 
@@ -278,7 +278,7 @@ class RayHand:
                     self._emit(now)
             event, files = self._ray.get(result)
         except Exception as error:  # Ray raises what the actor's process, the node or the connection ends with
-            self._how = f"its worker was lost ({type(error).__name__})"
+            self._end_reason = f"its worker was lost ({type(error).__name__})"
             _log.debug("a worker was lost", exc_info=True)
             self._emit(None)
             return
@@ -291,9 +291,9 @@ class RayHand:
             event = {"event": kind, "reason": str(error), "exit_code": error.exit_code, "warnings": []}
         self._emit(event)
 
-    def how_lost(self) -> str:
-        """What Ray said."""
-        return self._how
+    def end_reason(self) -> str:
+        """Why the worker was lost."""
+        return self._end_reason
 
     def close(self, *, kill: bool) -> None:
         """End the actor."""

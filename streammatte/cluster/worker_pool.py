@@ -17,21 +17,21 @@ from typing import IO, Any, Protocol
 from streammatte.errors import ConfigError
 from streammatte.runtime import available_cores, ended_by
 
-__all__ = ["Crew", "Emit", "Given", "Hand", "ProcessHand", "local_crew"]
+__all__ = ["Assignment", "Emit", "ProcessWorker", "WorkerHandle", "WorkerPool", "local_pool"]
 
 Emit = Callable[[dict[str, Any] | None], None]
 """Takes an event of a worker: ``progress``, or the last of a job (``done``, ``partial``, ``failed``, ``full``); None
 says that the worker is lost."""
 
 
-class Hand(Protocol):
+class WorkerHandle(Protocol):
     """One worker. Events go to the ``Emit`` that it was made with, from any thread."""
 
-    def give(self, job: dict[str, Any]) -> None:
-        """Start on a job (JSON)."""
+    def start(self, job: dict[str, Any]) -> None:
+        """Start a job (JSON)."""
         ...
 
-    def how_lost(self) -> str:
+    def end_reason(self) -> str:
         """How it ended, for messages."""
         ...
 
@@ -41,58 +41,58 @@ class Hand(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Given:
-    """A job under way: what the caller knows it by, and how far it is (frames, frames in all, frames a second)."""
+class Assignment:
+    """A running job: the caller's task, and its progress (frames, frames in all, frames a second)."""
 
     task: Any
-    hand: Hand
+    worker: WorkerHandle
     began: float = field(default_factory=time.monotonic)
     progress: tuple[int, int | None, float] = (0, None, 0.0)
 
     @property
     def seconds(self) -> float:
-        """Since it was given."""
+        """Since it was started."""
         return time.monotonic() - self.began
 
 
-class Crew:
+class WorkerPool:
     """Up to ``size`` workers, started when there is work.
 
     Parameters
     ----------
-    open_hand : callable
+    open_worker : callable
         Makes a worker that reports to an ``Emit``.
     size : int
     threads : int
         What a worker has for a video, where the user gives no number; 0 leaves it to the video.
     """
 
-    def __init__(self, open_hand: Callable[[Emit], Hand], size: int, threads: int = 0) -> None:
-        self._open = open_hand
+    def __init__(self, open_worker: Callable[[Emit], WorkerHandle], size: int, threads: int = 0) -> None:
+        self._open = open_worker
         self.size = size
         self.threads = threads
-        self._idle: list[Hand] = []
-        self._busy: dict[Hand, Given] = {}
-        self._events: queue.Queue[tuple[Hand, dict[str, Any] | None]] = queue.Queue()
+        self._idle: list[WorkerHandle] = []
+        self._busy: dict[WorkerHandle, Assignment] = {}
+        self._events: queue.Queue[tuple[WorkerHandle, dict[str, Any] | None]] = queue.Queue()
 
     @property
-    def under_way(self) -> list[Given]:
-        """The jobs that were given and have not ended."""
+    def running(self) -> list[Assignment]:
+        """The jobs that were started and have not ended."""
         return list(self._busy.values())
 
     @property
-    def room(self) -> int:
-        """How many jobs can be given."""
+    def free(self) -> int:
+        """How many jobs can be started."""
         return self.size - len(self._busy)
 
-    def give(self, job: dict[str, Any], task: Any) -> None:
-        """Start on a job; there must be room."""
-        hand = self._idle.pop() if self._idle else self._new()
-        self._busy[hand] = Given(task, hand)
-        hand.give(job)
+    def start(self, job: dict[str, Any], task: Any) -> None:
+        """Start a job; there must be a free worker."""
+        worker = self._idle.pop() if self._idle else self._new()
+        self._busy[worker] = Assignment(task, worker)
+        worker.start(job)
 
-    def _new(self) -> Hand:
-        made: list[Hand] = []
+    def _new(self) -> WorkerHandle:
+        made: list[WorkerHandle] = []
         ready = threading.Event()
 
         def emit(event: dict[str, Any] | None) -> None:
@@ -103,9 +103,9 @@ class Crew:
         ready.set()
         return made[0]
 
-    def next_event(self, timeout: float) -> tuple[Given, dict[str, Any]] | None:
+    def next_event(self, timeout: float) -> tuple[Assignment, dict[str, Any]] | None:
         """What happened to a job: its last event, ``{"event": "lost", "reason": ...}``, or ``again``, where its worker
-        left the crew through no fault of the job; None where nothing did.
+        left the pool through no fault of the job; None where nothing did.
 
         Raises
         ------
@@ -113,49 +113,49 @@ class Crew:
             A worker is of another version.
         """
         try:
-            hand, event = self._events.get(timeout=timeout)
+            worker, event = self._events.get(timeout=timeout)
         except queue.Empty:
             return None
-        given = self._busy.get(hand)
+        assignment = self._busy.get(worker)
         if event is not None and event["event"] == "refused":
             raise ConfigError(event["reason"])
         if event is None:
-            return self._lost(hand)
-        if given is None:
+            return self._lost(worker)
+        if assignment is None:
             return None
         if event["event"] == "progress":
-            given.progress = (event["frames"], event["total"], event["fps"])
+            assignment.progress = (event["frames"], event["total"], event["fps"])
             return None
         leaves = event["event"] == "unplaced" or (event["event"] == "full" and bool(event.get("alone")))
         if leaves and self.size > 1:  # a node without space, or none with room: the others go on
             self.size -= 1
-            del self._busy[hand]
-            hand.close(kill=True)
-            return given, {**event, "event": "again"}
+            del self._busy[worker]
+            worker.close(kill=True)
+            return assignment, {**event, "event": "again"}
         if event["event"] == "unplaced":  # the only worker: wait for room
             return None
-        del self._busy[hand]
-        self._idle.append(hand)
-        return given, event
+        del self._busy[worker]
+        self._idle.append(worker)
+        return assignment, event
 
-    def _lost(self, hand: Hand) -> tuple[Given, dict[str, Any]] | None:
-        if hand in self._idle:
-            self._idle.remove(hand)
-        given = self._busy.pop(hand, None)
-        reason = hand.how_lost()
-        return None if given is None else (given, {"event": "lost", "reason": reason})
+    def _lost(self, worker: WorkerHandle) -> tuple[Assignment, dict[str, Any]] | None:
+        if worker in self._idle:
+            self._idle.remove(worker)
+        assignment = self._busy.pop(worker, None)
+        reason = worker.end_reason()
+        return None if assignment is None else (assignment, {"event": "lost", "reason": reason})
 
-    def close(self) -> list[Given]:
-        """End the workers, at once where they work; gives the jobs that were under way."""
-        given = self.under_way
-        for hand in (*self._busy, *self._idle):
-            hand.close(kill=hand in self._busy)
+    def close(self) -> list[Assignment]:
+        """End the workers, at once where they work; gives the jobs that were running."""
+        assignment = self.running
+        for worker in (*self._busy, *self._idle):
+            worker.close(kill=worker in self._busy)
         self._busy.clear()
         self._idle.clear()
-        return given
+        return assignment
 
 
-class ProcessHand:
+class ProcessWorker:
     """A process of this machine: ``python -m streammatte.cluster.worker FOLDER``."""
 
     def __init__(self, emit: Emit) -> None:
@@ -181,13 +181,13 @@ class ProcessHand:
 
         threading.Thread(target=listen, name="worker-events", daemon=True).start()
 
-    def give(self, job: dict[str, Any]) -> None:
+    def start(self, job: dict[str, Any]) -> None:
         """Write the job; where the process has ended, its reader reports that."""
         with suppress(OSError):
             self._input.write(json.dumps(job) + "\n")
             self._input.flush()
 
-    def how_lost(self) -> str:
+    def end_reason(self) -> str:
         """The signal or the exit code."""
         code = self._process.wait()
         self._folder.cleanup()
@@ -204,7 +204,7 @@ class ProcessHand:
         self._folder.cleanup()
 
 
-def local_crew(jobs: int) -> Crew:
+def local_pool(jobs: int) -> WorkerPool:
     """Processes of this machine; 0 chooses: one for every four cores."""
     size = jobs or max(1, available_cores() // 4)
-    return Crew(ProcessHand, size, max(1, available_cores() // size) if size > 1 else 0)
+    return WorkerPool(ProcessWorker, size, max(1, available_cores() // size) if size > 1 else 0)

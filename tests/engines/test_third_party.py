@@ -27,7 +27,7 @@ from streammatte.export.convert import save_as  # noqa: E402
 from streammatte.export.quantize import quantise_measured  # noqa: E402
 from streammatte.frames import Frame, Layout, StreamInfo  # noqa: E402
 from streammatte.kernels.color import rgb_matrix  # noqa: E402
-from streammatte.models.cards import brought_cards  # noqa: E402
+from streammatte.models.cards import third_party_cards  # noqa: E402
 from streammatte.models.graph import normalised, read_graph  # noqa: E402
 from streammatte.models.resolve import resolve  # noqa: E402
 from streammatte.options.video import VideoOptions  # noqa: E402
@@ -222,11 +222,11 @@ def test_a_card_by_name_by_option_and_by_the_name_of_the_file(tmp_path, monkeypa
 
 
 def test_cards_of_known_files_are_whole():
-    names = [card.name for card in brought_cards()]
+    names = [card.name for card in third_party_cards()]
     wanted = {"u2net", "u2netp", "u2net_human_seg", "isnet-general-use", "silueta", "birefnet-portrait"}
     wanted |= {f"rvm_{kind}_{bits}" for kind in ("mobilenetv3", "resnet50") for bits in ("fp32", "fp16")}
-    assert wanted <= set(names) and len({card.file for card in brought_cards()}) == len(names)
-    assert all(card.get and card.file and card.licence and not card.files for card in brought_cards())
+    assert wanted <= set(names) and len({card.file for card in third_party_cards()}) == len(names)
+    assert all(card.get and card.file and card.licence and not card.files for card in third_party_cards())
 
 
 @BOTH
@@ -294,7 +294,7 @@ def test_providers_and_precisions(tmp_path, caplog):
         engines[0].submit(images)
 
 
-def test_an_accelerator_is_taken_and_a_fall_back_is_told(tmp_path, monkeypatch, caplog):
+def test_an_accelerator_is_taken_and_a_fall_back_is_reported(tmp_path, monkeypatch, caplog):
     """The provider of a build with a GPU, which here cannot start: the session runs on the CPU, and the log says so."""
     import onnxruntime
 
