@@ -300,7 +300,7 @@ def build_outputs(
         if not isinstance(options, VideoOptions):
             return open_sink(path, overwrite=options.overwrite)
         main = role == "composite"
-        # A named encoder's own scale and presets mean nothing to the encoders of the other outputs.
+        # A named encoder's own scale and presets are not those of the encoders of the other outputs.
         tuned = main or options.codec == "auto"
         encode = EncodeOptions(
             codec=options.codec if main else "auto",
@@ -359,7 +359,7 @@ def build_pipeline(
     """
     goal = None if target is None else str(target)
     if goal is None:
-        # Nobody would take the packets, and they would pile up.
+        # No sink takes the packets, and they would accumulate.
         options = options.replace(audio=False)
     if isinstance(spec, str | Path):
         targets = [path for path in (goal, options.alpha, options.foreground) if path is not None]

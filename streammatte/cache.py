@@ -62,7 +62,7 @@ def user_cache_dir(*parts: str) -> Path:
 
 
 def lasting_dir(*parts: str) -> Path:
-    """The folder of what was fetched once. Nothing is created; who writes makes it, under :func:`writing`."""
+    """The folder of what was fetched once. Nothing is created; the writer creates it, under :func:`writing`."""
     return (_base() or _temporary()).joinpath(*parts)
 
 
@@ -167,7 +167,7 @@ def _base() -> Path | None:
 
 
 def _shared() -> Path | None:
-    """The user's folder among everybody's temporary files; None where somebody else made or may write to it."""
+    """The user's folder among the temporary files; None where another user made it or may write to it."""
     folder = Path(tempfile.gettempdir()) / f"streammatte-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -181,7 +181,7 @@ def _shared() -> Path | None:
 
 @cache
 def _temporary() -> Path:
-    """One a process: what is kept twice by a run must be found again by it."""
+    """One folder a process, so that later calls find what earlier ones wrote."""
     return Path(tempfile.mkdtemp(prefix="streammatte-"))
 
 
@@ -195,6 +195,6 @@ def _made(folder: Path) -> Path | None:
 
 @cache
 def _warn_once(base: Path | None) -> None:
-    """Report a folder that is none; one that may only be read is meant so."""
+    """Warn of a path that cannot be a folder; a read-only folder is taken as intended."""
     if base is not None and not base.is_dir():
-        log.warning("%s cannot be made a folder; what is compiled is kept among the temporary files", base)
+        log.warning("%s cannot be created; compiled files are kept among the temporary files", base)

@@ -1,6 +1,6 @@
 """A function called in a Python process of its own, whose output is captured.
 
-Paddle, paddle2onnx and NNCF print pages while they work, change the process's logging, and may end the process over an
+Paddle, paddle2onnx and NNCF print much output, change the process's logging, and may end the process over an
 operator that they do not support; none of that reaches the caller.
 """
 

@@ -28,7 +28,7 @@ Level = Literal["ok", "warn", "fail"]
 TRIES = 5
 """Inferences that are timed after the first; the fastest counts."""
 OLDEST = datetime(2025, 1, 1, tzinfo=UTC)
-"""A clock before this is not set: certificates of servers then look invalid."""
+"""A clock before this is wrong: certificates of servers then appear invalid."""
 _ENCODERS = ("libx264", "libx265", "libvpx-vp9", "prores_ks", "aac")
 _HARDWARE = ("h264_nvenc", "h264_qsv", "h264_vaapi", "h264_videotoolbox", "h264_amf")
 _PROTOCOLS = ("rtmp", "rtsp", "srt", "https")

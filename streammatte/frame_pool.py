@@ -14,7 +14,7 @@ __all__ = ["FramePool"]
 
 
 class _Lease:
-    """Owner of pooled memory: numpy views keep it alive, and its end gives the memory back."""
+    """Owner of pooled memory: numpy views keep it alive, and its deletion returns the memory to the pool."""
 
     __slots__ = ("__array_interface__", "__weakref__")
 
@@ -25,7 +25,7 @@ class _Lease:
 class FramePool:
     """Planes that are used again once nothing refers to them any more.
 
-    ``take`` hands out uninitialised planes; their memory comes back by itself when the last view of it is gone, so a
+    ``take`` returns uninitialised planes; their memory returns to the pool when the last view of it is deleted, so a
     plane that is still referred to is never overwritten. Thread-safe.
     """
 

@@ -1,4 +1,4 @@
-"""What travels through the pipeline: frames in their own planes, mattes that carry their frame, composites.
+"""Data of the pipeline: frames in their own planes, mattes with their frame, composites.
 
 Plain data over numpy; no decoder, no engine. The layouts are the only ones inside the pipeline; sources convert
 everything else once, at their output.

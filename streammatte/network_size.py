@@ -1,6 +1,6 @@
 """At which size a network sees an image: one rule for videos, images, cameras and the evaluation.
 
-The aspect is kept; sides of the network's multiple are made up by padding.
+The aspect is kept; padding makes the sides multiples of the network's.
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ def need(package: str, purpose: str = "converting", extra: str = "export") -> An
 def import_openvino() -> Any:
     """Import OpenVINO without its telemetry.
 
-    OpenVINO's package reports its import to its makers, from a forked process; nothing of this product leaves the
-    machine unasked. Where the host has imported OpenVINO itself, nothing is changed.
+    OpenVINO's package reports its import to Intel, from a forked process; this product sends nothing. Where the host
+    has imported OpenVINO itself, nothing is changed.
 
     Raises
     ------

@@ -85,7 +85,7 @@ class Sink(Protocol):
         ...
 
     def process(self, item: Frame) -> list[None]:
-        """Write one frame; gives an empty list."""
+        """Write one frame; returns an empty list."""
         ...
 
     def drain(self) -> list[None]:

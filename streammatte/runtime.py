@@ -1,4 +1,4 @@
-"""The processor as this process sees it."""
+"""Processor, memory and native libraries as this process sees them."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def set_threads(stream: Any, threads: int) -> None:
 
 log = logging.getLogger(__name__)
 
-SILENCE = 3.0
-"""Seconds of importing before a notice explains it: from numba's cache it takes one or two."""
+NOTICE_AFTER = 3.0
+"""Seconds of importing after which a notice is logged: from numba's cache it takes one or two."""
 
 _MIN_ADDRESS_SPACE = 2_000_000 << 10
 """With less, 540p on two cores was seen to fail (1.8 GB), to crash and to loop for ever (0.8 GB)."""
@@ -73,14 +73,14 @@ def import_pymatting() -> Any:
 
 @cache
 def _imported() -> Any:
-    timer = threading.Timer(SILENCE, _notify)
+    timer = threading.Timer(NOTICE_AFTER, _notify)
     timer.daemon = True
     timer.start()
     try:
         package = importlib.import_module("pymatting")
     finally:
         timer.cancel()
-    # its advice for who sets thresholds, which it prints on standard output, where a video or JSON may be going out
+    # it prints advice on standard output, where a video or JSON may be written
     vars(importlib.import_module("pymatting.preconditioner.ichol"))["print"] = _advise
     return package
 
@@ -97,7 +97,7 @@ def _advise(*words: object) -> None:
 def check_address_space() -> None:
     """Refuse to load networks and encoders where the process may not have the address space for them.
 
-    Native libraries end the process or loop for ever where they get no memory, before anything can be said.
+    Native libraries end the process or loop for ever where they get no memory, before an error can be raised.
 
     Raises
     ------
@@ -157,10 +157,10 @@ def ended_by(code: int) -> str:
 
 @contextmanager
 def native_lines(logger: logging.Logger) -> Iterator[None]:
-    """Send what libraries (FFmpeg, OpenCV, Qt, ALSA) write to standard error by themselves to a log, at debug.
+    """Redirect what libraries (FFmpeg, OpenCV, Qt, ALSA) write to standard error to a log, at debug.
 
     The process's own descriptor is redirected meanwhile: use it around a single opening. Lines that this package's own
-    logging wrote from another thread with a level go where they were meant to go.
+    logging wrote meanwhile from another thread are passed on.
     """
     try:
         before = os.dup(2)
@@ -183,7 +183,7 @@ def native_lines(logger: logging.Logger) -> Iterator[None]:
 
 
 def in_background(work: Callable[[], T], undo: Callable[[T], object], stop: threading.Event | None = None) -> T | None:
-    """Run what may wait for the network in a thread of its own, so that the wait can be given up at once.
+    """Run a call that may wait for the network in a thread of its own, so that the wait can be interrupted.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ __all__ = ["LatencyHistogram", "Progress", "StageStats", "Summary", "format_byte
 
 
 def format_bytes(count: int) -> str:
-    """A size in words: MB with a decimal, kB below 0.1 MB."""
+    """A size as text: MB with a decimal, kB below 0.1 MB."""
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
 
 

@@ -1,4 +1,4 @@
-"""The networks of the zoo beside each other: published parameters and operations, and speed per engine.
+"""Comparison of the networks: published parameters and operations, and speed per engine.
 
 Speed does not depend on the weights, so a network whose weights are not here is measured with random ones; the table
 states which.
@@ -31,7 +31,7 @@ __all__ = ["format_models", "model_table", "print_table"]
 log = logging.getLogger(__name__)
 
 PUBLISHED = ("params_m", "flops_g", "fps", "sad")
-"""Published figures of a card; they stand in a row with ``seed_`` in front."""
+"""Published figures of a card; rows have them with the prefix ``seed_``."""
 WARM_UP = 2
 """Runs before the clock starts: the first ones allocate."""
 ALL = "all"
@@ -210,7 +210,7 @@ def _mad(name: str, engine: str, precision: str, size: tuple[int, int], data: Pa
 
 
 def _trimap(size: tuple[int, int]) -> Any:
-    """Half of it unknown, as around a person."""
+    """A trimap whose unknown band is half of the image."""
     trimap = np.full((1, *size), 128, np.uint8)
     trimap[:, : size[0] // 4] = 0
     trimap[:, -(size[0] // 4) :] = 255

@@ -36,7 +36,7 @@ from streammatte.runtime import available_cores
 __all__ = ["BenchResult", "compare", "measure"]
 
 HELD_FRAMES = 64
-"""Frames an isolated run goes round on; they are held in memory, so as not to measure their decoding."""
+"""Frames that an isolated run repeats; they are held in memory, so that decoding is not measured."""
 WARM_UP_FRAMES = 16
 """Frames before the clock starts: kernels are loaded, the encoder's look-ahead is full."""
 
@@ -53,7 +53,7 @@ class BenchResult:
 
 
 class _Replay:
-    """An engine that gives mattes recorded earlier, so that everything around the network can be timed alone."""
+    """An engine that returns recorded mattes, so that everything around the network can be timed alone."""
 
     name, device, precision, precision_reason, in_flight = "replay", "none", "none", "mattes are replayed", 1
     recurrent = False
@@ -88,7 +88,7 @@ class _Done:
 
 @dataclass
 class _Held:
-    """What the isolated runs work on."""
+    """Input of the isolated runs."""
 
     info: StreamInfo
     frames: list[Frame]
@@ -256,7 +256,7 @@ def measure(spec: str | Source, options: VideoOptions, *, frames: int, rounds: i
 def compare(
     spec: str | Source, settings: tuple[VideoOptions, VideoOptions], *, frames: int, rounds: int
 ) -> tuple[BenchResult, BenchResult, float]:
-    """Measure two settings in turn, A B A B ...; gives both results and the median ratio of their fps, A / B.
+    """Measure two settings in turn, A B A B ...; returns both results and the median ratio of their fps, A / B.
 
     Parameters
     ----------

@@ -98,10 +98,10 @@ def main(args: list[str] | None = None) -> None:
 
 def _usage(error: click.ClickException) -> str:
     """What is wrong with the command line, and whose help to read."""
-    told = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".")
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context is not None else "streammatte"
-    return f"{told[:1].lower()}{told[1:]}; {path} --help shows what is allowed"
+    return f"{message[:1].lower()}{message[1:]}; {path} --help shows what is allowed"
 
 
 def _explain(text: str) -> None:

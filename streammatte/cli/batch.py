@@ -60,8 +60,8 @@ def command(
     """Take the people out of many videos.
 
     INPUT is a file, a folder, a glob, a URL, a manifest (.csv with a column input, or .jsonl; columns output, priority
-    and any option), or - for lines of standard input. What is done stands in a journal in the target folder: after any
-    end the same command goes on.
+    and any option), or - for lines of standard input. A journal in the target folder records what is done: after any
+    interruption the same command continues.
 
     \b
     streammatte batch clips/ --to done/ --bg beach.jpg
@@ -82,7 +82,7 @@ def command(
     lines = sys.stdin.read().splitlines() if "-" in inputs else []
     plan = _planner(inputs, options, output_format or "auto", lines)
     if dry_run:
-        return _tell_plan(plan(), target, as_json)
+        return _print_plan(plan(), target, as_json)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(target, to if is_remote(to) else ""))
         if report is not None:
@@ -126,7 +126,7 @@ def _planner(inputs: Sequence[str], options: VideoOptions, kind: str, lines: lis
     return lambda: plan_items(inputs, options, kind, manifest=lines)
 
 
-def _tell_plan(items: list[Item], target: Path, as_json: bool) -> int:
+def _print_plan(items: list[Item], target: Path, as_json: bool) -> int:
     """What would be done, how long the videos are, and how long that takes at the speed of what is done already."""
     from streammatte.cluster.journal import DONE, JOURNAL, PARTIAL, Journal
     from streammatte.sources import is_url, open_source
@@ -160,15 +160,15 @@ def _tell_plan(items: list[Item], target: Path, as_json: bool) -> int:
         why = f": {row['reason']}" if "reason" in row else ""
         click.echo(f"{row['state']:>10}  {row['input']} -> {row['output']}{why}")
     waiting = sum(row["state"] == "waiting" for row in rows)
-    told = "time and size are not known before a video of this batch is done"
+    text = "time and size are not known before a video of this batch is done"
     if estimate is not None:
-        told = f"about {estimate['seconds']:.0f} s of work and {estimate['bytes'] / 1e6:.1f} MB"
-    click.echo(f"{waiting} of {len(rows)} wait, {length:.1f} s of video; {told}")
+        text = f"about {estimate['seconds']:.0f} s of work and {estimate['bytes'] / 1e6:.1f} MB"
+    click.echo(f"{waiting} of {len(rows)} wait, {length:.1f} s of video; {text}")
     return 0
 
 
 class _Settling:
-    """Lets a file of a watched folder through once it has not changed for a while."""
+    """Takes a file of a watched folder once it has not changed for some seconds."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, float]] = {}
@@ -194,7 +194,7 @@ class _Settling:
 
 
 class _Show:
-    """Bars on a terminal, a JSON line a second, else nothing until the end."""
+    """Bars on a terminal, a JSON line a second, or nothing until the end."""
 
     def __init__(self, as_json: bool) -> None:
         self._json = as_json
@@ -238,7 +238,7 @@ class _Show:
             self._bar.update(self._tasks[output], completed=frames, total=total, note=f"{fps:.1f} fps{left}")
 
     def end(self, records: Sequence[Record]) -> None:
-        """What became of all."""
+        """The final counts."""
         if self._bar is not None:
             self._bar.stop()
         for record in records:
@@ -249,5 +249,5 @@ class _Show:
         if self._json:
             click.echo(json.dumps({"done": True, "counts": counts}))
         else:
-            told = [f"{count} {state}" for state, count in counts.items() if count or state == "done"]
-            click.echo(", ".join(told), err=True)
+            text = [f"{count} {state}" for state, count in counts.items() if count or state == "done"]
+            click.echo(", ".join(text), err=True)

@@ -1,4 +1,4 @@
-"""``streammatte cache``: what is kept of compiled and converted networks, and deleting it."""
+"""``streammatte cache``: list and clear the caches of compiled and converted networks."""
 
 from __future__ import annotations
 

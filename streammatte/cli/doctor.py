@@ -1,4 +1,4 @@
-"""``streammatte doctor``: what this machine can do, and how to mend what it cannot."""
+"""``streammatte doctor``: what this machine can do, and how to repair what it cannot."""
 
 from __future__ import annotations
 

@@ -85,5 +85,5 @@ def _report(summary: Summary, failed: list[tuple[Job, StreammatteError]], as_jso
         click.echo(json.dumps({**summary.as_dict(), "failed": skipped}))
         return
     counted = "1 image" if summary.frames == 1 else f"{summary.frames} images"
-    told = f"{counted}, {summary.seconds:.1f} s, {format_bytes(summary.output_bytes)}"
-    click.echo(told + (f", {len(failed)} skipped" if failed else ""), err=True)
+    text = f"{counted}, {summary.seconds:.1f} s, {format_bytes(summary.output_bytes)}"
+    click.echo(text + (f", {len(failed)} skipped" if failed else ""), err=True)

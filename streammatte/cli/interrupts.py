@@ -23,7 +23,7 @@ class Stoppable(Protocol):
 def interrupts(run: Stoppable) -> Iterator[list[int]]:
     """The first signal finishes what is under way, a second throws it away; both leave complete files.
 
-    Gives the list of the signals' numbers, which grows as they come.
+    Returns the list of the signals' numbers, which grows as they come.
     """
     received: list[int] = []
 

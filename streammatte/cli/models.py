@@ -327,7 +327,7 @@ def _write(
 
 
 def _compared_on(path: Path | None, files: ModelFiles, size: tuple[int, int] | None) -> list[U8]:
-    """Some images of a network's size: of the user's, else of soft noise."""
+    """Some images of a network's size: the user's, else smooth noise."""
     import cv2
     import numpy as np
 

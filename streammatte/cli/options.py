@@ -85,7 +85,7 @@ def size_option(flag: str, help: str) -> Callable[[F], F]:  # noqa: A002
 
 
 def reporting() -> Callable[[F], F]:
-    """How a long-running command tells of its progress."""
+    """How a long-running command reports its progress."""
 
     def wrap(function: F) -> F:
         for add in (
@@ -131,7 +131,7 @@ def from_assignments(text: str) -> dict[str, Any]:
 
 
 class _Formatter(logging.Formatter):
-    """Names the level from warnings on, but for a notice: that is logged as a warning only to be seen by default."""
+    """Prefixes warnings and errors with their level; a notice has the level of a warning but no prefix."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)

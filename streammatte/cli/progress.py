@@ -1,4 +1,4 @@
-"""What a running job shows: a bar on a terminal, JSON lines on request, nothing in a pipe."""
+"""Progress of a running job: a bar on a terminal, JSON lines on request, nothing in a pipe."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def install(options: tuple[str, ...]) -> None:
     """
     from streammatte.cli.webcam import command as webcam
 
-    webcam.make_context("webcam", list(options), resilient_parsing=False)  # what is wrong with them is said now
+    webcam.make_context("webcam", list(options), resilient_parsing=False)  # refuses wrong options now
     path = _path()
     words = [sys.executable, "-m", "streammatte", "webcam", *options, "--camera-at-start", "off"]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +69,6 @@ def _path() -> Path:
 
 
 def _quoted(word: str) -> str:
-    """A word of a unit's command: ``%`` and ``$`` have a meaning there, and quotes are those of C."""
+    """An argument of a unit's command: ``%`` and ``$`` are escaped, and quotes are those of C."""
     plain = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
     return plain if plain == shlex.quote(plain) else '"' + plain.replace('"', '\\"') + '"'

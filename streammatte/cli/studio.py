@@ -25,7 +25,7 @@ from streammatte.options.presets import load_preset
 __all__ = ["command"]
 
 PORT = 8788
-"""Where the studio listens unless told otherwise; a free one where that is taken."""
+"""The studio's default port; a free one where it is taken."""
 
 
 @click.command(short_help="A window in the browser for cameras, videos and images.")
@@ -87,7 +87,7 @@ def command(
         for number, handler in before.items():
             signal.signal(number, handler)
     if _threads_left():
-        # A compiler or a driver may hold a thread, and taking the libraries down under it aborts the process.
+        # A thread may be in a compiler or a driver, and unloading the libraries then aborts the process.
         with suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(0)

@@ -50,8 +50,8 @@ def command(
 ) -> int:
     """Train a network.
 
-    RECIPE is the name of an installed recipe (each network has one) or a YAML file. A training that was interrupted, by
-    whatever, goes on with --resume, exactly.
+    RECIPE is the name of an installed recipe (each network has one) or a YAML file. An interrupted training continues
+    exactly with --resume.
 
     \b
     streammatte train ppmattingv2-lite-finetune --data portraits/

@@ -38,8 +38,8 @@ def command(
 ) -> int:
     """Fine-tune the embedded network to a room and its person.
 
-    CLIP shows both, for half a minute or so; its last fifth is kept out and decides whether the result is better, which
-    then is what --model NAME takes. Needs streammatte[export].
+    CLIP shows both, for half a minute or so; its last fifth is held out and decides whether the result is better;
+    --model NAME then takes it. Needs streammatte[export].
 
     \b
     streammatte tune me-at-my-desk.mp4 --clean-plate desk.jpg --name desk
@@ -55,12 +55,12 @@ def command(
     stop = _Stop()
     with Show(as_json) as show, interrupts(stop):
         tuned = tune(clip, called, work, on_progress=show, on_start=stop.take, **how)
-    told = f"MAD on frames kept out: {tuned.before:.2f} before, {tuned.after:.2f} after {tuned.steps} steps"
+    text = f"MAD on held-out frames: {tuned.before:.2f} before, {tuned.after:.2f} after {tuned.steps} steps"
     if as_json:
         facts = {"before": tuned.before, "after": tuned.after, "steps": tuned.steps, "name": tuned.name}
         click.echo(json.dumps({"done": True, **facts}))
     kept = f"use it by --model {tuned.name}" if tuned.name else "it is not better, and not kept"
-    click.echo(f"{told}; {kept}", err=True)
+    click.echo(f"{text}; {kept}", err=True)
     return 0
 
 

@@ -30,8 +30,8 @@ __all__ = ["command"]
 def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> int:
     """Put a new background behind a live camera and offer it as a camera to other programs.
 
-    Never shows the room: where there is no matte, the hold image is shown. Keys in the terminal and in the preview:
-    b next background, e blur, s smoothing, f freeze, m mirror, h hold, q quit.
+    Never shows the room: where there is no matte, the placeholder frame is shown. Keys in the terminal and in the
+    preview: b next background, e blur, s smoothing, f freeze, m mirror, h hold, q quit.
 
     \b
     streammatte webcam --bg beach.jpg
@@ -44,8 +44,9 @@ def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> 
     with _signals() as received:
         code, left_behind = _run(config, given, as_json, received)
     if left_behind or received.number:
-        # Every sink is closed. A thread may hang in a driver or a compiler, and taking the libraries down costs half a
-        # second of a busy machine: who ends the session wants the camera back now.
+        # Every sink is closed. A thread may hang in a driver or a compiler, and unloading the libraries takes half a
+        # second
+        # on a busy machine; the process ends at once so that the camera is free.
         with suppress(OSError, ValueError):
             sys.stdout.flush()
         with suppress(OSError, ValueError):
@@ -55,7 +56,7 @@ def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> 
 
 
 class _Signals:
-    """What arrived, and what is to be stopped by it."""
+    """The signals that arrived, and the session that they stop."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -137,7 +138,7 @@ def _servers(options: LiveOptions, show: _Show) -> LiveServers | None:
 
 
 class _Show:
-    """The status line, or JSON. A terminal that was closed is no reason to fail."""
+    """The status line, or JSON. A closed terminal is not an error."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -153,7 +154,7 @@ class _Show:
             self._width = len(text)
 
     def explained(self, key: str) -> bool:
-        """Show the keys where one asks for that; True where it did."""
+        """Show the keys where ``?`` was pressed; True where it was."""
         if key == "?":
             self.keys()
         return key == "?"
@@ -172,13 +173,13 @@ class _Show:
             self._width = 0
 
     def last(self, status: Any) -> None:
-        """What the session did."""
+        """The session's summary."""
         if self._as_json:
             self._write(sys.stdout, json.dumps({"done": True, **status.as_dict()}) + "\n")
             return
         late = status.latency_ms
         self.say(
-            f"{status.frames} frames, {status.drops} drops, {status.held} hold images, "
+            f"{status.frames} frames, {status.drops} drops, {status.held} placeholder frames, "
             f"latency {late['p50']:.0f} ms (p95 {late['p95']:.0f} ms)"
         )
 

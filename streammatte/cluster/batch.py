@@ -88,7 +88,7 @@ class Batch:
 
     Notes
     -----
-    ``stop`` ends the workers at once; what was under way waits again and leaves nothing behind but whole segments.
+    ``stop`` ends the workers at once; what was running waits again; only complete segments are kept.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Batch:
         self._finished = 0
 
     def stop(self, *, discard: bool = False) -> None:
-        """End soon; what is under way is given up in either case. Safe from a signal handler."""
+        """End soon; running jobs are aborted in either case. Safe from a signal handler."""
         self._stopping.set()
 
     def run(self, more: Callable[[], bool] = lambda: False) -> None:
@@ -209,7 +209,7 @@ class Batch:
         for path in outputs:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             remove_leftovers(Path(path))
-        # Only what an earlier attempt at this very item published may be replaced unasked.
+        # Without --overwrite only the output of an earlier attempt at this item may be replaced.
         if record.frames or record.attempts:
             options = options.replace(overwrite=True)
         if self._segment is not None and can_be_cut(record.source, name, options):
@@ -320,7 +320,7 @@ class Batch:
         self._journal.end(video.record, WAITING, reason=why)
 
     def _give_up(self, video: _Video) -> None:
-        """Nothing of it is under way any longer."""
+        """Nothing of it is running any longer."""
         if video.cut is not None:
             video.cut.close()
         remove_leftovers(self._journal.target / video.record.output)

@@ -1,4 +1,4 @@
-"""What is done, under way and failed: an SQLite file in the target folder that survives any end of the process."""
+"""The state of every video: an SQLite file in the target folder that survives any end of the process."""
 
 from __future__ import annotations
 
@@ -137,14 +137,14 @@ class Journal:
         self._lock = take_folder(target, f".{JOURNAL}.lock", busy)
         self._begun: set[str] = set()
         try:
-            with self._sound():
+            with self._errors():
                 self._base = sqlite3.connect(self._path, isolation_level=None)
                 self._base.row_factory = sqlite3.Row
                 self._base.execute("PRAGMA synchronous=FULL")
                 (version,) = self._base.execute("PRAGMA user_version").fetchone()
             if version not in (0, _VERSION):
                 raise ConfigError(f"{self._path} is of another version of streammatte; choose another --to")
-            with self._sound():
+            with self._errors():
                 self._base.execute(_SCHEMA)
                 self._base.execute(f"PRAGMA user_version={_VERSION}")
         except BaseException:
@@ -172,7 +172,7 @@ class Journal:
             Failed items wait again; those whose input or options changed always do.
         """
         known = {record.output: record for record in self.records()}
-        with self._sound(), self._base:
+        with self._errors(), self._base:
             self._base.execute("BEGIN IMMEDIATE")
             for place, item in enumerate(items, len(known)):
                 record = known.get(item.output)
@@ -193,7 +193,7 @@ class Journal:
         changed = (record.source, json.dumps(record.options, sort_keys=True)) != (item.source, options)
         output = self._fingerprint(item.output)
         if record.state == RUNNING:
-            # That run ended between the output's appearance and this journal's note of it, or before the appearance.
+            # That run ended before its output appeared, or between that and this journal's entry.
             return DONE if output and output != record.before and not changed else WAITING
         changed = changed or fingerprint(item.source) != record.given
         if record.state in (DONE, PARTIAL):
@@ -204,10 +204,10 @@ class Journal:
         return fingerprint(f"{self.remote}/{output}" if self.remote else self.target / output)
 
     def begin(self, record: Record) -> None:
-        """An item is under way."""
+        """Work on an item begins."""
         self._begun.add(record.output)
         self._set(record.output, state=RUNNING, before=self._fingerprint(record.output))
-        with self._sound():
+        with self._errors():
             self._base.execute("UPDATE items SET attempts=attempts+1 WHERE output=?", (record.output,))
 
     def end(self, record: Record, state: str, **facts: Any) -> None:
@@ -223,31 +223,31 @@ class Journal:
 
     def _set(self, output: str, **facts: Any) -> None:
         names = ", ".join(f"{name}=?" for name in facts)
-        with self._sound():
+        with self._errors():
             self._base.execute(f"UPDATE items SET {names} WHERE output=?", (*facts.values(), output))
 
     def records(self, *states: str, limit: int = -1) -> list[Record]:
         """Rows by priority and order of planning: those in some states where any is named, the first ``limit``."""
         wanted = f"WHERE state IN ({', '.join('?' * len(states))})" if states else ""
         query = f"SELECT * FROM items {wanted} ORDER BY priority DESC, place LIMIT ?"
-        with self._sound():
+        with self._errors():
             rows = self._base.execute(query, (*states, limit)).fetchall()
             return [_record(row) for row in rows]
 
     def counts(self) -> dict[str, int]:
         """How many items are in each state."""
-        with self._sound():
+        with self._errors():
             found = dict(self._base.execute("SELECT state, COUNT(*) FROM items GROUP BY state").fetchall())
         return {state: found.get(state, 0) for state in (WAITING, RUNNING, DONE, PARTIAL, FAILED)}
 
     def attempts(self, output: str) -> int:
         """How often work on an item began since it was planned last."""
-        with self._sound():
+        with self._errors():
             (found,) = self._base.execute("SELECT attempts FROM items WHERE output=?", (output,)).fetchone()
         return int(found)
 
     @contextmanager
-    def _sound(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as error:

@@ -145,7 +145,7 @@ def _attempt(action: Callable[[], T], where: str, between: Callable[[], None] = 
             reason = str(error).strip().splitlines() or [type(error).__name__]
             if time.monotonic() > end:
                 raise StreammatteError(
-                    f"the cluster {shown_address(where)} does not answer ({reason[0]}); the same command goes on "
+                    f"the cluster {shown_address(where)} does not answer ({reason[0]}); the same command continues "
                     "from what is done"
                 ) from error
             if not warned:
@@ -170,7 +170,7 @@ def _slots(ray: Any, jobs: int) -> list[dict[str, float]]:
 
 
 def _model_files(model: str) -> tuple[str, dict[str, bytes]] | None:
-    """A network that nodes may not have: what names it on a node, below a folder, and the files there."""
+    """A network that nodes may not have: its name on a node, relative to a folder, and its files."""
     if model in EMBEDDED:
         return None
     files = resolve(model)
@@ -222,7 +222,7 @@ class _Actor:
         return self._now
 
     def do(self, job: dict[str, Any], shared: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """Do a job; gives its last event and, where the folder is not shared, what was made, by its final name."""
+        """Do a job; returns its last event and, where the folder is not shared, what was made, by its final name."""
         self._now = None
         if self._model is not None:
             job["options"]["model"] = self._model
@@ -239,7 +239,7 @@ class _Actor:
 
 
 class RayWorker:
-    """An actor of a cluster; see :class:`streammatte.cluster.worker_pool.Hand`.
+    """An actor of a cluster; see :class:`streammatte.cluster.worker_pool.WorkerHandle`.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ def as_dict(target: Path, records: Sequence[Record]) -> dict[str, Any]:
 
 
 def write_report(path: Path, target: Path, records: Sequence[Record]) -> list[Path]:
-    """Write ``path`` (JSON) and a page beside it; gives their names.
+    """Write ``path`` (JSON) and a page beside it; returns their names.
 
     Parameters
     ----------

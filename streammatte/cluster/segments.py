@@ -42,10 +42,10 @@ __all__ = ["Segment", "SegmentedVideo", "can_be_cut", "work_segment"]
 
 _WARM = Fraction(2)
 """Seconds of video before a segment that the smoother and the despill see, and after it that the smoother looks ahead.
-Their memory fades by half every 0.1 to 0.35 s."""
+The weight of the past halves every 0.1 to 0.35 s."""
 
 _WARM_LIGHT = Fraction(12)
-"""The same where the light is matched, whose memory fades by 1/e a second."""
+"""The same where the light is matched, whose past counts 1/e after a second."""
 
 _PLAN = "plan.json"
 _WITHOUT_EFFECT = ("overwrite", "threads", "timeout")
@@ -177,7 +177,7 @@ class SegmentedVideo:
         self.close()
 
     def close(self) -> None:
-        """Remove what is not whole, and let other processes have it. Safe to call twice."""
+        """Remove incomplete segments and release the lock. Safe to call twice."""
         if self._lock.is_locked:
             for path in self._folder.glob(".*.part"):
                 path.unlink(missing_ok=True)
@@ -226,7 +226,7 @@ class SegmentedVideo:
         self._done[segment.index] = facts
 
     def join(self) -> Summary:
-        """Write the outputs, remove the segments; gives what was done, in seconds of all workers together.
+        """Write the outputs, remove the segments; returns what was done, in seconds of all workers together.
 
         Raises
         ------
@@ -300,7 +300,7 @@ def _write_all(sinks: list[JoinSink], reached: Iterator[Fraction]) -> None:
 
 
 def _place(source: Source, options: VideoOptions) -> tuple[Fraction, Fraction, float | None]:
-    """By how much a source moves times, its first frame's time after that, and the length. Raises ConfigError."""
+    """The shift of a source's times, its first frame's time after that, and the length. Raises ConfigError."""
     if isinstance(source, FileSource):
         return source.shift, source.first_pts * source.info.time_base, source.length
     if isinstance(source, ImageSource):
@@ -365,7 +365,7 @@ def work_segment(
     job : dict
         Of :meth:`SegmentedVideo.job`.
     matter_for : callable
-        Gives the matting stage for a source.
+        Returns the matting stage for a source.
     on_progress : callable, optional
     on_start : callable, optional
         Called with the pipeline before it runs.

@@ -20,7 +20,7 @@ __all__ = ["MAX_ATTEMPTS", "SEGMENT", "VideoRun"]
 _log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 2
-"""How often a video, or a segment of one, may take its worker down before it counts as failed."""
+"""How often a worker may be lost on a video or segment before that counts as failed."""
 
 SEGMENT = 30.0
 """Seconds of a segment, where none is given."""

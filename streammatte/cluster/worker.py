@@ -84,7 +84,7 @@ class Worker:
         self._reported = 0.0
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Do a job, a whole video or a segment of one; gives its last event."""
+        """Do a job, a whole video or a segment of one; returns its last event."""
         with _Warnings() as collected:
             event = self._end_of(job)
         release_memory()

@@ -146,7 +146,7 @@ class WorkerPool:
         return None if assignment is None else (assignment, {"event": "lost", "reason": reason})
 
     def close(self) -> list[Assignment]:
-        """End the workers, at once where they work; gives the jobs that were running."""
+        """End the workers, at once where they work; returns the jobs that were running."""
         assignment = self.running
         for worker in (*self._busy, *self._idle):
             worker.close(kill=worker in self._busy)

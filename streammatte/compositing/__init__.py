@@ -1,4 +1,4 @@
-"""In front of something else: backgrounds, the foreground's colour, the compositor."""
+"""Compositing: backgrounds, foreground estimation, the compositor."""
 
 from streammatte.compositing.backgrounds import (
     Background,

@@ -1,4 +1,4 @@
-"""What stands behind the person: an image, a video, a colour, the own background blurred, nothing."""
+"""Backgrounds: an image, a video, a colour, the image's own background blurred, or none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FORMS = "an image, a video, a colour name, #rrggbb, blur[:1-100], transparent o
 
 
 class Background(Protocol):
-    """Gives the planes behind a frame."""
+    """Supplies the planes behind a frame."""
 
     def planes(self, matte: Matte) -> tuple[U8, ...]:
         """Planes with the frame's layout, size and colour description; not to be written to."""
@@ -75,7 +75,7 @@ class Transparent(_Still):
     """No background: the composite carries alpha."""
 
     def planes(self, matte: Matte) -> tuple[U8, ...]:
-        """Black, which the compositor puts where nobody is."""
+        """Black, which the compositor uses where alpha is 0."""
         return color_planes((0, 0, 0), Target.of(matte.frame))
 
 

@@ -16,10 +16,10 @@ U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 
 DEFAULT_STRENGTH = 25.0
-"""Of 1 to 100: a sitting person's room is still a room, but nothing in it can be read."""
+"""Of 1 to 100: the room of a seated person stays recognisable, but no text in it can be read."""
 
 _TRACE = np.float32(1e-3)
-"""Weight of the background's mean colour: what stands where a window holds no background at all."""
+"""Weight of the background's mean colour: used where a window holds no background at all."""
 
 _GUARD = np.ones((3, 3), np.uint8)
 """The person is widened by this before being left out, so that nothing of a soft edge counts as background."""

@@ -1,4 +1,4 @@
-"""Fits the person's light to the new background's, gently.
+"""Adapts exposure and white balance of the person to the new background, in part.
 
 The scene the person stood in determines the light on them, the new scene the light that they would have. Exposure
 follows the ratio of the scenes' mean luma, white balance the difference of their mean chroma (gray world); both only in
@@ -35,7 +35,7 @@ _MAX_BALANCE = 8.0
 """Greatest shift of chroma in levels: three steps of a colour temperature, no tint."""
 
 _COLOURED = 30.0
-"""Mean chroma, in levels, from which a scene is a paint and no light: its hue is not followed."""
+"""Mean chroma, in levels, from which a scene's hue is that of its surfaces, not of its light, and is not followed."""
 
 _TIME = 1.0
 """Seconds in which the fit follows: slower than any flicker of a lamp or of the matte."""

@@ -1,4 +1,4 @@
-"""A video behind the video."""
+"""Looping video backgrounds."""
 
 from __future__ import annotations
 
@@ -105,12 +105,12 @@ class _Loop:
 
 
 class VideoBackground:
-    """A video behind the video, at its own rate, from its beginning again at its end.
+    """A looping video background, shown at its own rate.
 
     Parameters
     ----------
     open_video : callable
-        Gives the source at its beginning each time.
+        Returns the source at its beginning each time.
     fit : {"cover", "contain", "stretch"}
     sample_aspect : Fraction
         Width over height of the pixels of the video in front.
@@ -162,7 +162,7 @@ class VideoBackground:
         self._start()
 
     def interrupt(self) -> None:
-        """Stand still where a server would have to be waited for; safe from any thread."""
+        """Stop waiting for a server; the last frame stays. Safe from any thread."""
         self._loop.interrupt()
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ ENGINES = ("auto", "openvino", "onnxruntime", "paddle")
 PRECISIONS = ("auto", "int8", "bf16", "f16", "f32")
 """What ``precision`` may be."""
 _TO_ONNX = ("paddle2onnx", "onnx")
-"""Packages that a network on its way from Paddle to OpenVINO needs."""
+"""Packages that the conversion from Paddle to OpenVINO needs."""
 
 
 def open_engine(
@@ -183,7 +183,7 @@ def _for_the_gpu() -> tuple[str, str]:
         if not paddle.device.is_compiled_with_cuda():
             return "openvino", f"the installed Paddle {paddle.__version__} is built for the CPU"
         count = paddle.device.cuda.device_count()
-    except Exception as error:  # OpenVINO does without Paddle, whatever is broken in it
+    except Exception as error:  # a broken Paddle does not matter to OpenVINO
         log.warning("Paddle is left out: %s", error)
         return "openvino", "the installed Paddle does not work"
     if not count:

@@ -27,7 +27,7 @@ class _Both:
         return mean
 
     def foreground(self) -> npt.NDArray[np.float32] | None:
-        """That of the image as it is."""
+        """The foreground of the image itself."""
         return self.plain.foreground()
 
 

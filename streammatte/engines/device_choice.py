@@ -1,4 +1,4 @@
-"""Which of OpenVINO's devices is fastest for a network: measured once, for a second each, and kept."""
+"""The fastest of OpenVINO's devices for a network: measured once, for a second each, and cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled networks that are kept for the next image or video of the same shape."""
+"""A cache of compiled networks, for the next image or video of the same shape."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class EngineCache:
         self._engines: OrderedDict[Hashable, Engine] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Engine]) -> Engine:
-        """The engine of a key, made where it is not here."""
+        """The engine of a key, made where it is not cached."""
         if key not in self._engines:
             while len(self._engines) >= MAX_ENGINES:
                 self._engines.popitem(last=False)[1].close()

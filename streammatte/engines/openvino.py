@@ -33,11 +33,11 @@ U8 = npt.NDArray[np.uint8]
 _ISA = re.compile(r"avx512(_amx|_vnni)?|avx2(_vnni)?|avx|sse4\d|neon|asimd|sve(_\d+)?")
 
 QUEUED = 1
-"""Submissions beyond the number of streams, so that a stream finds its next image waiting."""
+"""Submissions beyond the number of streams, so that a stream always has a next image."""
 
 
 class _Submission:
-    """A batch under way. Its request may serve again once it has settled."""
+    """A pending batch. Its request can be reused once it has settled."""
 
     def __init__(self, request: Any, images: tuple[U8, ...], count: int, *, coloured: bool) -> None:
         self.request = request

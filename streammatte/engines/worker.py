@@ -19,11 +19,11 @@ Result = tuple[F32, F32 | None]
 """Alpha (N, h, w) and, where the network gives it, the foreground (N, h, w, 3)."""
 
 QUEUED = 1
-"""Submissions beyond the one that runs, so that the runtime finds its next images waiting."""
+"""Submissions beyond the one that runs, so that the runtime always has a next batch."""
 
 
 class Submission:
-    """A batch under way: :class:`streammatte.protocols.Pending`."""
+    """A pending batch: :class:`streammatte.protocols.Pending`."""
 
     def __init__(self, future: Future[Result]) -> None:
         self._future = future
@@ -43,7 +43,7 @@ class Worker:
     Parameters
     ----------
     run : callable
-        Gives alpha and the foreground, or None.
+        Returns alpha and the foreground, or None.
     in_flight : int
         Where so many are under way, ``submit`` waits.
     name : str

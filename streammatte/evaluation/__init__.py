@@ -1,4 +1,4 @@
-"""Metrics of mattes against the truth, data sets that carry one, and reports."""
+"""Metrics of mattes against the truth, data sets with a known matte, and reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets that carry the truth: which images and videos a folder has, and where their mattes are."""
+"""Data sets with known mattes: the images and videos of a folder, and their mattes."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class MatteReader:
     path : Path
         An image, a folder of images, or a video.
     open_video : callable
-        Gives a video's frames.
+        Returns a video's frames.
     trimap : bool
         The images are trimaps.
 
@@ -84,7 +84,7 @@ class MatteReader:
             self.images = [path]
 
     def order_as(self, names: list[str]) -> None:
-        """Bring images into the order of ``names`` (stems) where these are the same; else they stay as they are."""
+        """Sort images into the order of ``names`` (stems) where these are the same; else leave their order."""
         if self.images is not None and {path.stem for path in self.images} == set(names):
             by_stem = {path.stem: path for path in self.images}
             self.images = [by_stem[name] for name in names]

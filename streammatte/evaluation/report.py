@@ -1,4 +1,4 @@
-"""What was measured, as a table, JSON and CSV."""
+"""The report of an evaluation as a table, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SEED = ("sad", "mse", "grad", "conn")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Scores of a run and how they came about.
+    """Scores of a run and its settings.
 
     Parameters
     ----------

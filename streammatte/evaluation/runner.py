@@ -72,7 +72,7 @@ def score_pair(
     ----------
     pred, truth : Path
     open_video : callable
-        Gives a video's frames.
+        Returns a video's frames.
     metrics : sequence of str
         Of :data:`streammatte.evaluation.scoring.CHOICES`.
     trimaps : Trimaps, optional
@@ -133,7 +133,7 @@ def score_item(
     item : Item
     maker : MatteMaker
     open_video : callable
-        Gives the frames of the true matte.
+        Returns the frames of the true matte.
     metrics : sequence of str
         Of :data:`streammatte.evaluation.scoring.CHOICES`.
     with_trimap : bool

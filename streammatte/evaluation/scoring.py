@@ -23,7 +23,7 @@ WORST_FRAMES = 3
 """Frames an item keeps for the report."""
 
 WORST_GAP = 10
-"""Frames that lie between two kept ones at least: neighbours show the same fault."""
+"""Frames that lie between two kept ones at least: neighbours show the same error."""
 
 THUMBNAIL = 320
 """Long side in pixels of a kept frame: errors are visible, and a report of a video stays under a megabyte."""
@@ -188,7 +188,7 @@ class Scorer:
         trimap : ndarray (H, W) uint8, optional
             Score its unknown part too.
         image : callable, optional
-            Gives (H, W, 3) for the report; called only for frames that are kept.
+            Returns (H, W, 3) for the report; called only for frames that are kept.
         luma : ndarray (H, W) uint8, optional
             For the flow.
         extra : dict, optional
@@ -261,11 +261,11 @@ class Scorer:
     def _keep(self, name: str, error: float, p: Array, t: Array, image: Callable[[], U8] | None) -> None:
         place = len(self._score.frames)
         near = next((entry for entry in self._worst if place + entry[1] < WORST_GAP), None)
-        rival = near or (min(self._worst) if len(self._worst) == WORST_FRAMES else None)
-        if rival is not None and error <= rival[0]:
+        replaced = near or (min(self._worst) if len(self._worst) == WORST_FRAMES else None)
+        if replaced is not None and error <= replaced[0]:
             return
-        if rival is not None:
-            self._worst.remove(rival)
+        if replaced is not None:
+            self._worst.remove(replaced)
         shown = None if image is None else _small(image())
         self._worst.append((error, -place, WorstFrame(name, error, _small(_bytes(p)), _small(_bytes(t)), shown)))
 

@@ -32,13 +32,13 @@ __all__ = ["convert_for_engine", "graph_of", "save_as", "save_int8"]
 log = logging.getLogger(__name__)
 
 Size = tuple[int, int] | None
-"""Fixed height and width; None leaves both open where the form at hand has them open."""
+"""Fixed height and width; None leaves both open where the source form has them open."""
 
 
 def convert_for_engine(files: ModelFiles, engine: str) -> ModelFiles:
     """The same network in a form that ``engine`` reads, converted into the user's cache where it has to be.
 
-    A conversion serves every size: its height and width stay open where the form at hand has them open.
+    A conversion serves every size: its height and width stay open where the source form has them open.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def convert_for_engine(files: ModelFiles, engine: str) -> ModelFiles:
     EngineUnavailableError
         The conversion needs a package that is not installed.
     ModelError
-        There is no way from the form at hand to the engine's.
+        There is no conversion from this form to the engine's.
     DiskFullError
         There is no room in the cache.
     """
@@ -90,7 +90,7 @@ def save_as(files: ModelFiles, target: Path, to: str, *, size: Size = None, prec
         A folder for ``paddle``, a ``.onnx`` or ``.xml`` file otherwise.
     to : {"paddle", "onnx", "openvino"}
     size : (int, int), optional
-        Fixed height and width; without it both stay open where the form at hand has them open.
+        Fixed height and width; without it both stay open where the source form has them open.
     precision : {"f32", "f16"}
         Of the weights as written; ``f16`` for OpenVINO only.
 
@@ -115,7 +115,7 @@ def save_as(files: ModelFiles, target: Path, to: str, *, size: Size = None, prec
 
 
 def save_int8(files: ModelFiles, target: Path, samples: Sequence[Sample], *, size: Size = None) -> Loss:
-    """Write a network as OpenVINO graph in 8 bits; gives what that costs.
+    """Write a network as OpenVINO graph in 8 bits; returns what that costs.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def _paddle_into(files: ModelFiles, folder: Path) -> None:
 
 
 def _cached(files: ModelFiles, form: str, make: Callable[[ModelFiles, Path], None]) -> Path:
-    """The folder of the converted files, made where it is not there; its name follows from the content converted."""
+    """The folder of the converted files, created; its name is a hash of the source's content."""
     digest = hashlib.sha256(f"{__version__} {files.architecture} {files.rule}".encode())
     for source in (files.weights, files.program, files.params):
         if source is not None:

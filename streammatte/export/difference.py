@@ -1,4 +1,4 @@
-"""A network converted for phones, compared with what it was made of."""
+"""Comparison of a network converted for phones with its source graph."""
 
 from __future__ import annotations
 

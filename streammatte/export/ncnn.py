@@ -1,4 +1,4 @@
-"""ncnn, for phones: a network by way of ONNX and pnnx, run and compared with what it was made of."""
+"""ncnn, for phones: a network converted through ONNX and pnnx, run and compared with its source."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def _from_paddle(program: Path, params: Path, name: str) -> Any:
     paddle2onnx, onnx = need("paddle2onnx"), need("onnx")
     try:
         data = paddle2onnx.export(str(program), str(params), None, opset_version=OPSET, optimize_tool="None")
-    except NameError as error:  # it prints what went wrong and then returns a result that it never got
+    except NameError as error:  # it prints the error and then returns an unbound result
         raise ModelError(f"{name} cannot be written as ONNX; paddle2onnx names the operator in the log") from error
     except (RuntimeError, TypeError, ValueError, MemoryError) as error:
         raise ModelError(f"{name} cannot be written as ONNX: {message(error)}") from error
@@ -158,7 +158,7 @@ def _write(model: Any, path: Path, rule: InputRule) -> Path:
 
 
 def save_openvino(model: Any, path: str | Path, half: bool = True) -> int:
-    """Write IR (``.xml`` and ``.bin``), weights in float16 where ``half``; gives the bytes of both files.
+    """Write IR (``.xml`` and ``.bin``), weights in float16 where ``half``; returns the bytes of both files.
 
     Operations are renumbered and white space is left out: the file is smaller and the same from run to run.
 

@@ -53,7 +53,7 @@ def write_paddle(network: Any, folder: Path, rule: InputRule, size: tuple[int, i
 def write_program(
     network: Any, folder: Path, image_name: str, *, trimap: bool = False, size: tuple[int, int] | None = None
 ) -> Path:
-    """Trace a network and save it as Paddle does; gives the program, its ``model.pdiparams`` is beside it.
+    """Trace a network and save it as Paddle does; returns the program, its ``model.pdiparams`` is beside it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a conversion will write, and whether there is such a one; checked before any work is done."""
+"""The files that a conversion will write; its arguments are checked before any work is done."""
 
 from __future__ import annotations
 

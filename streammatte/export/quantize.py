@@ -1,4 +1,4 @@
-"""Eight bits: post-training quantisation, and what it costs."""
+"""Post-training quantisation to 8 bits, and its loss."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Sample = tuple[npt.NDArray[np.uint8], ...]
 HELD_OUT = 5
 """Every fifth image is kept from the calibration and measures the loss."""
 MIN_SAMPLES = 10
-"""Images below which ranges of activations are guesswork."""
+"""With fewer images the ranges of activations are unreliable."""
 BAD_LOSS = 20.0
-"""MAD x 1000 above which the user is warned: five of 255 levels all over the image are a haze that is seen."""
+"""MAD x 1000 above which the user is warned: five of 255 levels all over the image are a visible haze."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What eight bits cost: mean absolute difference of alpha to float32, times 1000 as mattes are scored.
+    """The loss by quantisation: mean absolute difference of alpha to float32, times 1000 as mattes are scored.
 
     ``mad`` over the held-out images, ``worst`` of the worst of them, ``images`` their number, ``calibrated`` the
     number of those that were calibrated on.

@@ -1,4 +1,4 @@
-"""Whether a network's files are unchanged since they were fetched, and run."""
+"""Checks that a network's files are unchanged since they were fetched, and that they run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ U8 = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is wrong with a network, nothing where all is well; and what could not be tried here, if anything."""
+    """The faults of a network, empty where there is none, and what could not be tested here, if anything."""
 
     faults: tuple[str, ...] = ()
     untried: str = ""

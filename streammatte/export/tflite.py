@@ -1,4 +1,4 @@
-"""LiteRT (TensorFlow Lite), for phones: by way of ONNX and onnx2tf, run and compared with what it was made of."""
+"""LiteRT (TensorFlow Lite), for phones: converted through ONNX and onnx2tf, run and compared with its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which image becomes which files."""
+"""Plans which files are made of which image."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ __all__ = ["StillMatter", "Trimaps"]
 log = logging.getLogger(__name__)
 
 Trimaps = dict[int, U8]
-"""Trimaps of the images in progress by frame index: the source puts them in, the matter takes them out."""
+"""Trimaps of the images in progress by frame index: the source adds them, the matter removes them."""
 
 
 class _Unsolved(Exception):

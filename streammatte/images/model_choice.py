@@ -27,7 +27,7 @@ Choice = tuple[str, str]
 
 
 class Router:
-    """Looks once at which networks are here. One that turns out unusable when chosen is reported and skipped."""
+    """Looks once which networks are present. One that turns out unusable when chosen is reported and skipped."""
 
     def __init__(self) -> None:
         self._here = [card for card in map(load_card, card_names()) if not card.embedded and _may_run(card)]

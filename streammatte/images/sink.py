@@ -23,7 +23,7 @@ class StillOutputs(Outputs):
     jobs : sequence of Job
         By frame index.
     open_job : callable
-        Gives the outputs of one job, not opened.
+        Returns the outputs of one job, not opened.
     folders : sequence of Path
         Created by ``open`` where missing; removed again by ``abort`` where they are empty.
     """

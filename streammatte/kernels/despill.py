@@ -21,7 +21,8 @@ F32 = npt.NDArray[np.float32]
 
 _TAN = 3.732
 """Tangent of 75 degrees from the key's hue, where nothing is taken any more. Of 60 degrees (the
-common limit G <= max(R, B)) to 90 (G <= (R + B) / 2) composites had the less error the more; 90 grays yellow hair."""
+common limit G <= max(R, B)) to 90 (G <= (R + B) / 2) composites had less error the larger it was; 90 desaturates yellow
+hair."""
 
 
 @njit(

@@ -18,7 +18,7 @@ F32 = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 SIGMA = 1.4
-"""Width of the Gaussian derivative in pixels, as Rhemann et al. and everybody after them."""
+"""Width of the Gaussian derivative in pixels, as Rhemann et al. and all implementations since."""
 
 EPSILON = 1e-2
 """The filter is cut where the Gaussian falls below this, which makes it nine taps at SIGMA."""

@@ -3,8 +3,8 @@
 He, Sun and Tang 2013, "Guided Image Filtering", eq. 19-21: in a window,
 a = (Sigma + eps)^-1 (mean(I p) - mean(I) mean(p)), b = mean(p) - a . mean(I), I the three components of a pixel.
 He and Sun 2015, "Fast Guided Filter", eq. 8: the models are solved small, averaged, enlarged, and applied to the
-full-size image. The average is weighted by how well each window's model explains its matte, so that what the image
-shows beside an edge (blinds, tiles) does not print itself into it.
+full-size image. The average is weighted by how well each window's model explains its matte, so that texture beside an
+edge (blinds, tiles) does not appear in the matte.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BLOCK = 32
 """Pixels a block: a row's blocks whose models all give 0 or all give 255 are filled, not computed."""
 
 _FLAT = 0.02
-"""Range of the matte in a window (0 to 1) below which the image has nothing to say there."""
+"""Range of the matte in a window (0 to 1) below which the image is not used there."""
 
 _MODELS = types.Array(types.float32, 3, "C", readonly=True)
 _MODELS_OUT = types.Array(types.float32, 3, "C")

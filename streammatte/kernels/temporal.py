@@ -59,12 +59,12 @@ def _nearer(where, still, cost, still_cost):  # type: ignore[no-untyped-def]
 
 
 def blend_held(alpha: F32, held: F32, cost: U8, share: F32) -> F32:
-    """The new matte drawn towards the held one: alpha + share[cost] (held - alpha).
+    """The new matte blended with the held one: alpha + share[cost] (held - alpha).
 
     Parameters
     ----------
     alpha, held : ndarray (h, w) float32
-        The network's matte and the last smoothed one, brought to where things are now.
+        The network's matte, and the last smoothed one warped to this frame.
     cost : ndarray (h, w) uint8
         How badly the two images match around the pixel, levels.
     share : ndarray (256,) float32 in [0, 1)
@@ -102,7 +102,7 @@ def blend_three(
 def mismatch(here: U8, there: U8) -> U8:
     """How much two images (h, w, 3) uint8 in Y, U, V differ: dY + 4 (dU + dV), absolute, up to 255; (h, w) uint8.
 
-    Chroma counts more as it spans a smaller range: a hand and a wall of one luma must not be taken for one thing. 4 was
+    Chroma counts more as it spans a smaller range: a hand and a wall of equal luma must not match. 4 was
     better than 2, and 2 better than 1, on videos with a known matte: less lag at the same dtSSD.
     """
     out = np.empty(here.shape[:2], np.uint8)

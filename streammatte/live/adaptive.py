@@ -67,7 +67,7 @@ class AdaptiveController:
         return self.sizes[self.level]
 
     def update(self, now: float, frames: int, drops: int, busy: float) -> int:
-        """Look at the figures; gives the level in force.
+        """Look at the figures; returns the level in force.
 
         Parameters
         ----------

@@ -214,7 +214,7 @@ def initial_settings(options: LiveOptions) -> LiveSettings:
 
 
 def _causal(smooth: str) -> str:
-    """The smoothing itself, or the strongest that looks at nothing which a camera has not shown yet."""
+    """The smoothing itself, or the strongest causal one."""
     return smooth if smooth in SMOOTHING else SMOOTHING[-1]
 
 

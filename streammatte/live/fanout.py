@@ -22,7 +22,7 @@ __all__ = ["Fanout", "SinkWriter"]
 _log = logging.getLogger(__name__)
 
 SHOW_QUEUE = 2
-"""Images that wait for a camera or a window: more would be delay that everybody sees."""
+"""Images that wait for a camera or a window: more would be visible delay."""
 TIMED_QUEUE = 60
 """Images that wait for an encoder: two seconds at 30 a second bridge a slow disk or a short break of a network."""
 RECENT = 150
@@ -67,7 +67,7 @@ class SinkWriter:
             return
         try:
             self._queue.put(shown)
-        except (QueueAborted, ValueError):  # the sink ended between the look and the put
+        except (QueueAborted, ValueError):  # the sink ended between the check and the put
             return
 
     def finish(self) -> None:
@@ -210,7 +210,7 @@ class Fanout:
             writer.finish()
 
     def interrupt(self) -> None:
-        """Let sinks that wait for somebody (a server) give up."""
+        """End the waits of sinks for a server."""
         for writer in self.writers:
             writer.sink.interrupt()
 

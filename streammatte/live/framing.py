@@ -39,7 +39,7 @@ F64 = npt.NDArray[np.float64]
 
 
 def person_box(alpha: npt.NDArray[np.float32]) -> Box | None:
-    """Left, top, right and bottom of the person, 0 to 1 of the image; None where there is nobody.
+    """Left, top, right and bottom of the person, 0 to 1 of the image; None where there is no person.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Framer:
             self._goal, self._moving = wanted, True
         if not self._moving:
             return
-        # A critically damped spring: its exact solution over the step, so that no frame rate makes it swing.
+        # A critically damped spring: its exact solution over the step, so that it is stable at any frame rate.
         offset = self._view - self._goal
         decay = math.exp(-FOLLOW * step)
         drive = self._speed + FOLLOW * offset
@@ -115,7 +115,7 @@ class Framer:
 
 
 def _wanted(box: Box | None) -> F64:
-    """The view that shows a person well: all of the image where there is nobody."""
+    """The view that shows a person well: all of the image where there is no person."""
     if box is None:
         return np.array([0.5, 0.5, 1.0])
     left, top, right, bottom = box

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 BUSY_SHARE = 0.1
 """Weight of the newest run in the mean time of a run: about the last ten count."""
 BLANK_LUMA = 40
-"""A dark gray, should anybody ever see it."""
+"""A dark gray; never shown."""
 
 
 MARGINS = (0, 32)
@@ -65,7 +65,7 @@ class SizeLevel:
 
 
 def blank_frame(info: StreamInfo, margin: int = 0) -> Frame:
-    """A gray frame of a stream's size: for warming up, and to stand for 'nobody' under the hold image.
+    """A gray frame of a stream's size: for warming up, and as the frame without a person under the placeholder frame.
 
     ``margin`` columns of memory lie between its rows, as decoders leave them: kernels are compiled for either.
     """

@@ -40,7 +40,7 @@ def read_by_others(device: str, processes: Path = Path("/proc")) -> bool:
     Parameters
     ----------
     device : str
-        A path. True as well where it is none, or where the system has no list of open files: then nobody can know.
+        A path. True as well where it is none, or where the system has no list of open files: then it cannot be known.
     processes : Path
         Linux's folder of processes.
     """
@@ -81,7 +81,7 @@ class OnDemandSource:
     opening : callable
         Opens the camera.
     wanted : callable
-        True while somebody watches; asked every half second.
+        True while a program reads or a page is open; called every half second.
     info : StreamInfo, optional
         The stream's description, into which frames are fitted; without it the camera is opened once to learn it, and
         has to be there.
@@ -175,7 +175,7 @@ class OnDemandSource:
                 if self._wanted():
                     seen = now
                 elif now - seen >= KEEP:
-                    _log.info("nobody watches: the camera is off")
+                    _log.info("no program reads the camera: it is off")
                     break
             yield self._dated(frame)
         self.on_lost()

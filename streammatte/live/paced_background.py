@@ -1,4 +1,4 @@
-"""A video background that never costs the camera its rate: decoded and scaled ahead in a thread of its own."""
+"""A video background that never delays the camera: decoded and scaled ahead in a thread of its own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RATE = 30.0
 CATCH_UP = 0.1
 """Seconds of the video that one image may cover: where decoding is slower than the camera, the video is slower too."""
 UNUSED = 1.0
-"""Seconds without anybody asking after which the thread waits."""
+"""Seconds without a request after which the thread waits."""
 _LOWER_PRIORITY = 5
 """Nice value added to the thread (Linux): the network goes first."""
 

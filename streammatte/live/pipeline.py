@@ -2,7 +2,7 @@
 
     source --queue of one, drops--> matting --queue--> compositing --guard--> a queue and a thread for each sink
 
-The caller's thread supervises: it watches for stalls, drives windows, and is where signals arrive. The threads are
+The caller's thread supervises: it watches for stalls, drives windows, and handles signals. The threads are
 daemons, and ``run`` waits for them only for a while: a camera that never answers must not keep the process alive.
 """
 
@@ -59,10 +59,10 @@ class LivePipeline:
     Parameters
     ----------
     source : LiveSource
-        Frames at their own pace, with ``captured``. Its ``on_lost`` is set: while a camera is gone the hold image is
-        shown.
+        Frames at their own pace, with ``captured``. Its ``on_lost`` is set: while a camera is gone the placeholder
+        frame is shown.
     make_matter : callable
-        Gives the LiveMatter; called in the matting thread, since compiling takes a while.
+        Returns the LiveMatter; called in the matting thread, since compiling takes a while.
     scenes : Scenes
     sinks : list of (name, Sink)
         At least one; the first one's latency is the session's.
@@ -136,12 +136,12 @@ class LivePipeline:
         return tuple(thread.name for thread in self._threads if thread.is_alive())
 
     def run(self) -> LiveStatus:
-        """Run until the source ends or ``stop``; gives the last status.
+        """Run until the source ends or ``stop``; returns the last status.
 
         Raises
         ------
         StreammatteError
-            The first error of any part; the last image shown is then the hold image.
+            The first error of any part; the last image shown is then the placeholder frame.
         """
         try:
             self._fanout.open(self._source.info)

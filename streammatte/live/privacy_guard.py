@@ -1,7 +1,7 @@
-"""The only door to the sinks: what passes is a composite with its own matte, or the hold image. Nothing else can.
+"""The only way to the sinks: they get a composite with its own matte, or the placeholder frame, and nothing else.
 
-Fails closed: every doubt (no matte yet, a matte that cannot be one, a stage that stalls, a camera that is gone) shows
-the hold image.
+Fails closed: with no matte yet, an impossible matte, a stage that stalls or a camera that is gone, the placeholder
+frame is shown.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["HOLD_RATE", "STALE_AFTER", "PrivacyGuard", "Shown"]
 _log = logging.getLogger(__name__)
 
 STALE_AFTER = 1.0
-"""Seconds without a new composite after which the hold image is shown."""
+"""Seconds without a new composite after which the placeholder frame is shown."""
 HOLD_RATE = 10.0
-"""Hold images a second while nothing else comes; meeting programs take a camera for dead below a few."""
+"""Placeholder frames a second while nothing else comes; meeting programs report a camera as failed below a few."""
 MAX_COVERED = 0.985
-"""A matte that calls more of the image a person than this is taken for a broken one: it would show the whole room."""
+"""A matte with a larger share of foreground than this counts as broken: it would show the whole room."""
 MAX_GAINED = 0.4
 """Share of the frame that refinement and controls may add to a matte; ``edge`` 5 adds 0.06 at 320x180."""
 USER = "user"
@@ -39,8 +39,8 @@ USER = "user"
 class Shown:
     """An image on its way to the sinks. Made by the guard alone.
 
-    ``held`` is true for the hold image. ``timed`` is False for hold images outside the stream's time (before
-    the first frame, after the last): a recording leaves them out.
+    ``held`` is true for the placeholder frame. ``timed`` is False for placeholder frames outside the stream's time
+    (before the first frame, after the last): a recording leaves them out.
     """
 
     frame: Frame
@@ -49,18 +49,18 @@ class Shown:
 
 
 class PrivacyGuard:
-    """Decides, for every moment, between the composite and the hold image. Thread-safe.
+    """Decides, for every moment, between the composite and the placeholder frame. Thread-safe.
 
     Parameters
     ----------
     send : callable
         Takes what is shown; must not block.
     hold : Frame, optional
-        The hold image at the stream's size and layout. Until there is one, nothing is shown at all.
+        The placeholder frame at the stream's size and layout. Until there is one, nothing is shown at all.
     stale_after : float
         Seconds, see :data:`STALE_AFTER`.
     clock : callable
-        Gives seconds as ``time.monotonic`` does.
+        Returns seconds as ``time.monotonic`` does.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class PrivacyGuard:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the hold image is shown now; empty while the camera is."""
+        """Why the placeholder frame is shown now; empty while the camera is."""
         return tuple(self._reasons)
 
     def set_hold(self, image: Frame) -> None:
-        """Use another hold image (of the same size and layout) from now on."""
+        """Use another placeholder frame (of the same size and layout) from now on."""
         with self._lock:
             if image is self._hold:
                 return
@@ -99,13 +99,13 @@ class PrivacyGuard:
                 self._show_hold(self._clock())
 
     def anchor(self, frame: Frame) -> None:
-        """Tell the stream's time: a frame was captured. Hold images are dated by it."""
+        """Tell the stream's time: a frame was captured. Placeholder frames are dated by it."""
         captured = self._clock() if frame.captured is None else frame.captured
         self._first = min(self._first, captured)
         self._anchor = (frame.pts, frame.time_base, captured)
 
     def engage(self, reason: str, since: float | None = None) -> None:
-        """Show the hold image, at once; only a composite of a frame captured after ``since`` (now) lifts it."""
+        """Show the placeholder frame, at once; only a composite of a frame captured after ``since`` (now) lifts it."""
         with self._lock:
             known = reason in self._reasons
             now = self._clock()
@@ -119,7 +119,7 @@ class PrivacyGuard:
             self._reasons.pop(reason, None)
 
     def admit(self, matte: Matte, composite: Composite) -> bool:
-        """Show a composite, or the hold image in its place while a reason stands; True for the composite.
+        """Show a composite, or the placeholder frame in its place while a reason stands; True for the composite.
 
         Raises
         ------
@@ -142,28 +142,29 @@ class PrivacyGuard:
         return not held
 
     def tick(self) -> None:
-        """Look for a stall and keep the hold image alive; call it many times a second."""
+        """Look for a stall and keep the placeholder frame alive; call it many times a second."""
         with self._lock:
             now = self._clock()
             if now - self._fresh > self._stale_after and not self._reasons:
                 self._reasons["stalled"] = now
-                _log.warning("no new image for %.1f s: the hold image is shown", now - self._fresh)
+                _log.warning("no new image for %.1f s: the placeholder frame is shown", now - self._fresh)
                 self._show_hold(now)
             elif self._reasons and now - self._sent >= 1 / HOLD_RATE:
                 self._show_hold(now)
 
     def finish(self) -> None:
-        """The session ends: the last image that stays in a camera is the hold image."""
+        """The session ends: the last image that stays in a camera is the placeholder frame."""
         with self._lock:
             self._reasons["ended"] = float("inf")
             if self._hold is not None:
                 self._deliver(Shown(self._hold, held=True, timed=False))
 
     def _show_hold(self, moment: float) -> None:
-        """The hold image, dated as a frame that was captured at ``moment``."""
+        """The placeholder frame, dated as a frame that was captured at ``moment``."""
         if self._hold is None:
             return
-        # The first composite is awaited before anything is dated: it would come too late behind its own hold image.
+        # The first composite is awaited before anything is dated: it would come too late behind its own placeholder
+        # frame.
         waiting = not self._admitted and moment - self._first < self._stale_after
         if self._anchor is None or waiting:
             self._deliver(Shown(self._hold, held=True, timed=False))

@@ -1,4 +1,4 @@
-"""What stands behind the person in a live session: all backgrounds ready, one in use."""
+"""The backgrounds of a live session: all are ready, one is in use."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Scenes:
     blur : Scene
         What ``blur`` shows.
     hold : Compositor, optional
-        Gives the hold image; without it the background in use does, with nobody in front.
+        Gives the placeholder frame; without it the background in use does, with no person in front.
     """
 
     def __init__(self, scenes: Sequence[Scene], blur: Scene, hold: Compositor | None = None) -> None:
@@ -54,7 +54,7 @@ class Scenes:
         self._made: tuple[Scene, Matte, LiveSettings, Composite] | None = None
 
     def prepare(self, info: StreamInfo) -> None:
-        """Make the hold images. Each compositor runs, which also compiles its kernels."""
+        """Make the placeholder frames. Each compositor runs, which also compiles its kernels."""
         with self._adding:
             self._info = info
             for scene in (*self._scenes, self._blur):
@@ -68,7 +68,7 @@ class Scenes:
             self._scenes = (*self._scenes, scene)
 
     def _prepared(self, scene: Scene, info: StreamInfo) -> Frame:
-        """The hold image of a scene."""
+        """The placeholder frame of a scene."""
         tight, loose = (
             Matte(frame, np.zeros((info.height, info.width), np.uint8), np.zeros((64, 64), np.float32))
             for frame in (blank_frame(info, margin) for margin in MARGINS)
@@ -93,7 +93,7 @@ class Scenes:
             self._hold.close()
 
     def hold(self, settings: LiveSettings) -> Frame:
-        """The hold image that belongs to the settings."""
+        """The placeholder frame that belongs to the settings."""
         return self._holds[self._scene(settings)]
 
     def compose(self, matte: Matte, settings: LiveSettings) -> Composite:

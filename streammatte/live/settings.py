@@ -39,7 +39,7 @@ KEYS = {
     "s": "next smoothing",
     "f": "freeze on or off",
     "m": "mirror on or off",
-    "h": "hold image on or off",
+    "h": "placeholder frame on or off",
     "q": "quit",
 }
 """Keys in the preview window and in the terminal."""
@@ -53,8 +53,8 @@ class LiveSettings:
     blur: bool = False  # the blurred room instead of the background
     smooth: str = "low"  # temporal smoothing
     freeze: bool = False  # the last image stays
-    mirror: bool = False  # left and right changed over, the background excepted
-    hold: bool = False  # the hold image instead of the camera
+    mirror: bool = False  # mirror the person, not the background
+    hold: bool = False  # the placeholder frame instead of the camera
     quit: bool = False  # end the session
     edge: float = 0.0
     feather: float = 0.0
@@ -70,7 +70,7 @@ class LiveSettings:
     blur_strength: float = 25.0  # of ``blur``
     framing: str = "off"
     flip: str = "none"
-    rotate: str = "0"  # the stream keeps its size: a frame laid on its side is fitted into it
+    rotate: str = "0"  # the stream keeps its size: a rotated frame is fitted into it
     crop: tuple[int, int, int, int] | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class SettingsStore:
 
 
 def apply_key(store: SettingsStore, key: str) -> bool:
-    """Do what a key of :data:`KEYS` stands for; False for any other key."""
+    """Apply a key of :data:`KEYS`; False for any other key."""
     now = store.current
     if key not in KEYS:
         return False

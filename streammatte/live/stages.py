@@ -39,7 +39,7 @@ class LiveStages:
     ----------
     source : LiveSource
     make_matter : callable
-        Gives the LiveMatter; called in the matting thread, since compiling takes a while.
+        Returns the LiveMatter; called in the matting thread, since compiling takes a while.
     scenes : Scenes
     store : SettingsStore
     guard : PrivacyGuard
@@ -77,7 +77,7 @@ class LiveStages:
 
     @property
     def drops(self) -> int:
-        """Frames that a newer one overtook: the only place where the line loses any."""
+        """Frames that a newer one overtook: the only place where frames are dropped."""
         return self._captured.drops
 
     def bodies(self) -> list[tuple[str, Callable[[], None]]]:
@@ -100,7 +100,7 @@ class LiveStages:
         return True
 
     def follow(self) -> None:
-        """Let the guard hold or show as the settings want it."""
+        """Engage or release the guard as the settings say."""
         wanted = self._store.current.hold
         if wanted != (USER in self._guard.reasons):
             if wanted:
@@ -174,7 +174,7 @@ class LiveStages:
         self.done.set()
 
     def _refuse(self, error: Exception, frame: Frame) -> None:
-        """A frame has no image that may be shown: hold, and give up where that does not end."""
+        """A frame has no image that may be shown: show the placeholder, and end the session where that goes on."""
         self._failures += 1
         (_log.error if self._failures == 1 else _log.debug)("frame %d is not shown: %s", frame.index, error)
         _log.debug("traceback", exc_info=error)
@@ -184,7 +184,7 @@ class LiveStages:
 
 
 def _shaped(frame: Frame, settings: LiveSettings, rotated: int = 0) -> Frame:
-    """The frame rotated, cropped and flipped as the settings want it, at its own size."""
+    """The frame rotated, cropped and flipped as the settings say, at its own size."""
     turn = (int(settings.rotate) - rotated) % 360
     if turn:
         target = Target.of(frame)

@@ -34,13 +34,13 @@ _DOUBTED = 100.0
 """A doubtful component must be so many times as large as one of high alpha."""
 
 _HELD = 0.5
-"""Share of every limit that suffices for a component that was there in the frame before: none blinks at its limit."""
+"""Share of every limit that suffices for a component that was there in the frame before, so that none flickers."""
 
 _DOUBT_HELD = 0.85
 """The same for ``_FIRM``."""
 
 _PREFERRED = 1.25
-"""Weight of the person who was the largest before: two of one size do not take turns."""
+"""Weight of the person who was the largest before: of two of similar size the choice does not alternate."""
 
 _AT_BORDER = 0.25
 """Share of ``least`` that suffices at the image's border: a hand that enters is larger than what is seen of it."""

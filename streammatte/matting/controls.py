@@ -1,7 +1,7 @@
 """Adjustments of a matte: small components, holes, largest person, garbage matte; levels, gamma, edge and feather.
 
 Components and holes are found in the network's small matte, before refinement; the shape is changed in the refined one,
-in the image's own pixels, because a guided filter would pull a moved edge back to the edge of the image.
+in the image's own pixels, because a guided filter would move the edge back to that of the image.
 """
 
 from __future__ import annotations
@@ -133,8 +133,9 @@ class MatteControls:
 def _moved(alpha: U8, edge: float) -> U8:
     """Edges moved outwards by ``edge`` pixels (inwards where negative).
 
-    The greatest (least) value within a pixel moves an edge by one; in between, the mixture of both moves a straight
-    ramp by the fraction exactly. Steps along the axes and along the diagonals alternate, which makes octagons.
+    The maximum (minimum) within one pixel moves an edge by one; for fractions, the weighted mean of both moves a
+    straight ramp by exactly that fraction. Steps along the axes and along the diagonals alternate, which makes
+    octagons.
     """
     morph = cv2.dilate if edge > 0 else cv2.erode
     whole = int(abs(edge))

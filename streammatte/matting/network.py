@@ -49,7 +49,7 @@ class Refiner(Protocol):
 
 
 class Controls(Protocol):
-    """What users adjust: islands in the small matte, the shape of the refined one."""
+    """What users adjust: components of the small matte, the shape of the refined one."""
 
     def clean(self, alpha: F32, size: tuple[int, int], time: float) -> F32: ...
 
@@ -115,7 +115,7 @@ class NetworkMatter:
         engine.reset()  # it may come from another stream
 
     def process(self, item: Frame) -> list[Matte]:
-        """Prepare and submit one frame; gives the mattes that are finished (none while submissions fly)."""
+        """Prepare and submit one frame; returns the mattes that are finished (none while submissions are pending)."""
         batch = self._filling or self._take()
         self._filling = batch
         planes = self.preparer.prepare(item, batch.images[len(batch.frames)])
@@ -172,8 +172,8 @@ class NetworkMatter:
         self._before = luma.copy(), frame.time
 
     def _submit(self, batch: _Batch) -> list[Matte]:
-        # The oldest is awaited, its successor submitted, and only then is the oldest worked on: no stream of the engine
-        # stands idle meanwhile.
+        # The oldest is awaited, its successor submitted, and only then is the oldest processed, so that no stream of
+        # the engine is idle.
         oldest: _Batch | None = None
         alphas: F32 | None = None
         if len(self._flying) >= self.engine.in_flight:

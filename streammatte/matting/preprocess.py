@@ -77,8 +77,8 @@ class Preparer:
     size : (int, int)
         Height and width at which the network sees the frame.
     padded : (int, int), optional
-        Height and width of the network's input where that is larger: the frame stands at its top left, its last column
-        and row are repeated beyond.
+        Height and width of the network's input where that is larger: the frame is at its top left, and its last column
+        and row are repeated.
     low_light : bool
         Brighten what the network sees of dark images; nothing else sees it.
     """

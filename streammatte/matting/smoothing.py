@@ -44,7 +44,7 @@ class _Strength:
 
 
 # Chosen on four videos with a known matte, see docs/quality.md. Longer time constants and more tolerance lower dtSSD
-# further and raise MAD: the matte lags behind whoever moves.
+# further and raise MAD: the matte lags behind motion.
 _STRENGTHS = {
     "low": _Strength(0.065, 24.0, align=False, ahead=0),
     "high": _Strength(0.15, 22.0, align=True, ahead=0),

@@ -41,7 +41,7 @@ METHODS = tuple(_ESTIMATORS)
 """Names that ``--model`` takes for them."""
 
 CERTAIN = 0.05
-"""A matte's pixels this near to 0 or 1 count as known: networks rarely say exactly 0 or 1 in hair, but often 0.02."""
+"""A matte's pixels this near to 0 or 1 count as known: networks rarely give exactly 0 or 1 in hair, but often 0.02."""
 LONGEST_SOLVE = 10_000
 """Steps of conjugate gradients; a solution that needs more has a trimap with too little information."""
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
@@ -206,9 +206,9 @@ def _solve(method: str, image_rgb: U8, trimap: U8) -> F32:
     try:
         alpha = estimate(image_rgb / 255.0, marked, cg_kwargs={"maxiter": LONGEST_SOLVE})
     except (ValueError, RuntimeError, np.linalg.LinAlgError) as error:
-        told = str(error).strip().splitlines()
+        lines = str(error).strip().splitlines()
         raise ModelError(
-            f"{method} matting found no solution ({told[0] if told else type(error).__name__}); "
+            f"{method} matting found no solution ({lines[0] if lines else type(error).__name__}); "
             "mark more of the trimap as known, or take another method"
         ) from error
     except MemoryError as error:

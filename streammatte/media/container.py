@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 MISSING_PROTOCOL = "this build of FFmpeg does not know the protocol"
 
 _DEMUXER_OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
-"""RTSP over TCP: a lost UDP packet is a grey smear over half a second, and firewalls drop UDP."""
+"""RTSP over TCP: a lost UDP packet damages the image for half a second, and firewalls drop UDP."""
 
 _CHAPTER_BASE = Fraction(1, 1000)
 
@@ -67,7 +67,7 @@ _PATIENCE = 30.0
 _PIPE = "pipe:0"
 
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})
-"""Demuxers that paint the characters of any text file as an image."""
+"""Demuxers that render the characters of any text file as an image."""
 
 _OF_THE_FILE = frozenset(
     {
@@ -95,7 +95,7 @@ _OF_THE_FILE = frozenset(
 
 
 def reason(error: Exception) -> str:
-    """What FFmpeg said, without its number and the file's name."""
+    """FFmpeg's message without its number and the file's name."""
     return str(getattr(error, "strerror", None) or error).strip().rstrip(".") or type(error).__name__
 
 

@@ -25,7 +25,7 @@ class PixelConverter:
     Parameters
     ----------
     pix_fmt : {"rgb24", "bgr24", "yuv420p", "nv12"}
-        The two of YUV are BT.601, limited range: what programs take a camera for.
+        The two of YUV are BT.601, limited range: what programs expect of a camera.
     """
 
     def __init__(self, pix_fmt: str) -> None:
@@ -130,8 +130,8 @@ def tags_of(color: ColorSpec, layout: Layout, pix_fmt: str, limited_only: bool =
 class FrameConverter:
     """Turns frames of one layout and size into images of one pixel format and size.
 
-    Where both are the same, rows are copied and nothing is computed. The image that is given back is used again
-    once the encoder lets go of it.
+    Where both are the same, rows are copied and nothing is computed. The image that is returned is reused once the
+    encoder has released it.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ _REDUCED = frozenset({"L", "RGB", "RGBA", "LA", "CMYK"})
 """Modes of Pillow whose pixels can be averaged."""
 
 _ORIENTATION = 0x0112
-"""EXIF's tag."""
+"""EXIF's orientation tag."""
 
 
 def read_still(

@@ -152,8 +152,10 @@ def upload(local: Path, url: str) -> None:
 
 
 def remote_fingerprint(url: str) -> str:
-    """Size and version of a remote file; ``""`` where there is none. Raises SourceError where it cannot be asked."""
-    with _errors(SourceError, url, "cannot be asked"):
+    """Size and version of a remote file; ``""`` where there is none. Raises SourceError where the server cannot be
+    reached.
+    """
+    with _errors(SourceError, url, "cannot be reached"):
         system, path = _system(url)
         try:
             facts = system.info(path)

@@ -167,7 +167,7 @@ def pull(
 
 
 def verify(name: str) -> list[str]:
-    """Compare what is here of a network with what was fetched; gives what is wrong, empty where all is well.
+    """Compare what is here of a network with what was fetched; returns what is wrong, empty where all is well.
 
     The last line about a file that can be fetched again names the command.
     """

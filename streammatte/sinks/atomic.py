@@ -1,4 +1,4 @@
-"""Outputs appear under their name only when they are complete, and faults of the disk become one clear line."""
+"""Outputs appear under their name only when they are complete, and errors of the file system become SinkError."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def writing(target: str | Path) -> Iterator[None]:
-    """Turn faults of the operating system and of FFmpeg into :class:`SinkError`; a full disk has a class of its own.
+    """Turn errors of the operating system and of FFmpeg into :class:`SinkError`; a full disk has a class of its own.
 
     Raises
     ------
@@ -202,7 +202,7 @@ class AtomicFile:
                 self.path.unlink()
 
     def keep(self) -> Path:
-        """Keep the file under its name with ``.part`` appended; gives that name."""
+        """Keep the file under its name with ``.part`` appended; returns that name."""
         kept = _free_name(self.target)
         self.path.rename(kept)
         self.created = False
@@ -308,7 +308,7 @@ class AtomicFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def keep(self) -> Path:
-        """Keep the folder under its name with ``.part`` appended; gives that name."""
+        """Keep the folder under its name with ``.part`` appended; returns that name."""
         kept = _free_name(self.folder)
         self.path.rename(kept)
         self.created = False

@@ -14,8 +14,8 @@ from streammatte.tracks import AudioFeed, AudioPiece
 __all__ = ["AudioTrack"]
 
 JUMP = 0.1
-"""Seconds between where a piece of audio belongs and where the one before ended, up to which they are joined: audio
-cards deliver in lumps, but the ear hears a mouth that is 100 ms off."""
+"""Seconds between where a piece of audio belongs and where the one before ended, up to which they are joined: sound
+cards deliver in bursts, but an offset of 100 ms between lips and voice is noticed."""
 _BIT_RATE = 128_000
 
 

@@ -1,4 +1,4 @@
-"""The containers that can be written: what each is called in FFmpeg, what goes into it, and which hold alpha."""
+"""The containers that can be written: FFmpeg's name of each, its encoders, and which hold alpha."""
 
 from __future__ import annotations
 

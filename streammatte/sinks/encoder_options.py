@@ -1,4 +1,4 @@
-"""How an output is encoded, and what quality, speed and bit rate are called by each family of encoders."""
+"""How an output is encoded: quality, speed and bit rate as the private options of each family of encoders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ X264_PRESETS = (
 )
 
 _DEFAULT_CRF = {"libx264": 20, "libx265": 23, "libvpx-vp9": 31, "libvpx": 12, "libsvtav1": 32, "libaom-av1": 32}
-"""Constant quality where nothing was options, each on its encoder's own scale: about the same look as H.264 at 20."""
+"""The constant quality used by default, each on its encoder's own scale: about the quality of H.264 at 20."""
 
 _OTHER_CRF = 23
 """The same for hardware encoders, whose scales are H.264's."""
@@ -37,7 +37,7 @@ _NVENC_PRESET = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7", "p7")
 _QSV_PRESET = ("veryfast",) * 3 + ("faster", "fast", "medium", "slow", "slower", "veryslow", "veryslow")
 
 _VPX_REALTIME_FROM = 5
-"""libvpx's steps from here on are its real-time mode: at 960x540 an image takes 7 ms of a core at step 7, and 53 ms
+"""From this step on libvpx runs in its real-time mode: at 960x540 an image takes 7 ms of a core at step 7, and 53 ms
 in the other mode at any step, for a third more bits at the same PSNR (44.2 dB)."""
 
 
@@ -84,7 +84,7 @@ class EncodeOptions:
     threads: int = 0
 
     def quality(self, encoder: str, option: str, **also: str) -> dict[str, str]:
-        """The constant quality as options, or nothing where a bit rate was options for."""
+        """The constant quality as encoder options; none where a bit rate was requested."""
         if self.bitrate is not None:
             return {}
         value = _DEFAULT_CRF.get(encoder, _OTHER_CRF) if self.crf is None else self.crf

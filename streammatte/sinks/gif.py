@@ -1,4 +1,4 @@
-"""GIF: each image with a palette of its own, so that memory stays bounded and colours good."""
+"""GIF: each image with a palette of its own, so that memory stays bounded and colours are accurate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SHORTEST = 2
 """Ticks an image is shown at least: browsers slow shorter ones down to ten a second."""
 
 _DITHER = "bayer:bayer_scale=4"
-"""An ordered pattern stands still where the image does; error diffusion crawls and makes files twice as large."""
+"""An ordered pattern does not change where the image does not; error diffusion flickers and doubles the file's size."""
 
 
 class GifSink:

@@ -1,4 +1,4 @@
-"""Encoder and muxer of a live image, with true times and no delay of their own."""
+"""Encoder and muxer of a live image, with the frames' own times and without look-ahead."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class HttpPreviewSink:
         """Nothing needs to be opened."""
 
     def process(self, item: Frame) -> list[None]:
-        """Encode a frame for those who wait."""
+        """Encode a frame for the clients that wait."""
         if not self._waiting:
             return []
         good, data = cv2.imencode(".jpg", self._pixels.array(item), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
@@ -73,7 +73,7 @@ class HttpPreviewSink:
         return []
 
     def close(self) -> None:
-        """Wake who waits."""
+        """Wake the clients that wait."""
         with self._news:
             self._closed = True
             self._news.notify_all()

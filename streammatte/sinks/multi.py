@@ -1,4 +1,4 @@
-"""Spreads composites over the requested sinks: the image, the alpha matte, the foreground."""
+"""Distributes composites to the requested sinks: the image, the alpha matte, the foreground."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Outputs:
             sink.open(self._described(role, info))
 
     def process(self, item: Composite) -> list[None]:
-        """Give each sink its part."""
+        """Pass each sink its part."""
         for role, sink in self._sinks.items():
             frame: Frame | None = getattr(item, role)
             if frame is None:

@@ -71,7 +71,7 @@ class SegmentSink(FileSink):
         super().open(info)
         try:
             with _database(self.target):
-                # Written in the pipeline's thread, closed by whoever aborts.
+                # Written in the pipeline's thread, closed by the thread that aborts.
                 self._store = sqlite3.connect(self._file.path, check_same_thread=False)
                 self._store.execute("PRAGMA journal_mode=OFF")  # until it is complete, the file has no name
                 self._store.execute("PRAGMA synchronous=OFF")
@@ -87,7 +87,7 @@ class SegmentSink(FileSink):
         return av.open(io.BytesIO(), "w", format=self._container.muxer)
 
     def _lead_of(self, first: Fraction) -> Fraction:
-        return Fraction(0)  # the whole video's, which joining knows
+        return Fraction(0)  # known for the whole video only, when joining
 
     def _mux(self, packets: list[Any]) -> None:
         assert self._store is not None

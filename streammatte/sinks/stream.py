@@ -107,11 +107,11 @@ class StreamSink:
             self._muxer.write(item)
             self._wait = FIRST_WAIT
         except (av.error.FFmpegError, OSError) as error:
-            self._broke(error)
+            self._on_failure(error)
         return []
 
     def drain(self) -> list[None]:
-        """Flush the encoder and say good-bye."""
+        """Flush the encoder and end the connection."""
         muxer, self._muxer = self._muxer, None
         if muxer is not None:
             with suppress(av.error.FFmpegError, OSError):
@@ -131,7 +131,7 @@ class StreamSink:
 
     def abort(self) -> None:
         """Close the connection at once."""
-        self._hang_up()
+        self._disconnect()
 
     def interrupt(self) -> None:
         """The session ends: do not wait for the server any longer. Safe from any thread."""
@@ -139,7 +139,7 @@ class StreamSink:
         if pipe is not None:
             pipe.interrupt()
 
-    def _hang_up(self) -> str:
+    def _disconnect(self) -> str:
         pipe, self._pipe = self._pipe, None
         if pipe is not None:
             pipe.interrupt()
@@ -149,9 +149,9 @@ class StreamSink:
                 muxer.drop()
         if pipe is None:
             return ""
-        said = pipe.kill()
+        output = pipe.kill()
         self._reached |= pipe.reached
-        return said
+        return output
 
     def _connect(self, info: StreamInfo) -> LiveMuxer:
         rate = float(info.rate or 30)
@@ -170,10 +170,10 @@ class StreamSink:
         _log.info("streaming to %s, %.1f Mbit/s", self._shown_url, bits / 1e6)
         return muxer
 
-    def _broke(self, error: Exception) -> None:
-        said = self._hang_up()
+    def _on_failure(self, error: Exception) -> None:
+        output = self._disconnect()
         self.lost += 1
         self._retry_at = self._clock() + self._wait
-        self._reason = str(said or getattr(error, "strerror", None) or error)
+        self._reason = str(output or getattr(error, "strerror", None) or error)
         _log.warning("%s: %s; next attempt in %.0f s", self._shown_url, self._reason, self._wait)
         self._wait = min(2 * self._wait, LONGEST_WAIT)

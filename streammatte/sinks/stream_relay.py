@@ -28,8 +28,8 @@ _LOOK = 0.1
 """Seconds between two looks at whether a blocked write is to be given up."""
 _REACHED = "streammatte: reached"
 """What the child writes to standard error when the server has taken the first packet."""
-_GOODBYE = 1.0
-"""Seconds that the relay gets to send what it has when a session ends."""
+_FINISH_TIMEOUT = 1.0
+"""Seconds in which the relay may send what it holds when a session ends."""
 
 
 class RelayPipe:
@@ -84,29 +84,29 @@ class RelayPipe:
         self._stopped.set()
 
     def finish(self) -> None:
-        """End the input and give the relay a moment to send what it has."""
+        """End the input and let the relay send what it holds, for a limited time."""
         if self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()
-        deadline = time.monotonic() + _GOODBYE
+        deadline = time.monotonic() + _FINISH_TIMEOUT
         while self._process.poll() is None and time.monotonic() < deadline and not self._stopped.is_set():
             time.sleep(_LOOK / 4)
         self.kill()
 
     def kill(self) -> str:
-        """End the process; gives what it said last."""
+        """End the process; returns the last line of its standard error."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        said = b""
+        output = b""
         for pipe in (self._process.stdin, self._process.stderr):
             if pipe is None or pipe.closed:
                 continue
             if pipe is self._process.stderr:
-                said = pipe.read()
+                output = pipe.read()
             with suppress(OSError):
                 pipe.close()
-        lines = said.decode("utf-8", "replace").strip().splitlines()
+        lines = output.decode("utf-8", "replace").strip().splitlines()
         self.reached = _REACHED in lines
         return lines[-1] if lines and lines[-1] != _REACHED else ""
 

@@ -25,8 +25,8 @@ _NAMES = {"aac": "AAC", "alac": "ALAC", "libopus": "Opus"}
 _TEXT_SUBTITLES = {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"}
 
 
-class _Way(Protocol):
-    """What becomes of one stream's packets."""
+class _Route(Protocol):
+    """How one stream's packets are written."""
 
     def write(self, packet: Any) -> list[Any]: ...
 
@@ -89,14 +89,14 @@ class TrackWriter:
         self._output = output
         self._feed = feed
         self._target = target
-        self._ways: dict[int, _Way] = {}
+        self._routes: dict[int, _Route] = {}
         self._refused: dict[int, int] = {}
         for template in feed.streams:
-            way = self._choose(template, box)
-            if way is not None:
-                self._ways[template.index] = way
+            route = self._choose(template, box)
+            if route is not None:
+                self._routes[template.index] = route
 
-    def _choose(self, template: Any, box: Container) -> _Way | None:
+    def _choose(self, template: Any, box: Container) -> _Route | None:
         name = template.codec_context.name if template.codec_context is not None else "data"
         if name not in box.refused and _accepts(box.muxer, template):
             stream = self._output.add_stream_from_template(template)
@@ -129,22 +129,22 @@ class TrackWriter:
         """Write the packets that have arrived, moved ``earlier`` by so many seconds; a broken one is left out."""
         for packet in self._feed.take():
             index = packet.stream.index
-            way = self._ways.get(index)
-            if way is None:
+            route = self._routes.get(index)
+            if route is None:
                 continue
             moved = round(earlier / packet.time_base) if earlier else 0
             if moved:
                 packet.pts = None if packet.pts is None else packet.pts - moved
                 packet.dts = None if packet.dts is None else packet.dts - moved
-            self._mux(index, way.write, packet)
+            self._mux(index, route.write, packet)
 
     def drain(self, earlier: Fraction = Fraction(0)) -> None:
         """Write the rest and what the encoders still hold."""
         self.write(earlier)
-        for index, way in self._ways.items():
-            self._mux(index, way.drain)
-            if isinstance(way, _Copy) and way.left_out:
-                _log.warning("%s: %d packets of stream %d had no usable time", self._target, way.left_out, index)
+        for index, route in self._routes.items():
+            self._mux(index, route.drain)
+            if isinstance(route, _Copy) and route.left_out:
+                _log.warning("%s: %d packets of stream %d had no usable time", self._target, route.left_out, index)
 
     def _mux(self, index: int, make: Callable[..., list[Any]], *packet: Any) -> None:
         try:
@@ -164,7 +164,7 @@ class TrackWriter:
 
 
 def leave_out(feed: TrackFeed | None, target: str) -> None:
-    """Discard the other streams, which a kind of output cannot hold, and say so once."""
+    """Discard the other streams, which a kind of output cannot hold, and log that once."""
     if feed is not None:
         feed.close()
     if feed is not None and feed.streams:

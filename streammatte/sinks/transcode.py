@@ -136,10 +136,10 @@ class SubtitleTranscoder:
         """The same text as a packet of the new codec."""
         if packet.size == 0 or packet.pts is None:
             return []
-        spoken = self._decoder.decode2(packet)
-        if spoken is None:
+        decoded = self._decoder.decode2(packet)
+        if decoded is None:
             return []
-        text = self._encoder.encode_subtitle(spoken)
+        text = self._encoder.encode_subtitle(decoded)
         text.time_base = packet.time_base
         text.pts = text.dts = packet.pts
         text.duration = packet.duration

@@ -46,7 +46,7 @@ _LEAD = Fraction(1, 10)
 encoders and other containers add. An empty edit there is a black first frame in QuickTime and Safari."""
 
 _X265_DELAY = 2
-"""Of videos no longer than its delay, x265 gives decoding times that it never set; none is reordered."""
+"""Frames up to which x265 returns packets whose decoding times it never set; none of them is reordered."""
 
 _QUIET_SVT = ("SVT_LOG", "1")
 """SVT-AV1 writes to standard error by itself unless its own variable limits it to errors."""
@@ -162,7 +162,7 @@ class FileSink:
         context.color_trc = tags.transfer
         context.color_range = _FULL if tags.full_range else _LIMITED
         context.thread_count = self._options.threads
-        # PyAV's default is threads within an image, which x264 pays for with larger files.
+        # PyAV's default is slice threads, with which x264 writes larger files.
         context.thread_type = "FRAME"
         context.flags |= av.codec.context.Flags.frame_duration
         if context.codec.canonical_name == "hevc" and self._container.muxer in _QUICKTIME:

@@ -37,7 +37,7 @@ class VirtualCameraSink:
         self.name = device or "virtual camera"
 
     def open(self, info: StreamInfo) -> None:
-        """Open the device. Raises DeviceError with the way to mend it."""
+        """Open the device. Raises DeviceError, whose message says how to repair it."""
         try:
             import pyvirtualcam
         except ImportError as error:

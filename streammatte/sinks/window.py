@@ -61,7 +61,7 @@ class PreviewSink:
         self._open = True
 
     def process(self, item: Frame) -> list[None]:
-        """Show a frame and hand on the keys that were pressed."""
+        """Show a frame and report the keys that were pressed."""
         cv2.imshow(_TITLE, self._pixels.array(item))
         key = cv2.waitKey(1)
         if key >= 0 and self._on_key is not None:

@@ -1,4 +1,4 @@
-"""Y4M on standard output: raw planes behind one line of text, for another program to read.
+"""Y4M on standard output: raw planes after a header line, for another program to read.
 
 Written here, since PyAV gives FFmpeg's own muxer no pixel aspect.
 """
@@ -103,7 +103,7 @@ class Y4MSink:
         return error
 
     def drain(self) -> list[None]:
-        """Hand over what is buffered."""
+        """Flush the buffer."""
         if self._stream is not None:
             try:
                 with writing(_NAME):
@@ -113,7 +113,7 @@ class Y4MSink:
         return []
 
     def close(self) -> None:
-        """Let go of standard output."""
+        """Release standard output."""
         stream, self._stream = self._stream, None
         if stream is None or stream is self._given:
             return
@@ -123,7 +123,7 @@ class Y4MSink:
             raise self._gone(SinkError(str(error))) from error
 
     def abort(self) -> None:
-        """Let go of standard output; what was written cannot be taken back."""
+        """Release standard output; what was written cannot be removed."""
         stream, self._stream = self._stream, None
         if stream is not None and stream is not self._given:
             try:

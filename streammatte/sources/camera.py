@@ -32,12 +32,12 @@ STALE = 0.25
 MAX_DAMAGED = 30
 """Damaged images in a row (a loose USB plug) after which the camera counts as gone."""
 
-_WISHES: dict[str, tuple[dict[str, str], ...]] = {
+_FORMATS: dict[str, tuple[dict[str, str], ...]] = {
     "v4l2": ({"input_format": "mjpeg"}, {"input_format": "nv12"}, {}),
     "avfoundation": ({"pixel_format": "nv12"}, {"pixel_format": "uyvy422"}, {}),
     "dshow": ({"vcodec": "mjpeg"}, {"pixel_format": "nv12"}, {}),
 }
-"""Formats in order of preference: MJPEG and NV12 reach full size and rate over USB, where YUYV falls to 5 or 10 fps."""
+"""Formats in order of preference: over USB, MJPEG and NV12 reach full size and rate, YUYV only 5 or 10 fps."""
 
 
 class CameraSource:
@@ -174,8 +174,8 @@ def negotiate(framework: str, address: str, name: str, size: tuple[int, int] | N
         wanted["video_size"] = f"{size[0]}x{size[1]}"
     if rate is not None:
         wanted["framerate"] = f"{rate:g}"
-    attempts = [wish | wanted for wish in _WISHES.get(framework, ({},))]
-    attempts += [attempt for attempt in (*_WISHES.get(framework, ()), {}) if attempt not in attempts]
+    attempts = [attempt_options | wanted for attempt_options in _FORMATS.get(framework, ({},))]
+    attempts += [attempt for attempt in (*_FORMATS.get(framework, ()), {}) if attempt not in attempts]
     failures = []
     second_best: dict[str, str] | None = None
     for options in attempts:
@@ -185,7 +185,7 @@ def negotiate(framework: str, address: str, name: str, size: tuple[int, int] | N
         except (av.error.FFmpegError, OSError, ValueError) as error:
             if getattr(error, "errno", None) == errno.EBUSY:  # no other format would help
                 raise DeviceError(f"camera {name}: {in_use(address)}") from error
-            failures.append(f"{_spoken(options)}: {reason(error)}")
+            failures.append(f"{_readable(options)}: {reason(error)}")
             continue
         video = next(iter(container.streams.video), None)
         if video is not None and (size is None or (video.width, video.height) == size):
@@ -197,7 +197,7 @@ def negotiate(framework: str, address: str, name: str, size: tuple[int, int] | N
     raise DeviceError(f"cannot open camera {name} ({'; '.join(dict.fromkeys(failures))}); is another program using it?")
 
 
-def _spoken(options: dict[str, str]) -> str:
+def _readable(options: dict[str, str]) -> str:
     return " ".join(options.values()) or "any format"
 
 

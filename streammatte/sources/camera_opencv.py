@@ -1,4 +1,4 @@
-"""Cameras through OpenCV: the fall-back for drivers that FFmpeg does not get on with."""
+"""Cameras through OpenCV: the fallback for drivers that FFmpeg cannot use."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ class VideoReader:
 
     def _searchable(self) -> bool:
         """False for pipes, for raw streams, for videos in decoding order whose times need every frame before, and for
-        segments of containers whose time may jump: only who has read what is before knows where it stands.
+        segments of containers whose time may jump: the position is only known after reading everything before it.
         """
         flags = av.format.Flags(self.container.format.flags)
         raw = bool(flags & av.format.Flags.no_timestamps)
@@ -298,7 +298,7 @@ class VideoReader:
         yield from self._flush()
 
     def _flush(self) -> Iterator[Any]:
-        """The empty packet that makes the decoder give what it holds, after reading failed."""
+        """The empty packet that flushes the decoder after reading failed."""
         packet = av.Packet()
         packet.stream = self.video
         packet.time_base = self.base
@@ -315,7 +315,7 @@ class VideoReader:
             self.feed.put(packet)
 
     def tracks_alone(self) -> Iterator[Fraction]:
-        """Hand on the other tracks without decoding: gives the time, seconds, that each of the video's packets has."""
+        """Pass on the other tracks without decoding: yields the time, in seconds, of each of the video's packets."""
         for packet in self._packets():
             stamp = packet.dts if packet.dts is not None else packet.pts
             if packet.stream.index != self.video.index:
@@ -327,7 +327,7 @@ class VideoReader:
                 yield time - (self.cut.shift or 0)
 
     def _read_on(self) -> None:
-        """Hand on the rest of the part's audio once its last frame is out."""
+        """Pass on the rest of the part's audio after its last frame."""
         if self.feed is None or self.cut.end is None:
             return
         late = {stream.index for stream in self.feed.streams if stream.type == "audio"}
@@ -354,7 +354,7 @@ class VideoReader:
         """Close the video; safe to call twice."""
         with self._lock:
             container, self.container = self.container, None
-        # A generator that refers to its reader would keep the decoder's memory until the garbage collector comes by.
+        # A generator that refers to its reader would keep the decoder's memory until the next garbage collection.
         self._images = iter(())
         if container is not None:
             container.close()

@@ -132,7 +132,7 @@ def _node(node: Path, index: int, with_modes: bool) -> Camera | None:
 
 
 def in_use(address: str) -> str:
-    """What is said of a camera that another program has."""
+    """The problem of a camera that another program has open."""
     how = f"; `fuser -v {address}` shows which" if sys.platform == "linux" else ""
     return f"another program is using it{how}; end that one"
 
@@ -166,7 +166,7 @@ def _sysfs_name(node: Path) -> str:
 
 
 def _logged_modes(framework: str, address: str) -> tuple[str, ...]:
-    """FFmpeg only logs the modes of avfoundation and dshow; opening with a question for them always fails."""
+    """FFmpeg only logs the modes of avfoundation and dshow; the opening that lists them always fails."""
     question = {"dshow": {"list_options": "true"}, "avfoundation": {"video_size": "1x1"}}[framework]
     before = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)

@@ -1,4 +1,4 @@
-"""From what a user typed to a source."""
+"""Opens the source for a path, a pattern or a URL."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def _part(count: int, how: ReadOptions, rate: Fraction | float, text: str) -> tu
 
 
 def _check_file(path: Path, text: str) -> None:
-    """What FFmpeg would say less clearly."""
+    """Check what FFmpeg would report less clearly."""
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:

@@ -25,7 +25,7 @@ _MIN_PEAK, _MAX_PEAK = 400.0, 10_000.0
 
 
 def peak_of(frame: Any) -> float:
-    """The video's brightest light in cd/m2 as its metadata say: content (MaxCLL), else mastering display, else 1000."""
+    """The video's peak luminance in cd/m2 by its metadata: content (MaxCLL), else mastering display, else 1000."""
     found = side_data(frame)
     content = np.frombuffer(found.get("CONTENT_LIGHT_LEVEL", b"")[:4], np.uint32)
     if content.size and _MIN_PEAK <= content[0] <= _MAX_PEAK:

@@ -1,4 +1,4 @@
-"""Whatever --camera names: a camera, a network stream, a video or an image at its own pace."""
+"""Opens what ``--camera`` names: a camera, a network stream, a video or an image at its own pace."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _network(opening: Callable[[], Source], loop: bool, duration: float | None) 
 
 
 def _first_then(first: Source, opening: Callable[[], Source]) -> Callable[[], Source]:
-    """An opener that gives what is open already, and opens again from the second call on."""
+    """An opener that returns the open source first, and opens it again from the second call on."""
     ready = [first]
     return lambda: ready.pop() if ready else opening()
 

@@ -23,12 +23,12 @@ __all__ = ["Microphone"]
 _log = logging.getLogger(__name__)
 
 RATE = 48_000
-"""Samples a second that everything is brought to: what cameras, RTMP servers and players expect."""
+"""Sample rate, Hz, of all audio: what RTMP servers and players expect."""
 _FRAMEWORKS = {"linux": ("pulse", "alsa"), "darwin": ("avfoundation",), "win32": ("dshow",)}
 
 
 class Microphone:
-    """Reads audio and hands it to any number of feeds.
+    """Reads audio and passes it to any number of feeds.
 
     Parameters
     ----------
@@ -63,7 +63,9 @@ class Microphone:
         return made
 
     def run(self) -> None:
-        """Read until the end or ``interrupt``: the body of a thread. Losing the microphone loses the audio alone."""
+        """Read until the end or ``interrupt``: the body of a thread. If the microphone is lost, the session continues
+        without audio.
+        """
         start = time.monotonic()
         taken = 0
         try:

@@ -27,7 +27,7 @@ class PacedSource:
     Parameters
     ----------
     open_source : callable
-        Gives the source at its beginning; called once, and again for every turn of a loop.
+        Returns the source at its beginning; called once, and again for every turn of a loop.
     loop : bool
         Begin again at the end; times go on.
     repeat_last : bool

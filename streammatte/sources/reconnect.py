@@ -17,13 +17,14 @@ __all__ = ["ReconnectingSource", "nothing"]
 _log = logging.getLogger(__name__)
 
 FIRST_WAIT = 0.5
-"""Seconds before the first attempt to open a lost source again; a camera's plug wobbles for about that long."""
+"""Seconds before the first attempt to open a lost source again; the contacts of a loose plug bounce for about that
+long."""
 LONGEST_WAIT = 5.0
-"""The wait doubles with every attempt up to this many seconds, so that a server is not hammered."""
+"""The wait doubles with every attempt up to this many seconds, so that a server is not overloaded."""
 
 
 class ReconnectingSource:
-    """Keeps a live source's time line and size over interruptions.
+    """Keeps a live source's timeline and frame size across reconnections.
 
     Parameters
     ----------
@@ -43,8 +44,8 @@ class ReconnectingSource:
 
     Notes
     -----
-    The first opening raises: a camera that is not there at the start is a mistake, not a break. Afterwards times go on
-    by the clock of the capture, and another size or layout is brought to the first one.
+    The first opening raises: a camera that is not there at the start is a mistake, not a break. Afterwards times
+    continue by the capture clock, and frames of another size or layout are converted to the first one.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class ReconnectingSource:
         self.reconnects = 0
 
     def frames(self) -> Iterator[Frame]:
-        """Frames for as long as nobody interrupts; breaks are waited out."""
+        """Frames until ``interrupt``; during an interruption of the source it waits."""
         index = 0
         while not self._stopped.is_set() and self._source is not None:
             try:
@@ -82,7 +83,7 @@ class ReconnectingSource:
                 reason = str(error)
             self.on_lost()
             _log.warning("%s is gone (%s); waiting for it to come back", self.info.name, reason)
-            self._come_back()
+            self._reconnect()
 
     def interrupt(self) -> None:
         """End ``frames`` soon; safe from any thread."""
@@ -95,7 +96,7 @@ class ReconnectingSource:
             self._source.close()
             self._source = None
 
-    def _come_back(self) -> None:
+    def _reconnect(self) -> None:
         if self._source is not None:
             self._source.close()
             self._source = None

@@ -1,4 +1,4 @@
-"""A drawn figure that sways in front of a textured wall: frames without a file, with their exact alpha matte."""
+"""A synthetic figure that moves in front of a textured wall: frames without a file, with their exact alpha matte."""
 
 from __future__ import annotations
 

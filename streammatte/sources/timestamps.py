@@ -11,7 +11,7 @@ __all__ = ["Clock", "Cut", "Timeline"]
 log = logging.getLogger(__name__)
 
 _WITHOUT_PTS = frozenset({"avi"})
-"""Demuxers that know decoding order alone: the times FFmpeg guesses for frames out of order go back and forth."""
+"""Demuxers that know decoding order alone: the times that FFmpeg guesses for reordered frames are not monotonic."""
 
 _EDGE = Fraction(1, 2000)
 """Half a millisecond: a frame this far before the requested start is still the first one (decimals are rounded)."""
@@ -101,7 +101,7 @@ def clock_text(seconds: float | Fraction) -> str:
 
 
 class Clock:
-    """Gives every decoded frame a time that is later than the one before.
+    """Assigns every decoded frame a time later than the one before.
 
     Frames come in display order. Where the container has presentation times they are passed through. Of AVI, which has
     none, the n-th frame shown gets the time at which the decoder gives it, as FFmpeg's best-effort time does; of raw

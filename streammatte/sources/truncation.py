@@ -39,7 +39,7 @@ def _tag_seconds(stream: Any) -> Fraction | None:
 
 
 class TruncationCheck:
-    """Watches a video go by and judges its end.
+    """Follows the packets and frames of a video and decides whether it ended early.
 
     Parameters
     ----------

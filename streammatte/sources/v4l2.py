@@ -17,7 +17,7 @@ CAP_CAPTURE = 0x0000_0001
 """The node gives images."""
 
 _CLIENT_USAGE = 0x0800_0000 + 0x08E0_0000 + 1
-"""v4l2loopback's own event (from 0.13): a program has begun or ended to take images. Its data is their number."""
+"""v4l2loopback's own event (from 0.13): a program has started or stopped reading. Its data is the number of readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ def capture_clients(path: str | Path) -> int | None:
     from linuxpy.video import device
 
     try:
-        # The driver tells a new subscriber the present number at once, so that nothing is missed between two looks.
+        # The driver sends the present number to a new subscriber at once, so that no change between two calls is
+        # missed.
         with _opened(path) as handle:
             device.subscribe_event(handle, _CLIENT_USAGE, flags=device.EventSubscriptionFlag.SEND_INITIAL)
             event = device.deque_event(handle)

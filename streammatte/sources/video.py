@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class FileSource:
-    """A video, decoded to YUV planes in order of presentation; its other tracks are handed on as packets.
+    """A video, decoded to YUV planes in order of presentation; its other tracks are passed on as packets.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class FileSource:
         return self._first[1] - self._shift
 
     def tracks_alone(self) -> Iterator[Fraction]:
-        """Hand on the other tracks without decoding the images, instead of :meth:`frames`.
+        """Pass on the other tracks without decoding the images, instead of :meth:`frames`.
 
         Gives, in the file's order, the time of each of the video's packets, seconds.
         """
@@ -80,7 +80,7 @@ class FileSource:
         return self._reader.tracks_alone()
 
     def _describe(self, image: Any) -> StreamInfo:
-        door, reader, video = self._converter, self._reader, self._reader.video
+        converter, reader, video = self._converter, self._reader, self._reader.video
         ratio = Fraction(video.sample_aspect_ratio or 1)
         interlaced = bool(image.interlaced_frame)
         if interlaced:
@@ -91,18 +91,18 @@ class FileSource:
             )
         whole = reader.cut.begin is None and reader.cut.end is None
         return StreamInfo(
-            width=door.width,
-            height=door.height,
-            layout=door.layout,
+            width=converter.width,
+            height=converter.height,
+            layout=converter.layout,
             time_base=self._base,
             rate=reader.rate,
-            color=door.color,
-            sample_aspect_ratio=1 / ratio if door.swaps else ratio,
+            color=converter.color,
+            sample_aspect_ratio=1 / ratio if converter.swaps else ratio,
             frame_count=(video.frames or None) if whole else None,
             duration=reader.ending.part(reader.cut),
             name=self._name,
             interlaced=interlaced,
-            has_alpha=door.has_alpha,
+            has_alpha=converter.has_alpha,
             metadata=self._metadata(),
             tracks=reader.feed,
         )

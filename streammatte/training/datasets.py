@@ -1,4 +1,4 @@
-"""Samples of a training: people with their mattes, as they are or laid over other backgrounds."""
+"""Training samples: people with their mattes, unchanged or composited over other backgrounds."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ log = logging.getLogger(__name__)
 U8 = npt.NDArray[np.uint8]
 
 MAX_BROKEN = 16
-"""Files in a row that cannot be read, after which the data is not worth going on."""
+"""Files in a row that cannot be read, after which reading is given up."""
 _FRAMES_KEPT = 32
 _ROOM_SIDE = 128
-"""Long side, pixels, at which a person is filled in by the room around."""
+"""Long side, pixels, at which a person is filled in."""
 _BLURS = (19, 29, 39, 49, 59)
 """Kernels by which RSSN blurs a background, pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A person: the picture, its matte, and a background and a foreground where the data has them."""
+    """A person: the image, its matte, and a background and a foreground where the data has them."""
 
     image: Path
     alpha: Path
@@ -53,7 +53,7 @@ class Entry:
 
 
 def find_entries(folder: Path, part: str = "train") -> list[Entry]:
-    """The people of a folder.
+    """The training images of a folder.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class _Backgrounds:
         self._frames: OrderedDict[Path, list[U8]] = OrderedDict()
 
     def draw(self, random: Random) -> U8:
-        """A picture. Raises SourceError."""
+        """A random image. Raises SourceError."""
         path = self._paths[random.integers(len(self._paths))]
         if is_image(path):
             return read_still(path, at_least=(1024, 1024))[0]
@@ -142,13 +142,13 @@ def _some_frames(path: Path) -> list[U8]:
 
 
 class _OwnRooms:
-    """The rooms of the data itself, with whoever is in them filled in by what is around."""
+    """The backgrounds of the data itself, with the person filled in from the surroundings."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = entries
 
     def draw(self, random: Random) -> U8:
-        """A picture. Raises SourceError."""
+        """A random image. Raises SourceError."""
         image, alpha = read_pair(self._entries[int(random.integers(len(self._entries)))])
         height, width = alpha.shape
         by = min(1.0, _ROOM_SIDE / max(height, width))
@@ -182,7 +182,7 @@ class Samples:
         return len(self._entries)
 
     def draw(self, number: int) -> Sample:
-        """The sample of a number: one of each entry in a round, in an order of the round's own.
+        """The sample of a number: each epoch has every entry once, in an order of its own.
 
         ``image``, ``foreground``, ``background`` (S, S, 3), ``alpha``, ``trimap`` (S, S), S the recipe's size.
 
@@ -196,7 +196,7 @@ class Samples:
         for _ in range(MAX_BROKEN):
             entry = self._entries[place]
             try:
-                return self._finished(self._made(entry, random), random)
+                return self._transformed(self._composed(entry, random), random)
             except (StreammatteError, OSError, ValueError) as error:
                 if entry.image not in self.broken:
                     log.warning("%s is passed over: %s", entry.image, error)
@@ -210,19 +210,19 @@ class Samples:
             self._order = turn, np.random.default_rng([self._recipe.seed, 2**31, turn]).permutation(len(self._entries))
         return int(self._order[1][place])
 
-    def _made(self, entry: Entry, random: Random) -> Sample:
+    def _composed(self, entry: Entry, random: Random) -> Sample:
         if self._recipe.empty and random.random() < self._recipe.empty:
             room = self._backgrounds.draw(random)
             return {"image": room, "foreground": room, "background": room, "alpha": np.zeros(room.shape[:2], np.uint8)}
         image, alpha = read_pair(entry)
         if entry.background is not None:
-            return self._laid_over(image, alpha, read_still(entry.background)[0], random)
+            return self._composited(image, alpha, read_still(entry.background)[0], random)
         if self._recipe.compose and random.random() < self._recipe.compose:
-            return self._laid_over(_foreground(entry, image, alpha), alpha, self._backgrounds.draw(random), random)
+            return self._composited(_foreground(entry, image, alpha), alpha, self._backgrounds.draw(random), random)
         return {"image": image, "foreground": image, "background": image, "alpha": alpha}
 
-    def _laid_over(self, foreground: U8, alpha: U8, background: U8, random: Random) -> Sample:
-        """The composite; with RSSN denoised, before a blurred background, with another person behind."""
+    def _composited(self, foreground: U8, alpha: U8, background: U8, random: Random) -> Sample:
+        """The composite; RSSN also denoises, blurs the background and adds a second person."""
         rssn = self._recipe.rssn
         if rssn and random.random() < 0.5:
             foreground = np.asarray(cv2.fastNlMeansDenoisingColored(foreground, None, 3, 3, 7, 21), np.uint8)
@@ -233,16 +233,16 @@ class Samples:
         background, whole = _fitted(background, *alpha.shape), alpha
         if rssn and random.random() < 0.25:
             other = self._entries[int(random.integers(len(self._entries)))]
-            picture, matte = read_pair(other)
+            image, matte = read_pair(other)
             size = alpha.shape[1], alpha.shape[0]
-            theirs = np.asarray(cv2.resize(_foreground(other, picture, matte), size), np.uint8)
+            second = np.asarray(cv2.resize(_foreground(other, image, matte), size), np.uint8)
             share = np.asarray(cv2.resize(matte, size), np.uint8)
-            background = _blend(theirs, share, background)
+            background = _blend(second, share, background)
             whole = 255 - np.rint((255.0 - alpha) * (255.0 - share) / 255).astype(np.uint8)
         image = _blend(foreground, alpha, background)
         return {"image": image, "foreground": foreground, "background": background, "alpha": whole}
 
-    def _finished(self, sample: Sample, random: Random) -> Sample:
+    def _transformed(self, sample: Sample, random: Random) -> Sample:
         for transform in self._transforms:
             sample = transform(sample, random)
         size = self._recipe.size
@@ -254,7 +254,7 @@ class Samples:
 
 
 def read_pair(entry: Entry) -> tuple[U8, U8]:
-    """The picture (H, W, 3) and its matte (H, W), uint8. Raises SourceError, ConfigError."""
+    """The image (H, W, 3) and its matte (H, W), uint8. Raises SourceError, ConfigError."""
     image, matte = read_still(entry.image)[0], read_matte(entry.alpha)
     alpha: U8 = matte.astype(np.uint8) if matte.dtype == np.uint8 else np.rint(matte * 255).astype(np.uint8)
     if alpha.shape != image.shape[:2]:
@@ -288,13 +288,13 @@ def _foreground(entry: Entry, image: U8, alpha: U8) -> U8:
     return made
 
 
-def _fitted(picture: U8, height: int, width: int) -> U8:
-    """The picture's upper left part, enlarged where it is too small."""
-    ratio = max(height / picture.shape[0], width / picture.shape[1])
+def _fitted(image: U8, height: int, width: int) -> U8:
+    """The image's upper left part, enlarged where it is too small."""
+    ratio = max(height / image.shape[0], width / image.shape[1])
     if ratio > 1:
-        size = int(np.ceil(picture.shape[1] * ratio)), int(np.ceil(picture.shape[0] * ratio))
-        picture = np.asarray(cv2.resize(picture, size), np.uint8)
-    return np.ascontiguousarray(picture[:height, :width])
+        size = int(np.ceil(image.shape[1] * ratio)), int(np.ceil(image.shape[0] * ratio))
+        image = np.asarray(cv2.resize(image, size), np.uint8)
+    return np.ascontiguousarray(image[:height, :width])
 
 
 def _blend(foreground: U8, alpha: U8, background: U8) -> U8:
@@ -315,7 +315,7 @@ class Batches:
     Parameters
     ----------
     make : callable
-        Gives :class:`Samples`; called once in each process.
+        Returns :class:`Samples`; called once in each process.
     batch, first : int
         Images of a batch, and the number of the first step.
     steps : int
@@ -408,7 +408,7 @@ _batches: list[Batches] = []
 
 
 def _begin(batches: Batches) -> None:
-    """Prepare a worker process, which ends with its parent, whatever ends that, and leaves signals to it."""
+    """Prepare a worker process: it ends with its parent and ignores signals."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

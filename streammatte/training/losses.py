@@ -1,4 +1,4 @@
-"""Losses, and what each network's are made of, with the weights that its authors gave them."""
+"""Losses, and their published combination for each network."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ LEVELS = 5
 """Of the Laplacian pyramid."""
 
 
-def mrsd(given: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean of ``sqrt((given - wanted)^2 + 1e-6)``, over ``mask`` (N, 1, H, W) where there is one.
+def mrsd(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean of ``sqrt((pred - target)^2 + 1e-6)``, over ``mask`` (N, 1, H, W) where there is one.
 
     Parameters
     ----------
-    given, wanted : (N, C, H, W)
+    pred, target : (N, C, H, W)
     mask : (N, 1, H, W), optional
         The pixels that count, 0 or 1.
     """
-    error = paddle.sqrt(paddle.square(given - wanted) + EPSILON)
+    error = paddle.sqrt(paddle.square(pred - target) + EPSILON)
     if mask is None:
         return error.mean()
     return (error * mask).sum() / (mask.sum() + EPSILON)
 
 
-def gradient_loss(given: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
+def gradient_loss(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean difference of the magnitudes of Sobel gradients (kernels of absolute sum 1, edges replicated).
 
     Parameters
     ----------
-    given, wanted : (N, 1, H, W)
+    pred, target : (N, 1, H, W)
         Alpha in [0, 1].
     mask : (N, 1, H, W), optional
         The pixels that count, 0 or 1.
     """
     if mask is not None:
-        given, wanted = given * mask, wanted * mask
-    error = (_sobel(given) - _sobel(wanted)).abs()
+        pred, target = pred * mask, target * mask
+    error = (_sobel(pred) - _sobel(target)).abs()
     return error.mean() if mask is None else error.sum() / (mask.sum() + EPSILON)
 
 
@@ -60,19 +60,19 @@ def _sobel(x: Tensor) -> Tensor:
     return paddle.sqrt(paddle.square(both).sum(axis=1, keepdim=True) + EPSILON)
 
 
-def laplacian_loss(given: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
+def laplacian_loss(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Sum over the levels of a Laplacian pyramid of the mean absolute difference.
 
     Parameters
     ----------
-    given, wanted : (N, 1, H, W)
+    pred, target : (N, 1, H, W)
         Alpha in [0, 1].
     mask : (N, 1, H, W), optional
         The pixels that count, 0 or 1.
     """
     if mask is not None:
-        given, wanted = given * mask, wanted * mask
-    pairs = zip(_pyramid(given), _pyramid(wanted), strict=True)
+        pred, target = pred * mask, target * mask
+    pairs = zip(_pyramid(pred), _pyramid(target), strict=True)
     return paddle.add_n([F.l1_loss(one, other) for one, other in pairs])
 
 
@@ -90,16 +90,16 @@ def _pyramid(x: Tensor) -> list[Tensor]:
     return [*levels, x]
 
 
-def consistency(given: Tensor, wanted: Tensor) -> Tensor:
-    """Of pairs of frames (0 and 1, 2 and 3, ...): how much the change of alpha differs from the true one."""
-    change = (given[1::2] - given[0::2]) - (wanted[1::2] - wanted[0::2])
+def consistency(pred: Tensor, target: Tensor) -> Tensor:
+    """Difference of alpha's change from the true one, over pairs of frames (0 and 1, 2 and 3, ...)."""
+    change = (pred[1::2] - pred[0::2]) - (target[1::2] - target[0::2])
     return paddle.sqrt(paddle.square(change) + EPSILON).mean()
 
 
 def network_losses(network: str) -> Callable[[Mapping[str, Tensor], Labels, Any], dict[str, Tensor]]:
-    """The losses of a network: takes what it gives in training mode, the labels and the network itself.
+    """The losses of a network: a function of its training outputs, the labels and the network itself.
 
-    The sum of what is given, as it is, is the published loss; a recipe's ``losses`` are further factors.
+    The sum of the returned parts is the published loss; a recipe's ``losses`` are further factors.
     """
     family = next(name for name in _FAMILIES if network.startswith(name))
     return _FAMILIES[family]

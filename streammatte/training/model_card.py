@@ -1,4 +1,4 @@
-"""The card of a network that was trained: what it is, what it learned from, how good it is."""
+"""The card of a network that was trained: description, training data, quality."""
 
 from __future__ import annotations
 

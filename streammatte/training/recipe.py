@@ -1,4 +1,4 @@
-"""What a training does: options in a YAML file, the transforms and the weights of the losses beside them."""
+"""Training recipes: options in a YAML file, with the transforms and the weights of the losses."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Recipe(Options):
     save_every: int = option(default=1000, help="Steps between two checkpoints.", low=1, high=10**9)
     evaluate_every: int = option(default=1000, help="Steps between two validations.", low=1, high=10**9)
     evaluate_images: int = option(default=0, help="Images of a validation, evenly chosen; 0 is all.", low=0, high=10**6)
-    sample_every: int = option(default=1000, help="Steps between two pictures of samples.", low=1, high=10**9)
+    sample_every: int = option(default=1000, help="Steps between two sheets of samples.", low=1, high=10**9)
     metric: str = option(
         default="mad", help="By which the best is chosen.", choices=("mad", "mse", "sad", "grad", "conn")
     )

@@ -1,4 +1,4 @@
-"""The loop: steps, checkpoints that appear whole, validation, logs."""
+"""The training loop: steps, atomic checkpoints, validation, logs."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _CHECKPOINT = "checkpoint.npz"
 _SMOOTH = 0.98
 """Share of the running mean of the loss that a step keeps."""
 _SHOWN = 4
-"""Samples in a picture."""
+"""Samples in a sheet of samples."""
 
 State = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """A moment of a training."""
+    """Progress of a training."""
 
     step: int
     steps: int
@@ -65,7 +65,7 @@ class TrainingProgress:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training gave."""
+    """The result of a training."""
 
     step: int
     steps: int
@@ -129,7 +129,7 @@ class Trainer:
         self._paddle = paddle = import_paddle("training")
         if recipe.data is None:
             raise ConfigError("training needs data: give --data FOLDER")
-        self._rank, self._ranks = _join_others(paddle)
+        self._rank, self._ranks = _join_ranks(paddle)
         self._entries = find_entries(Path(recipe.data))
         multiple = math.lcm(SIDE_MULTIPLE, input_rule(recipe.network).multiple)
         if recipe.size % multiple:
@@ -166,7 +166,7 @@ class Trainer:
         return self._best
 
     def prepare(self) -> None:
-        """Set the network to training again, after it was used."""
+        """Set the network to training mode again, after evaluation."""
         _set_training(self._network, self.recipe.freeze)
 
     @property
@@ -194,7 +194,7 @@ class Trainer:
         Raises
         ------
         StreammatteError
-            The loss is not finite: the batch is saved, the last checkpoint stays. What cannot be read or written.
+            The loss is not finite: the batch is saved, the last checkpoint stays. Files cannot be read or written.
         """
         recipe, began = self.recipe, time.monotonic()
         if self._main:
@@ -250,14 +250,14 @@ class Trainer:
             labels = _labels(batch)
             kind = {"bf16": "bfloat16", "fp16": "float16"}.get(recipe.amp, "float32")
             with paddle.amp.auto_cast(enable=recipe.amp != "off", dtype=kind if recipe.amp != "off" else "float16"):
-                given = self._network(labels["image"], labels["trimap"])
-            given = {name: value.astype("float32") for name, value in given.items()}
-            parts = self._losses(given, labels, self._network)
+                outputs = self._network(labels["image"], labels["trimap"])
+            outputs = {name: value.astype("float32") for name, value in outputs.items()}
+            parts = self._losses(outputs, labels, self._network)
             parts = {name: value * recipe.losses.get(name, 1.0) for name, value in parts.items()}
             if recipe.temporal:
                 from streammatte.training.losses import consistency
 
-                parts["temporal"] = recipe.temporal * consistency(given["alpha"], labels["alpha"])
+                parts["temporal"] = recipe.temporal * consistency(outputs["alpha"], labels["alpha"])
             whole = paddle.add_n(list(parts.values())) / len(batches)
             if not bool(paddle.isfinite(whole)):
                 raise self._not_finite(batch)
@@ -274,7 +274,7 @@ class Trainer:
         return {"step": self._step, "loss": sum(sums.values()), "lr": rate, **sums}
 
     def _shared(self, sums: dict[str, float]) -> dict[str, float]:
-        """Sum the gradients of all processes, whose losses are divided by their number; gives the mean losses."""
+        """Sum the gradients of all processes, whose losses are divided by their number; returns the mean losses."""
         dist = self._paddle.distributed
         for _, value in self._trained:
             if value.grad is not None:
@@ -310,21 +310,21 @@ class Trainer:
                 writer.add_scalar(tag=name, step=facts["step"], value=facts[name])
 
     def _draw(self, batch: list[Any]) -> None:
-        """Pictures, mattes and what the network makes of them, as one image."""
+        """Write a sheet of samples: images, true mattes, the network's mattes."""
         image, alpha = batch[0][:_SHOWN], batch[1][:_SHOWN]
         self._network.eval()
         with self._paddle.no_grad():
             found = self._network(unit(image), batch[2][:_SHOWN].astype("float32")).numpy()
         _set_training(self._network, self.recipe.freeze)
-        pictures = image.numpy().transpose(0, 2, 3, 1)
+        images = image.numpy().transpose(0, 2, 3, 1)
         mattes = [np.repeat(plane[:, 0, ..., None], 3, -1) for plane in (alpha.numpy(), np.clip(found, 0, 1) * 255)]
-        rows = [np.hstack(list(part)) for part in (pictures, *mattes)]
+        rows = [np.hstack(list(part)) for part in (images, *mattes)]
         sheet = np.vstack(rows).astype(np.uint8)[..., ::-1]
         with whole_file(self.output / "samples" / f"{self._step:07d}.jpg") as place:
             place.write_bytes(cv2.imencode(".jpg", sheet)[1].tobytes())
 
     def _result(self) -> dict[str, Any]:
-        """The weights that come out: the mean of steps where there is one, blended with those it began with."""
+        """The resulting weights: the moving average where there is one, blended with the initial weights."""
         state = self._mean or _copied(self._network)
         if self._begin is None:
             return state
@@ -338,11 +338,11 @@ class Trainer:
         """Write best.pdparams where the validation, or without one the running loss, is the lowest so far."""
         recipe, state = self.recipe, self._result()
         if recipe.validation:
-            kept = _copied(self._network)
+            saved = _copied(self._network)
             self._network.set_state_dict(state)
             entries = evenly(find_entries(Path(recipe.validation), "val"), recipe.evaluate_images)
             self._metric = validate(self._network, recipe.network, entries, (recipe.metric,))[recipe.metric]
-            self._network.set_state_dict(kept)
+            self._network.set_state_dict(saved)
             _set_training(self._network, recipe.freeze)
             if self._main:
                 self._log_metric()
@@ -356,11 +356,11 @@ class Trainer:
         recipe, quality = self.recipe, {}
         best = self.output / "best.pdparams"
         if recipe.validation and best.is_file() and not self._stopping:
-            kept = _copied(self._network)
+            saved = _copied(self._network)
             self._network.set_state_dict(read_state(best))
             entries = evenly(find_entries(Path(recipe.validation), "val"), recipe.evaluate_images)
             quality = validate(self._network, recipe.network, entries, ("mad", "sad", "mse", "grad", "conn"))
-            self._network.set_state_dict(kept)
+            self._network.set_state_dict(saved)
         with whole_file(best.with_suffix(".yml")) as place:
             place.write_text(model_card(recipe, len(self._entries), self._step, quality), encoding="utf-8")
 
@@ -391,11 +391,11 @@ class Trainer:
             write_state(_arrays(state), place, kind=path.suffix)
 
     def _optimizer_state(self) -> State:
-        """What the optimiser remembers, under the network's own names of the parameters."""
+        """The optimiser's state, under the network's own names of the parameters."""
         names = sorted(((value.name, name) for name, value in self._trained), key=lambda pair: -len(pair[0]))
         found: State = {}
         for key, value in self._optimizer.state_dict().items():
-            owner = next(((given, name) for given, name in names if key.startswith(f"{given}_")), None)
+            owner = next(((outputs, name) for outputs, name in names if key.startswith(f"{outputs}_")), None)
             if owner is not None and hasattr(value, "numpy"):
                 found[f"{owner[1]}|{key[len(owner[0]) :]}"] = np.array(value.numpy())
         return found
@@ -416,9 +416,9 @@ class Trainer:
             parts[kind][rest] = value
         self._network.set_state_dict(parts["model"])
         self._mean = {name: self._paddle.to_tensor(value) for name, value in parts["mean"].items()} or None
-        given = {name: value.name for name, value in self._trained}
-        wanted = (key.partition("|") for key in parts["optimizer"])
-        state = {f"{given[name]}{rest}": parts["optimizer"][f"{name}|{rest}"] for name, _, rest in wanted}
+        outputs = {name: value.name for name, value in self._trained}
+        keys = (key.partition("|") for key in parts["optimizer"])
+        state = {f"{outputs[name]}{rest}": parts["optimizer"][f"{name}|{rest}"] for name, _, rest in keys}
         self._optimizer.set_state_dict({key: self._paddle.to_tensor(value) for key, value in state.items()})
         self._step, self._best, self._running = facts["step"], facts["best"], facts["running"]
         self._metric = facts["metric"]
@@ -448,7 +448,7 @@ def _weights(recipe: Recipe) -> str | Path | None:
     return found
 
 
-def _join_others(paddle: Any) -> tuple[int, int]:
+def _join_ranks(paddle: Any) -> tuple[int, int]:
     """The number of this process and how many there are; they were started by ``paddle.distributed.launch``."""
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
         paddle.distributed.init_parallel_env()
@@ -463,7 +463,7 @@ def _losses_of(recipe: Recipe) -> Any:
 
 
 def _set_trained(network: Any, freeze: str) -> list[tuple[str, Any]]:
-    """Choose the parameters that are trained; gives their names and them."""
+    """Choose the parameters that are trained; returns their names and them."""
     try:
         pattern = re.compile(freeze) if freeze else None
     except re.error as error:
@@ -531,19 +531,19 @@ def _as_json(recipe: Recipe) -> str:
 
 
 def _forget_after(path: Path, step: int) -> None:
-    """Drop lines of steps that will be done again."""
+    """Drop the lines of steps that will be repeated."""
     if not path.is_file():
         return
-    kept = []
+    saved = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             facts = json.loads(line)
         except ValueError:  # a line that was being written
             continue
         if facts.get("step", facts.get("validated", 0)) <= step:
-            kept.append(line)
+            saved.append(line)
     with whole_file(path) as place:
-        place.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        place.write_text("".join(f"{line}\n" for line in saved), encoding="utf-8")
 
 
 def _visual_writer(output: Path) -> Any:

@@ -1,8 +1,8 @@
-"""Changes of a sample by name: sizes, crops, and what cameras and encoders do to pictures.
+"""Changes of a sample by name: sizes, crops, and the effects of cameras and encoders.
 
 A sample is a dict of arrays of one size: ``image``, ``foreground`` and ``background`` (H, W, 3) uint8 RGB, ``alpha``
 and ``trimap`` (H, W) uint8. Geometry changes all of them alike (the trimap without interpolation), light and colour
-change the three pictures alike, and what happens behind the lens (noise, blur, compression) the image alone. Names and
+change the three images alike, and effects of the camera (noise, blur, compression) the image alone. Names and
 numbers of those that PaddleSeg's Matting has are its.
 """
 
@@ -29,7 +29,7 @@ Transform = Callable[[Sample, Random], Sample]
 TRANSFORMS: dict[str, type] = {}
 """By name: frozen dataclasses whose fields are the arguments; called with a sample and a generator."""
 
-_PICTURES = ("image", "foreground", "background")
+_IMAGES = ("image", "foreground", "background")
 
 
 def compose(pairs: tuple[tuple[str, dict[str, Any]], ...]) -> list[Transform]:
@@ -57,8 +57,8 @@ def _each(sample: Sample, change: Callable[[str, npt.NDArray[np.uint8]], Any]) -
     return {name: np.ascontiguousarray(change(name, array)) for name, array in sample.items()}
 
 
-def _pictures(sample: Sample, change: Callable[[npt.NDArray[np.uint8]], Any]) -> Sample:
-    return _each(sample, lambda name, array: change(array) if name in _PICTURES else array)
+def _images(sample: Sample, change: Callable[[npt.NDArray[np.uint8]], Any]) -> Sample:
+    return _each(sample, lambda name, array: change(array) if name in _IMAGES else array)
 
 
 def _image(sample: Sample, image: Any) -> Sample:
@@ -151,7 +151,7 @@ class ResizeByShort:
 
 @_register
 class LimitLong:
-    """The longer side is brought into limits."""
+    """The longer side is limited."""
 
     max_long: int | None = None
     min_long: int | None = None
@@ -162,7 +162,7 @@ class LimitLong:
 
 @_register
 class LimitShort:
-    """The shorter side is brought into limits."""
+    """The shorter side is limited."""
 
     max_short: int | None = None
     min_short: int | None = None
@@ -246,7 +246,7 @@ class RandomCropByAlpha:
 
 @_register
 class Padding:
-    """Right and below up to ``target_size``: the pictures with ``im_padding_value``, alpha and trimap with 0."""
+    """Right and below up to ``target_size``: the images with ``im_padding_value``, alpha and trimap with 0."""
 
     target_size: Any = (512, 512)
     im_padding_value: Any = (127.5, 127.5, 127.5)
@@ -259,7 +259,7 @@ class Padding:
             return sample
 
         def change(name: str, array: npt.NDArray[np.uint8]) -> Any:
-            value = tuple(self.im_padding_value) if name in _PICTURES else 0
+            value = tuple(self.im_padding_value) if name in _IMAGES else 0
             return cv2.copyMakeBorder(array, 0, below, 0, right, cv2.BORDER_CONSTANT, value=value)
 
         return _each(sample, change)
@@ -307,7 +307,7 @@ class RandomDistort:
             amount = random.uniform(-reach, reach) if kind == "hue" else random.uniform(1 - reach, 1 + reach)
             if random.random() < prob:
                 mean = float(cv2.cvtColor(sample["image"], cv2.COLOR_RGB2GRAY).mean())
-                sample = _pictures(sample, partial(_distorted, kind=str(kind), amount=float(amount), mean=mean))
+                sample = _images(sample, partial(_distorted, kind=str(kind), amount=float(amount), mean=mean))
         return sample
 
 
@@ -400,7 +400,7 @@ class MotionBlur:
         ends = [tuple(round(float(value)) for value in middle + sign * step) for sign in (-1, 1)]
         cv2.line(kernel, ends[0], ends[1], 1.0)
         kernel /= kernel.sum()
-        # The matte of what moves is blurred as the picture is.
+        # The matte of a moving object is blurred as the image is.
         return _each(sample, lambda name, array: array if name == "trimap" else cv2.filter2D(array, -1, kernel))
 
 
@@ -418,7 +418,7 @@ class Exposure:
         gamma = random.uniform(0.8, 1.3)
         levels = np.arange(256)[:, None] / 255
         table = np.clip(np.clip(levels * gain, 0, 1) ** gamma * 255, 0, 255).astype(np.uint8)[None]
-        return _pictures(sample, lambda array: cv2.LUT(array, table))
+        return _images(sample, lambda array: cv2.LUT(array, table))
 
 
 @_register

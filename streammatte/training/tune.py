@@ -1,9 +1,9 @@
-"""Fine-tuning to a room: labels made from a clip, the decoder trained on them, kept where it is better.
+"""Fine-tuning to a room: the decoder is trained on labels made from a clip, and kept if that improves it.
 
 Without a clean plate the teacher is the quality network where it is here, else the embedded network itself at two
 larger sizes, on the image and its mirror image, smoothed over time: where the two agree they are right more often than
 one pass at the usual size. With a clean plate, pixels that differ from it clearly are the person's, and those that do
-not are the room's. Where neither is certain the label is what the network gives already, which teaches nothing.
+not are the room's. Where neither is certain the label is what the network gives already, which has no effect.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ TEACHERS = ("ppmatting-hrnet_w18-human_1024", "ppmatting-hrnet_w18-human_512", "
 """Quality networks, the best first."""
 
 MAX_FRAMES = 240
-KEPT_OUT = 0.2
-"""Share of the clip, its end, that is not trained on."""
+HELD_OUT = 0.2
+"""Share of the clip, at its end, that is held out."""
 LONGEST = 120.0
 """Seconds of the clip that are used."""
 _LONG_SIDE = 640
@@ -62,7 +62,9 @@ _LIGHT = ("brightness_range", "contrast_range", "saturation_range")
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What came out: MAD (times 1000) against the labels of the frames kept out, and the name where it is kept."""
+    """The result: MAD (times 1000) against the labels of the held-out frames, and the name where the network is
+    kept.
+    """
 
     before: float
     after: float
@@ -109,12 +111,12 @@ def tune(
     _check_name(name)
     weights = str(EMBEDDED_WEIGHTS)
     count = _write_labels(clip, work, clean_plate)
-    kept_out = find_entries(work / "kept-out")
+    held_out = find_entries(work / "held-out")
     recipe = load_recipe(NETWORK).resized(size)
     recipe = recipe.replace(
         init=weights,
         data=str(work / "train"),
-        validation=str(work / "kept-out"),
+        validation=str(work / "held-out"),
         batch=8,
         iters=10**6,
         schedule="constant",
@@ -149,7 +151,7 @@ def tune(
             on_progress(replace(now, steps=now.step + max(0, round(left / max(now.seconds, 1e-3)))))
 
     trainer = Trainer(recipe, work / "training", on_progress=watch)
-    before = validate(trainer.network, NETWORK, kept_out, ("mad",))["mad"]
+    before = validate(trainer.network, NETWORK, held_out, ("mad",))["mad"]
     trainer.prepare()
     on_start(trainer)
     trained = trainer.run()
@@ -170,8 +172,8 @@ def _check_name(name: str) -> None:
 
 
 def _write_labels(clip: str, work: Path, clean_plate: str | None) -> int:
-    """Pictures and labels of the clip, its end apart; gives how many."""
-    for part in ("train", "kept-out"):
+    """Images and labels of the clip, its end separately; returns how many."""
+    for part in ("train", "held-out"):
         for kind in ("images", "alphas"):
             (work / part / kind).mkdir(parents=True, exist_ok=True)
     if any((work / "train" / "images").iterdir()):
@@ -179,9 +181,9 @@ def _write_labels(clip: str, work: Path, clean_plate: str | None) -> int:
     labelled = _by_plate(clip, clean_plate) if clean_plate else _by_teacher(clip)
     found = 0
     for number, of, image, alpha in labelled:
-        part = "kept-out" if number >= (1 - KEPT_OUT) * of else "train"
-        for kind, picture in (("images", image[..., ::-1]), ("alphas", alpha)):
-            cv2.imwrite(str(work / part / kind / f"{number:06d}.png"), picture)
+        part = "held-out" if number >= (1 - HELD_OUT) * of else "train"
+        for kind, pixels in (("images", image[..., ::-1]), ("alphas", alpha)):
+            cv2.imwrite(str(work / part / kind / f"{number:06d}.png"), pixels)
         found += 1
     if found < 10:
         raise SourceError(f"{clip} has {found} frames to learn from; give a clip of some seconds")
@@ -263,31 +265,31 @@ def _by_plate(clip: str, clean_plate: str) -> Iterator[tuple[int, int, U8, U8]]:
 def _plate(clean_plate: str, shape: tuple[int, int]) -> F32:
     """The room alone, (h, w, 3) float32: an image, or the median of a video's frames."""
     if is_image(Path(clean_plate)):
-        pictures = [read_still(clean_plate)[0]]
+        views = [read_still(clean_plate)[0]]
     else:
         source = build_source(clean_plate, VideoOptions.build({"duration": 10.0, "audio": False}), tracks=False)
         try:
             frames = [_rgb(frame) for frame in source.frames() if frame.index % 10 == 0]
         finally:
             source.close()
-        pictures = frames[:25]
+        views = frames[:25]
     size = shape[1], shape[0]
-    resized = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
+    resized = [cv2.resize(view, size, interpolation=cv2.INTER_AREA) for view in views]
     return np.asarray(np.median(np.stack(resized), axis=0), np.float32)
 
 
 def _against(image: U8, own: F32, plate: F32) -> F32:
-    """The label of a picture: certain by its difference from the room, else what the network gives."""
-    picture = cv2.GaussianBlur(image.astype(np.float32), (5, 5), 0)
+    """The label of an image: certain by its difference from the room, else what the network gives."""
+    blurred = cv2.GaussianBlur(image.astype(np.float32), (5, 5), 0)
     room = cv2.GaussianBlur(plate, (5, 5), 0)
     empty = own < 0.05
     if empty.mean() > 0.05:  # the camera's exposure has changed
-        room = room * (np.median(picture[empty], axis=0) / np.maximum(np.median(room[empty], axis=0), 1))
-    difference = np.abs(picture - room).max(axis=-1)
+        room = room * (np.median(blurred[empty], axis=0) / np.maximum(np.median(room[empty], axis=0), 1))
+    difference = np.abs(blurred - room).max(axis=-1)
     kernel = np.ones((5, 5), np.uint8)
     other = cv2.erode((difference > _OTHER).astype(np.uint8), kernel) > 0
     same = cv2.erode((difference < _SAME).astype(np.uint8), kernel) > 0
-    # What differs is the person's only where it hangs together with what the network finds: a shadow does not.
+    # What differs belongs to the person only where it is connected to the network's matte: a shadow is not.
     count, labels = cv2.connectedComponents((other | (own > 0.5)).astype(np.uint8))
     sure = np.bincount(labels[own > 0.9].ravel(), minlength=count)
     total = np.bincount(labels.ravel(), minlength=count)

@@ -18,7 +18,7 @@ __all__ = ["evenly", "input_rule", "unit", "validate"]
 
 
 def validate(
-    network: Any, name: str, entries: list[Entry], wanted: tuple[str, ...] = ("mad", "mse", "grad")
+    network: Any, name: str, entries: list[Entry], names: tuple[str, ...] = ("mad", "mse", "grad")
 ) -> dict[str, float]:
     """Mean metrics of a network over images: alpha at the network's size, enlarged to the image's.
 
@@ -29,14 +29,14 @@ def validate(
     name : str
         Its name: its input's size follows from its card.
     entries : list of Entry
-    wanted : tuple of str
+    names : tuple of str
         Metrics of :mod:`streammatte.evaluation.metrics`; MAD and MSE times 1000.
     """
     import paddle
 
     rule = input_rule(name)
     network.eval()
-    sums = dict.fromkeys(wanted, 0.0)
+    sums = dict.fromkeys(names, 0.0)
     for entry in entries:
         image, truth = read_pair(entry)
         height, width = truth.shape
@@ -44,12 +44,12 @@ def validate(
         small = cv2.resize(image, at[::-1], interpolation=cv2.INTER_AREA)
         trimap = cv2.resize(trimap_from_alpha(truth), at[::-1], interpolation=cv2.INTER_NEAREST)
         with paddle.no_grad():
-            given = network(
+            output = network(
                 unit(paddle.to_tensor(np.ascontiguousarray(small.transpose(2, 0, 1))[None])),
                 paddle.to_tensor(trimap[None, None].astype(np.float32)),
             )
-        alpha = np.clip(cv2.resize(given.numpy()[0, 0], (width, height)), 0, 1)
-        for metric in wanted:
+        alpha = np.clip(cv2.resize(output.numpy()[0, 0], (width, height)), 0, 1)
+        for metric in names:
             scale = 1000 if metric in ("mad", "mse") else 1
             sums[metric] += scale * getattr(metrics, metric)(alpha, truth)
     return {metric: value / max(1, len(entries)) for metric, value in sums.items()}

@@ -1,4 +1,4 @@
-"""What the server answers: settings as JSON, images for browsers."""
+"""Routes of the live session: settings as JSON, images for browsers."""
 
 from __future__ import annotations
 
@@ -25,14 +25,9 @@ _WAIT = 1.0
 """Seconds that an image is waited for before its client is looked at again."""
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>streammatte</title>
 <style>body{margin:0;background:#111;display:grid;place-items:center;height:100vh}img{max-width:100%;max-height:100vh}</style>
-<img alt="preview">
-<script>
-const token = location.hash.replace("#token=", "");
-history.replaceState(null, "", "/");
-const shown = {method: "POST", headers: {Authorization: "Bearer " + token}};
-const opened = token ? fetch("/session", shown) : Promise.resolve();
-opened.then(() => { document.images[0].src = "/stream.mjpg"; });
-</script></html>
+<img alt="preview"> <script> const token = location.hash.replace("#token=", ""); history.replaceState(null, "", "/");
+const shown = {method: "POST", headers: {Authorization: "Bearer " + token}}; const opened = token ? fetch("/session",
+shown) : Promise.resolve(); opened.then(() => { document.images[0].src = "/stream.mjpg"; }); </script></html>
 """
 PAGE_HASHES = tuple(
     "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
@@ -117,8 +112,8 @@ def _setter(settings: Settings) -> Any:
         except (ValueError, RecursionError):
             return web.json_response({"error": "the body is no JSON"}, status=400)
         if not isinstance(patch, dict) or not patch:
-            said = 'the body must be an object of settings, as in {"mirror": true}'
-            return web.json_response({"error": said}, status=400)
+            message = 'the body must be an object of settings, as in {"mirror": true}'
+            return web.json_response({"error": message}, status=400)
         try:
             return web.json_response({"settings": settings.apply(patch).as_dict()})
         except ConfigError as error:

@@ -58,7 +58,7 @@ def tls_context(certificate: str | None, host: str) -> tuple[ssl.SSLContext, str
 
 
 def _made_for(host: str) -> str:
-    """A certificate that signs itself, with its key, as PEM."""
+    """A self-signed certificate with its key, as PEM."""
     try:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization

@@ -1,4 +1,6 @@
-"""Files that pages send: bounded, looked at in a child process, in a private folder that goes with the session."""
+"""Files that pages send: bounded, looked at in a child process, in a private folder that is deleted with the
+session.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,7 @@ async def receive(request: web.Request, folder: Path, most: int) -> Thumbnailed:
 
 
 def look(path: str, thumbnail: str, name: str) -> dict[str, Any]:
-    """What a file is, in a process of its own: hostile files meet the decoders there first.
+    """What a file is, in a process of its own: so that a hostile file is decoded there first.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ def command_of(kind: str, source: Path, target: Path, settings: dict[str, Any]) 
 
 
 class Job:
-    """A file and what becomes of it."""
+    """A file, its settings and its result."""
 
     def __init__(self, file: Thumbnailed) -> None:
         self.id = secrets.token_hex(8)
@@ -163,7 +163,7 @@ class Jobs:
             job.result.unlink(missing_ok=True)
 
     async def preview(self, job: Job, settings: dict[str, Any], seconds: float) -> bytes:
-        """One frame as PNG with these settings. Raises ConfigError with what the command says.
+        """One frame as PNG with these settings. Raises ConfigError with the command's message.
 
         Parameters
         ----------
@@ -181,17 +181,17 @@ class Jobs:
             process = await _begin(command)
             try:
                 async with asyncio.timeout(_PREVIEW_WITHIN):
-                    _, said = await process.communicate()
+                    _, stderr_text = await process.communicate()
             finally:
                 await _stop(process)
             if process.returncode or not target.is_file():
-                raise ConfigError(_last_line(said))
+                raise ConfigError(_last_line(stderr_text))
             return target.read_bytes()
         finally:
             target.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Stop what runs."""
+        """Stop the running job."""
         self._waiting.clear()
         if self._runner is not None:
             self._runner.cancel()
@@ -218,12 +218,12 @@ class Jobs:
         try:
             if job.state == "canceled":
                 await _stop(process)
-            said = asyncio.ensure_future(process.stderr.read()) if process.stderr else None
+            stderr_text = asyncio.ensure_future(process.stderr.read()) if process.stderr else None
             while process.stdout is not None and (line := await process.stdout.readline()):
                 with suppress(ValueError):
                     job.progress = json.loads(line)
             code = await process.wait()
-            text = await said if said is not None else b""
+            text = await stderr_text if stderr_text is not None else b""
         finally:
             await _stop(process)
             self._process = None
@@ -246,7 +246,7 @@ async def _begin(arguments: list[str]) -> asyncio.subprocess.Process:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Interrupt, and kill what does not end."""
+    """Interrupt the process, and kill it if it does not end."""
     if process.returncode is not None:
         return
     with suppress(ProcessLookupError, OSError):
@@ -263,6 +263,6 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _last_line(said: bytes) -> str:
-    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+def _last_line(stderr_text: bytes) -> str:
+    lines = [line.strip() for line in stderr_text.decode("utf-8", "replace").splitlines() if line.strip()]
     return lines[-1].removeprefix("streammatte: ") if lines else "the command ended without a word"

@@ -43,7 +43,7 @@ class LiveServers:
 
     @contextmanager
     def serving(self, session: Session) -> Iterator[list[str]]:
-        """Answer while the session runs; gives the addresses to open. Raises DeviceError."""
+        """Answer while the session runs; returns the addresses to open. Raises DeviceError."""
         servers: list[WebServer] = []
         try:
             for name, address in self._addresses.items():

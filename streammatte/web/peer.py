@@ -204,7 +204,7 @@ class Peers:
         self._loop = asyncio.get_running_loop()
         if len(self._peers) >= MAX_PEERS:
             raise ConfigError(f"{MAX_PEERS} pages are connected already; close one")
-        # No server is asked for an address: the page is on this machine or in its network.
+        # No STUN server: the page is on this machine or in its network.
         peer, track = RTCPeerConnection(RTCConfiguration(iceServers=[])), _Track()
 
         @peer.on("track")
@@ -224,14 +224,14 @@ class Peers:
             await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
             peer.addTrack(track)
             await peer.setLocalDescription(await peer.createAnswer())
-        except Exception as error:  # whatever is wrong with an offer
+        except Exception as error:  # a malformed offer may raise anything
             await peer.close()
             raise ConfigError(f"the offer cannot be answered: {error or type(error).__name__}") from error
         self._peers[peer] = track
         return str(peer.localDescription.sdp)
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         for peer in tuple(self._peers):
             await self._drop(peer)
 

@@ -32,7 +32,7 @@ FILES = "/files/"
 FILE_DEADLINE = 3600.0
 """Seconds for a file."""
 MAX_FILES = 12
-"""Files under way at once: a browser asks for six side by side, pictures and parts of videos."""
+"""Files under way at once: a browser asks for six side by side, images and parts of videos."""
 BINARY = "application/octet-stream"
 """Type of a file that is sent; a page of another site cannot send it unasked."""
 SESSION = "/session"
@@ -70,8 +70,8 @@ class Policy:
     Parameters
     ----------
     token : str, optional
-        What clients must show, as ``Authorization: Bearer TOKEN`` or by the cookie that ``POST /session`` gives; one is
-        made up where none is given.
+        What clients must show, as ``Authorization: Bearer TOKEN`` or by the cookie that ``POST /session`` gives; by
+        default a random one.
     local : bool
         The server listens on a loopback address: requests by any other name are refused.
     encrypted : bool

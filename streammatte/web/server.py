@@ -162,7 +162,7 @@ class WebServer:
         def connect() -> Any:
             server: Any = runner.server
             if len(server.connections) >= MAX_CONNECTIONS:
-                return _TurnedAway()
+                return _Rejected()
             handler = server()
             self._silent.add(handler)
             self._loop.call_later(DEADLINE, self._expire, handler)
@@ -178,14 +178,14 @@ class WebServer:
 
 
 class _Quiet(logging.LoggerAdapter[logging.Logger]):
-    """What clients send wrong is no error of this process."""
+    """Errors of clients are not logged as errors of this process."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         super().log(logging.DEBUG, msg, *args, **kwargs)
 
 
-class _TurnedAway(asyncio.Protocol):
-    """A connection that is one too many."""
+class _Rejected(asyncio.Protocol):
+    """A connection beyond the limit."""
 
     def connection_made(self, transport: Any) -> None:
         transport.abort()

@@ -66,7 +66,7 @@ _PATIENCE = 4.0
 """Seconds that a request waits for a session or a recording to end; what takes longer ends by itself."""
 _SIDE, _HIGHEST_RATE = (16, 3840), 120
 _COLORS = ("#1f2a3a", "#e8e4dc", "#00b140")
-"""Offered beside what the options name."""
+"""Backgrounds that are always offered."""
 _OWN_SETTINGS = ("smooth", "mirror", *CONTROLS, *SCENE_SETTINGS)
 """Settings that are options of the command line too."""
 
@@ -141,11 +141,11 @@ class Studio:
 
     # ---- the live session ----
 
-    async def _start(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Begin a session with a camera; answers at once, the state tells how it goes."""
-        camera = _text(asked, "camera", self._options.camera)
-        width, height = _whole(asked, "width", 0, _SIDE[1]), _whole(asked, "height", 0, _SIDE[1])
-        rate = _whole(asked, "rate", 30, _HIGHEST_RATE)
+    async def _start(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Start a session with a camera; answers at once, progress is in the state."""
+        camera = _text(body, "camera", self._options.camera)
+        width, height = _whole(body, "width", 0, _SIDE[1]), _whole(body, "height", 0, _SIDE[1])
+        rate = _whole(body, "rate", 30, _HIGHEST_RATE)
         if camera == BROWSER and not (_SIDE[0] <= width and _SIDE[0] <= height):
             raise ConfigError("a browser's camera needs width and height")
         with self._lock:
@@ -188,7 +188,7 @@ class Studio:
 
     @staticmethod
     def _bring(session: Session, name: str, spec: str) -> None:
-        """A background for a session that begins; one whose file has gone since is left out."""
+        """A background for a new session; one whose file no longer exists is left out."""
         if name in session.pipeline.store.backgrounds:
             return
         try:
@@ -210,28 +210,28 @@ class Studio:
         await asyncio.get_running_loop().run_in_executor(None, self._halt, _PATIENCE)
         return {"stopped": True}
 
-    async def _offer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "answer", "sdp": await self._peers.answer(_text(asked, "sdp"), self._camera)}
+    async def _offer(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "answer", "sdp": await self._peers.answer(_text(body, "sdp"), self._camera)}
 
     def _camera(self) -> BrowserCamera | None:
         source = None if self._live is None else self._live.source
         return source if isinstance(source, BrowserCamera) else None
 
-    async def _set(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Change settings: of the session that runs, and of those that come."""
-        if asked.get("quit"):
+    async def _set(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Change the settings of the running session and of later ones."""
+        if body.get("quit"):
             raise ConfigError("the page ends a session by its own button")
-        if "background" in asked and not isinstance(asked["background"], str):
+        if "background" in body and not isinstance(body["background"], str):
             raise ConfigError("background must be a name")
         live = self._live
         if live is not None and live.alive:
-            live.store.apply(asked)
-        changed = self._store.apply(asked)
+            live.store.apply(body)
+        changed = self._store.apply(body)
         return {"settings": changed.as_dict()}
 
-    async def _output(self, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _output(self, body: dict[str, Any]) -> dict[str, Any]:
         """Switch the recording, the virtual camera or a stream on or off beside the page."""
-        name, on = _text(asked, "name"), bool(asked.get("on"))
+        name, on = _text(body, "name"), bool(body.get("on"))
         live = self._live
         if live is None or not live.alive:
             raise ConfigError("start the camera first")
@@ -244,12 +244,12 @@ class Studio:
             return {"on": False}
         if name in live.outputs:
             raise ConfigError(f"{name} is on already")
-        sink, shown = self._sink(name, asked)
+        sink, shown = self._sink(name, body)
         await loop.run_in_executor(None, live.session.pipeline.add_sink, name, sink)
         live.outputs[name] = shown
         return {"on": True, "shown": shown}
 
-    def _sink(self, name: str, asked: dict[str, Any]) -> tuple[LiveSink, str]:
+    def _sink(self, name: str, body: dict[str, Any]) -> tuple[LiveSink, str]:
         if name == "record":
             from streammatte.sinks.record import RecordSink
 
@@ -263,12 +263,12 @@ class Studio:
             return camera, "virtual camera"
         from streammatte.sinks.stream import StreamSink
 
-        return StreamSink(_text(asked, "url"), timeout=self._options.timeout), "stream"
+        return StreamSink(_text(body, "url"), timeout=self._options.timeout), "stream"
 
     # ---- backgrounds ----
 
     def _look_into_folder(self) -> None:
-        """Take what came into ``--bg-folder``; not in the event loop's thread, since images are read."""
+        """Add new files of ``--bg-folder``; not in the event loop's thread, since images are read."""
         if self._options.bg_folder is None:
             return
         with self._folder:
@@ -313,9 +313,9 @@ class Studio:
         self._files[name] = file
         return web.json_response({"name": name, **file.facts})
 
-    async def _background(self, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _background(self, body: dict[str, Any]) -> dict[str, Any]:
         """A colour, or blur with a strength, as one more background."""
-        spec = _text(asked, "add").strip().lower()
+        spec = _text(body, "add").strip().lower()
         if not (is_color(spec) or spec == "blur" or spec.startswith("blur:")):
             raise ConfigError(f"{spec!r} is no colour and no blur; send files as files")
         if len(self._specs) >= MAX_BACKGROUNDS:
@@ -342,9 +342,9 @@ class Studio:
 
     # ---- presets, snapshot, recordings ----
 
-    async def _preset(self, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _preset(self, body: dict[str, Any]) -> dict[str, Any]:
         """Save, apply or delete a preset."""
-        action, name = _text(asked, "action"), _text(asked, "name")
+        action, name = _text(body, "action"), _text(body, "name")
         if action == "save":
             save_preset(name, self._as_options())
         elif action == "delete":
@@ -375,7 +375,7 @@ class Studio:
         if now.blur:
             spec = "blur"
         elif Path(spec).parent == self._private:
-            spec = name  # its own file goes with the studio
+            spec = name  # its own copy is deleted with the studio
         return {"backgrounds": (spec,), **found}
 
     def _command_line(self) -> str:
@@ -468,11 +468,11 @@ class Studio:
             return _wrong(str(error))
         return web.json_response(job.as_dict())
 
-    async def _job(self, asked: dict[str, Any]) -> dict[str, Any]:
-        job, action = self._jobs.find(_text(asked, "id")), _text(asked, "action")
+    async def _job(self, body: dict[str, Any]) -> dict[str, Any]:
+        job, action = self._jobs.find(_text(body, "id")), _text(body, "action")
         if action == "start":
-            suffix = _text(asked, "suffix", "")
-            self._jobs.start(job, self._job_settings(asked.get("settings")), suffix or None)
+            suffix = _text(body, "suffix", "")
+            self._jobs.start(job, self._job_settings(body.get("settings")), suffix or None)
         elif action == "cancel":
             await self._jobs.cancel(job)
         elif action == "remove":
@@ -516,13 +516,13 @@ class Studio:
             return _wrong(str(error))
         return _wrong("there is no such file", 404)
 
-    # ---- life ----
+    # ---- lifetime ----
 
     async def _begin(self, _app: web.Application) -> None:
         self._idle = asyncio.ensure_future(self._release_unwatched())
 
     async def _release_unwatched(self) -> None:
-        """A camera that nobody watches goes off."""
+        """Release a camera that no page and no output uses."""
         while True:
             await asyncio.sleep(1.0)
             live = self._live
@@ -552,17 +552,17 @@ def _page(name: str, kind: str) -> Any:
 
 
 def _json(handler: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
-    """A route that takes an object and gives one; what is wrong with it is answered with 400."""
+    """A route that takes a JSON object and returns one; errors are answered with status 400."""
 
     async def answer(request: web.Request) -> web.Response:
         try:
-            asked = json.loads(await request.read())
+            body = json.loads(await request.read())
         except (ValueError, RecursionError):
             return _wrong("the body is no JSON")
-        if not isinstance(asked, dict):
+        if not isinstance(body, dict):
             return _wrong("the body must be an object")
         try:
-            return web.json_response(await handler(asked))
+            return web.json_response(await handler(body))
         except StreammatteError as error:
             return _wrong(str(error))
 
@@ -573,15 +573,15 @@ def _wrong(text: str, status: int = 400) -> web.Response:
     return web.json_response({"error": text}, status=status)
 
 
-def _text(asked: dict[str, Any], name: str, default: str | None = None) -> str:
-    value = asked.get(name, default)
+def _text(body: dict[str, Any], name: str, default: str | None = None) -> str:
+    value = body.get(name, default)
     if not isinstance(value, str):
         raise ConfigError(f"{name} must be text")
     return value
 
 
-def _whole(asked: dict[str, Any], name: str, default: int, most: int) -> int:
-    value = asked.get(name, default)
+def _whole(body: dict[str, Any], name: str, default: int, most: int) -> int:
+    value = body.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise ConfigError(f"{name} must be a whole number up to {most}")
     return value

@@ -30,7 +30,7 @@ class StudioSession:
     preview : HttpPreviewSink
         Its sinks for pages.
     on_error : callable
-        Called in the session's thread with what ended it.
+        Called in the session's thread with the error that ended it.
     """
 
     def __init__(

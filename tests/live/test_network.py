@@ -47,7 +47,7 @@ def test_recorded_pixels_outside_the_matte_are_the_background(samples, tmp_path)
             alpha = alphas.get(round(image.time * 1000))
             if alpha is None:
                 held += 1
-                assert off.max() <= NEAR, "a frame without a matte is not the hold image"
+                assert off.max() <= NEAR, "a frame without a matte is not the placeholder frame"
                 continue
             reach = cv2.dilate((alpha > 0).astype(np.uint8), np.ones((2 * EDGE + 1,) * 2, np.uint8))
             assert off[reach == 0].max() <= NEAR

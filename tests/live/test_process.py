@@ -79,7 +79,7 @@ def judge(folder, name):
     shares = [backgrounds_share(image) for image in seen]
     print(f"\n{name}: {len(seen)} frames, least background {min(shares):.0%}, last {shares[-1]:.0%}; {events(folder)}")
     assert min(shares) > 0.5
-    assert shares[-1] > 0.99, "the last image is not the hold image"
+    assert shares[-1] > 0.99, "the last image is not the placeholder frame"
     assert events(folder)[-1] == "close"
 
 

@@ -127,7 +127,7 @@ class EyeSink:
 
 
 class TimedEye(EyeSink):
-    """The same as a recording: hold images outside the stream's time do not reach it."""
+    """The same as a recording: placeholder frames outside the stream's time do not reach it."""
 
     continuous = False
 

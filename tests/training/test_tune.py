@@ -83,7 +83,7 @@ def test_from_a_clip_to_a_model(tmp_path, monkeypatch):
     assert last["done"] and last["steps"] > 1 and last["before"] > 0
     kept = tmp_path / "home" / "tuned" / "desk"
     assert (last["name"] == "desk") == (last["after"] < last["before"]) == kept.is_dir()
-    assert len(list((tmp_path / "work" / "kept-out" / "images").iterdir())) == 12
+    assert len(list((tmp_path / "work" / "held-out" / "images").iterdir())) == 12
     if kept.is_dir():
         out = tmp_path / "out.mp4"
         ran = [*command, "video", str(clip), str(out), "--model", "desk", "--bg", "navy", "--duration", "0.3"]

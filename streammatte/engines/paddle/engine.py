@@ -109,7 +109,7 @@ class PaddleEngine:
         return self._worker.submit(images, trimaps)
 
     def reset(self) -> None:
-        """There is nothing to forget."""
+        """No state is kept between images."""
 
     def close(self) -> None:
         """Wait for what is under way and release the device. Safe to call twice."""
