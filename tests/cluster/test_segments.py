@@ -197,7 +197,7 @@ class FakeWorker:
     def __init__(self, emit, events):
         self.emit, self.events, self.given = emit, events, []
 
-    def give(self, job):
+    def start(self, job):
         self.given.append(job["segment"]["index"])
         event = self.events.pop(0)
         self.emit(event)

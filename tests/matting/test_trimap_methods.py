@@ -60,7 +60,7 @@ def test_pymattings_advice_goes_to_the_log(caplog, capfd):
 def test_a_first_import_says_what_it_waits_for():
     code = (
         "from streammatte.cli.options import set_up_logging; set_up_logging('warning'); "
-        "from streammatte import runtime as m; m.SILENCE = 0.0; m.import_pymatting()"
+        "from streammatte import runtime as m; m.NOTICE_AFTER = 0.0; m.import_pymatting()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "compiling PyMatting, once; this takes half a minute\n"
