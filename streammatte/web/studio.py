@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import shlex
 import threading
@@ -12,31 +11,27 @@ from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from datetime import datetime
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from streammatte.child_process import in_child
-from streammatte.color import is_color
-from streammatte.compositing import parse_background
 from streammatte.errors import ConfigError, StreammatteError
 from streammatte.live import LiveSettings, SettingsStore
-from streammatte.live.background_folder import MAX_BACKGROUNDS, background_files
 from streammatte.live.build import Session, build_live, initial_settings
 from streammatte.live.settings import CONTROLS, SCENE_SETTINGS, SMOOTHING
-from streammatte.media.image_reader import STILL_SUFFIXES
-from streammatte.options.declare import as_arguments, declared, options_of
+from streammatte.options.declare import as_arguments, options_of
 from streammatte.options.live import LiveOptions
 from streammatte.options.presets import delete_preset, list_presets, load_preset, own_presets, save_preset
 from streammatte.options.video import VideoOptions
 from streammatte.protocols import LiveSink, LiveSource
 from streammatte.sinks.mjpeg import HttpPreviewSink
 from streammatte.web.app import add_preview
-from streammatte.web.files import Thumbnailed, look, receive, safe_name
-from streammatte.web.jobs import Jobs
+from streammatte.web.files import safe_name
 from streammatte.web.peer import BrowserCamera, Peers, Screen
+from streammatte.web.routes import error_response, json_route, number_field, page_route, text_field
+from streammatte.web.studio_backgrounds import StudioBackgrounds
+from streammatte.web.studio_jobs import JOB_SETTINGS, StudioJobs
 from streammatte.web.studio_session import StudioImages, StudioSession
 
 __all__ = ["BROWSER", "STUDIO_PAGES", "Studio"]
@@ -56,17 +51,11 @@ STUDIO_PAGES = frozenset(f"/{path}" for path in _FILES)
 """Paths of the pages and their parts, which hold no secret."""
 
 MAX_BODY = 64 << 10
-BACKGROUND_BYTES = 512 << 20
-"""A background's size, at most."""
-JOB_BYTES = 8 << 30
-"""The same of a video to work on."""
 UNWATCHED = 60.0
 """Seconds without a page and without another output after which the camera is released."""
 _PATIENCE = 4.0
 """Seconds that a request waits for a session or a recording to end; what takes longer ends by itself."""
 _SIDE, _HIGHEST_RATE = (16, 3840), 120
-_COLORS = ("#1f2a3a", "#e8e4dc", "#00b140")
-"""Backgrounds that are always offered."""
 _OWN_SETTINGS = ("smooth", "mirror", *CONTROLS, *SCENE_SETTINGS)
 """Settings that are options of the command line too."""
 
@@ -86,17 +75,13 @@ class Studio:
 
     def __init__(self, options: LiveOptions, private: Path, recordings: Path) -> None:
         self._options = options
-        self._private, self._recordings = private, recordings
-        self._specs: dict[str, str] = {}
-        self._files: dict[str, Thumbnailed] = {}
-        for spec in (*options.backgrounds, *_COLORS):
-            self._specs.setdefault(spec, spec)
-        self._store = SettingsStore(tuple(self._specs), initial_settings(options))
+        self._recordings = recordings
         self._live: StudioSession | None = None
-        self._folder, self._left_out = threading.Lock(), set[str]()
-        self._look_into_folder()
+        self._backgrounds = StudioBackgrounds(options, private, self._add_background)
+        self._store = SettingsStore(tuple(self._backgrounds.specs), initial_settings(options))
+        self._backgrounds.scan_folder()
+        self._jobs = StudioJobs(private, self._backgrounds.specs)
         self._peers = Peers()
-        self._jobs = Jobs(private)
         self._starting: threading.Thread | None = None
         self._error = ""
         self._watched = time.monotonic()
@@ -107,7 +92,7 @@ class Studio:
         """The application; the policy is added by the server."""
         app = web.Application(client_max_size=MAX_BODY)
         for path, (name, kind) in _FILES.items():
-            app.router.add_get(f"/{path}", _page(name, kind))
+            app.router.add_get(f"/{path}", page_route(name, kind))
         posts: dict[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
             "start": self._start,
             "stop": self._stop,
@@ -115,20 +100,16 @@ class Studio:
             "set": self._set,
             "output": self._output,
             "preset": self._preset,
-            "background": self._background,
-            "job": self._job,
         }
         for name, handler in posts.items():
-            app.router.add_post(f"/api/{name}", _json(handler))
+            app.router.add_post(f"/api/{name}", json_route(handler))
         app.router.add_get("/api/state", self._state)
         app.router.add_get("/api/options", self._describe)
         app.router.add_get("/files/snapshot.png", self._snapshot)
-        app.router.add_put("/files/background", self._take_background)
-        app.router.add_get("/files/background/{name}", self._thumbnail)
         app.router.add_get("/files/recording/{name}", self._recording)
         app.router.add_get("/files/preset/{name}", self._preset_file)
-        app.router.add_put("/files/job", self._take_job)
-        app.router.add_get("/files/job/{id}/{what}", self._job_file)
+        self._backgrounds.add_routes(app)
+        self._jobs.add_routes(app)
         add_preview(app, self._images)
         app.on_startup.append(self._begin)
         app.on_cleanup.append(self._end)
@@ -143,9 +124,9 @@ class Studio:
 
     async def _start(self, body: dict[str, Any]) -> dict[str, Any]:
         """Start a session with a camera; answers at once, progress is in the state."""
-        camera = _text(body, "camera", self._options.camera)
-        width, height = _whole(body, "width", 0, _SIDE[1]), _whole(body, "height", 0, _SIDE[1])
-        rate = _whole(body, "rate", 30, _HIGHEST_RATE)
+        camera = text_field(body, "camera", self._options.camera)
+        width, height = number_field(body, "width", 0, _SIDE[1]), number_field(body, "height", 0, _SIDE[1])
+        rate = number_field(body, "rate", 30, _HIGHEST_RATE)
         if camera == BROWSER and not (_SIDE[0] <= width and _SIDE[0] <= height):
             raise ConfigError("a browser's camera needs width and height")
         with self._lock:
@@ -171,7 +152,7 @@ class Studio:
             elif width and height:
                 options = options.replace(width=width, height=height)
             session = build_live(options, source=source, sinks=sinks)
-            for name, spec in tuple(self._specs.items()):
+            for name, spec in tuple(self._backgrounds.specs.items()):
                 self._bring(session, name, spec)
             now = self._store.current.as_dict()
             wanted = {name: value for name, value in now.items() if name not in ("quit", "background")}
@@ -196,6 +177,13 @@ class Studio:
         except StreammatteError as error:
             _log.warning("background %s is left out: %s", name, error)
 
+    def _add_background(self, name: str, spec: str) -> None:
+        """One more background, for the session that runs too. Raises StreammatteError."""
+        live = self._live
+        if live is not None and live.alive:
+            live.session.add_background(spec, name)
+        self._store.add_background(name)
+
     def _failed(self, error: BaseException) -> None:
         self._error = str(error) or type(error).__name__
         if not isinstance(error, StreammatteError):
@@ -211,7 +199,7 @@ class Studio:
         return {"stopped": True}
 
     async def _offer(self, body: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "answer", "sdp": await self._peers.answer(_text(body, "sdp"), self._camera)}
+        return {"type": "answer", "sdp": await self._peers.answer(text_field(body, "sdp"), self._camera)}
 
     def _camera(self) -> BrowserCamera | None:
         source = None if self._live is None else self._live.source
@@ -231,7 +219,7 @@ class Studio:
 
     async def _output(self, body: dict[str, Any]) -> dict[str, Any]:
         """Switch the recording, the virtual camera or a stream on or off beside the page."""
-        name, on = _text(body, "name"), bool(body.get("on"))
+        name, on = text_field(body, "name"), bool(body.get("on"))
         live = self._live
         if live is None or not live.alive:
             raise ConfigError("start the camera first")
@@ -263,88 +251,13 @@ class Studio:
             return camera, "virtual camera"
         from streammatte.sinks.stream import StreamSink
 
-        return StreamSink(_text(body, "url"), timeout=self._options.timeout), "stream"
-
-    # ---- backgrounds ----
-
-    def _look_into_folder(self) -> None:
-        """Add new files of ``--bg-folder``; not in the event loop's thread, since images are read."""
-        if self._options.bg_folder is None:
-            return
-        with self._folder:
-            try:
-                files = background_files(Path(self._options.bg_folder).expanduser())
-            except OSError as error:
-                _log.debug("the folder of backgrounds cannot be listed: %s", error)
-                return
-            for name, path in files.items():
-                if name in self._specs or name in self._left_out or len(self._specs) >= MAX_BACKGROUNDS:
-                    continue
-                try:
-                    self._join(name, str(path))
-                except StreammatteError as error:
-                    self._left_out.add(name)
-                    _log.warning("background %s is left out: %s", name, error)
-
-    def _join(self, name: str, spec: str) -> None:
-        """One more background, for the session that runs too. Raises StreammatteError."""
-        live = self._live
-        if live is not None and live.alive:
-            live.session.add_background(spec, name)
-        self._specs[name] = spec
-        self._store.add_background(name)
-
-    async def _take_background(self, request: web.Request) -> web.Response:
-        if len(self._specs) >= MAX_BACKGROUNDS:
-            return _wrong(f"there are {MAX_BACKGROUNDS} backgrounds already")
-        try:
-            file = await receive(request, self._private, BACKGROUND_BYTES)
-        except StreammatteError as error:
-            return _wrong(str(error))
-        name, count = file.name, 2
-        while name in self._specs:
-            name, count = f"{file.name} ({count})", count + 1
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(None, self._join, name, str(file.path))
-        except StreammatteError as error:
-            file.remove()
-            return _wrong(str(error))
-        self._files[name] = file
-        return web.json_response({"name": name, **file.facts})
-
-    async def _background(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A colour, or blur with a strength, as one more background."""
-        spec = _text(body, "add").strip().lower()
-        if not (is_color(spec) or spec == "blur" or spec.startswith("blur:")):
-            raise ConfigError(f"{spec!r} is no colour and no blur; send files as files")
-        if len(self._specs) >= MAX_BACKGROUNDS:
-            raise ConfigError(f"there are {MAX_BACKGROUNDS} backgrounds already")
-        parse_background(spec)
-        if spec not in self._specs:
-            await asyncio.get_running_loop().run_in_executor(None, self._join, spec, spec)
-        return {"name": spec}
-
-    async def _thumbnail(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info["name"]
-        file, spec = self._files.get(name), self._specs.get(name)
-        if file is None and spec is not None and _is_file(spec):
-            path = self._private / f"folder-{len(self._files)}-{abs(hash(name)):x}.thumbnail.jpg"
-            loop = asyncio.get_running_loop()
-            try:
-                facts = await loop.run_in_executor(None, in_child, look, spec, str(path), name)
-            except StreammatteError as error:
-                return _wrong(str(error))
-            file = self._files[name] = Thumbnailed(name, Path(spec), facts, path)
-        if file is None:
-            return _wrong("there is no such background", 404)
-        return web.FileResponse(file.thumbnail, headers={"Content-Type": "image/jpeg"})
+        return StreamSink(text_field(body, "url"), timeout=self._options.timeout), "stream"
 
     # ---- presets, snapshot, recordings ----
 
     async def _preset(self, body: dict[str, Any]) -> dict[str, Any]:
         """Save, apply or delete a preset."""
-        action, name = _text(body, "action"), _text(body, "name")
+        action, name = text_field(body, "action"), text_field(body, "name")
         if action == "save":
             save_preset(name, self._as_options())
         elif action == "delete":
@@ -354,7 +267,7 @@ class Studio:
             options = LiveOptions.build({key: value for key, value in given.items() if key not in ("size", "threads")})
             patch = {each: getattr(options, each) for each in _OWN_SETTINGS if each in given}
             patch |= {"smooth": initial_settings(options).smooth} if "smooth" in given else {}
-            if "backgrounds" in given and options.backgrounds[0] in self._specs:
+            if "backgrounds" in given and options.backgrounds[0] in self._backgrounds.specs:
                 patch |= {"background": options.backgrounds[0]}
             if patch:
                 await self._set(patch)
@@ -370,12 +283,7 @@ class Studio:
         }
         if now.choose is not None:
             found["choose"] = list(now.choose)
-        name = self._store.backgrounds[now.background]
-        spec = self._specs[name]
-        if now.blur:
-            spec = "blur"
-        elif Path(spec).parent == self._private:
-            spec = name  # its own copy is deleted with the studio
+        spec = "blur" if now.blur else self._backgrounds.shared_spec(self._store.backgrounds[now.background])
         return {"backgrounds": (spec,), **found}
 
     def _command_line(self) -> str:
@@ -385,7 +293,7 @@ class Studio:
         name = request.match_info["name"].removesuffix(".yml")
         path = own_presets().get(name)
         if path is None:
-            return _wrong("there is no such preset of yours", 404)
+            return error_response("there is no such preset of yours", 404)
         kept = {"Content-Disposition": f'attachment; filename="{safe_name(name)}.yml"'}
         return web.Response(text=path.read_text(encoding="utf-8"), content_type="text/yaml", headers=kept)
 
@@ -394,14 +302,14 @@ class Studio:
         loop = asyncio.get_running_loop()
         image = b"" if live is None else await loop.run_in_executor(None, live.screen.snapshot)
         if not image:
-            return _wrong("there is no image yet", 503)
+            return error_response("there is no image yet", 503)
         kept = {"Content-Disposition": f'attachment; filename="streammatte-{datetime.now():%Y%m%d-%H%M%S}.png"'}
         return web.Response(body=image, content_type="image/png", headers=kept)
 
     async def _recording(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         if name not in self._recorded():
-            return _wrong("there is no such recording", 404)
+            return error_response("there is no such recording", 404)
         kept = {"Content-Disposition": f'attachment; filename="{name}"'}
         return web.FileResponse(self._recordings / name, headers=kept)
 
@@ -414,7 +322,7 @@ class Studio:
     # ---- state ----
 
     async def _state(self, _request: web.Request) -> web.Response:
-        await asyncio.get_running_loop().run_in_executor(None, self._look_into_folder)
+        await asyncio.get_running_loop().run_in_executor(None, self._backgrounds.scan_folder)
         live = self._live
         session: dict[str, Any] | None = None
         if live is not None and live.alive:
@@ -430,7 +338,7 @@ class Studio:
                 "starting": starting,
                 "error": self._error,
                 "settings": now | {"background": self._store.backgrounds[now["background"]]},
-                "backgrounds": [{"name": name, "kind": self._kind(name, spec)} for name, spec in self._specs.items()],
+                "backgrounds": self._backgrounds.as_list(),
                 "camera": self._options.camera,
                 "peers": self._peers.count,
                 "presets": list_presets(),
@@ -441,80 +349,14 @@ class Studio:
             }
         )
 
-    def _kind(self, name: str, spec: str) -> str:
-        if name in self._files:
-            return str(self._files[name].facts["kind"])
-        if _is_file(spec):
-            return "image" if Path(spec).suffix.lower() in STILL_SUFFIXES else "video"
-        return "blur" if spec.partition(":")[0].lower() == "blur" else "color"
-
     async def _describe(self, _request: web.Request) -> web.Response:
         """The settings with their limits, as the options declare them: the page's sliders are made from it."""
         names = {field.name for field in fields(LiveSettings)}
         live = [_described(entry) for entry in options_of(LiveOptions) if entry.name in names]
         smooth = next(entry for entry in live if entry["name"] == "smooth")
         smooth["choices"] = list(SMOOTHING)
-        wanted = (*CONTROLS, "despill", "match_light", "smooth", "refine", "average", "flip", "rotate")
-        jobs = [_described(entry) for entry in options_of(VideoOptions) if entry.name in wanted]
+        jobs = [_described(entry) for entry in options_of(VideoOptions) if entry.name in JOB_SETTINGS]
         return web.json_response({"live": live, "jobs": jobs})
-
-    # ---- jobs ----
-
-    async def _take_job(self, request: web.Request) -> web.Response:
-        try:
-            self._jobs.check_room()
-            job = self._jobs.add(await receive(request, self._private, JOB_BYTES))
-        except StreammatteError as error:
-            return _wrong(str(error))
-        return web.json_response(job.as_dict())
-
-    async def _job(self, body: dict[str, Any]) -> dict[str, Any]:
-        job, action = self._jobs.find(_text(body, "id")), _text(body, "action")
-        if action == "start":
-            suffix = _text(body, "suffix", "")
-            self._jobs.start(job, self._job_settings(body.get("settings")), suffix or None)
-        elif action == "cancel":
-            await self._jobs.cancel(job)
-        elif action == "remove":
-            await self._jobs.remove(job)
-            return {"removed": True}
-        else:
-            raise ConfigError("action must be start, cancel or remove")
-        return job.as_dict()
-
-    def _job_settings(self, given: Any) -> dict[str, Any]:
-        """Settings of a job, checked; a background is one of the studio's."""
-        if not isinstance(given, dict):
-            raise ConfigError("settings must be an object")
-        name = given.get("background", "blur")
-        if name != "transparent" and name not in self._specs:
-            raise ConfigError("background must be one of the studio's, or transparent")
-        others = {key: value for key, value in given.items() if key != "background"}
-        allowed = {*CONTROLS, "despill", "match_light", "smooth", "refine", "average", "flip", "rotate"} - {"choose"}
-        unknown = sorted(set(others) - allowed)
-        if unknown:
-            raise ConfigError(f"unknown setting {unknown[0]!r}")
-        VideoOptions.build(others)
-        plain = {key: value for key, value in others.items() if value != declared(VideoOptions, key).default}
-        return {"background": self._specs.get(name, name), **plain}
-
-    async def _job_file(self, request: web.Request) -> web.StreamResponse:
-        """The result, the thumbnail, or a preview with the settings of the query."""
-        try:
-            job, what = self._jobs.find(request.match_info["id"]), request.match_info["what"]
-            if what == "thumbnail.jpg":
-                return web.FileResponse(job.file.thumbnail)
-            if what == "preview.png":
-                settings = self._job_settings(json.loads(request.query.get("settings", "{}")))
-                seconds = float(request.query.get("at", "0"))
-                return web.Response(body=await self._jobs.preview(job, settings, seconds), content_type="image/png")
-            if what == "result" and job.result is not None:
-                kept = "attachment" if "download" in request.query else "inline"
-                name = safe_name(job.download).encode("ascii", "replace").decode()
-                return web.FileResponse(job.result, headers={"Content-Disposition": f'{kept}; filename="{name}"'})
-        except (StreammatteError, ValueError, RecursionError) as error:
-            return _wrong(str(error))
-        return _wrong("there is no such file", 404)
 
     # ---- lifetime ----
 
@@ -543,50 +385,6 @@ class Studio:
         return None if self._live is None else self._live.preview
 
 
-def _page(name: str, kind: str) -> Any:
-    async def answer(_request: web.Request) -> web.Response:
-        text = (resources.files("streammatte.web") / "pages" / name).read_text(encoding="utf-8")
-        return web.Response(text=text, content_type=kind, charset="utf-8")
-
-    return answer
-
-
-def _json(handler: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
-    """A route that takes a JSON object and returns one; errors are answered with status 400."""
-
-    async def answer(request: web.Request) -> web.Response:
-        try:
-            body = json.loads(await request.read())
-        except (ValueError, RecursionError):
-            return _wrong("the body is no JSON")
-        if not isinstance(body, dict):
-            return _wrong("the body must be an object")
-        try:
-            return web.json_response(await handler(body))
-        except StreammatteError as error:
-            return _wrong(str(error))
-
-    return answer
-
-
-def _wrong(text: str, status: int = 400) -> web.Response:
-    return web.json_response({"error": text}, status=status)
-
-
-def _text(body: dict[str, Any], name: str, default: str | None = None) -> str:
-    value = body.get(name, default)
-    if not isinstance(value, str):
-        raise ConfigError(f"{name} must be text")
-    return value
-
-
-def _whole(body: dict[str, Any], name: str, default: int, most: int) -> int:
-    value = body.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise ConfigError(f"{name} must be a whole number up to {most}")
-    return value
-
-
 def _described(entry: Any) -> dict[str, Any]:
     kind = "choice" if entry.choices else entry.type.__name__
     return {
@@ -598,7 +396,3 @@ def _described(entry: Any) -> dict[str, Any]:
         "high": entry.high,
         "help": entry.help,
     }
-
-
-def _is_file(spec: str) -> bool:
-    return Path(spec).expanduser().is_file()

@@ -21,7 +21,7 @@ from streammatte.errors import ConfigError
 from streammatte.options.live import LiveOptions
 from streammatte.options.presets import delete_preset, list_presets, load_preset, save_preset
 from streammatte.web import files as web_files
-from streammatte.web import studio as web_studio
+from streammatte.web import studio_backgrounds
 from streammatte.web.files import safe_name
 from streammatte.web.jobs import command_of
 from streammatte.web.server import WebServer
@@ -265,10 +265,10 @@ def test_files_that_are_none(client, monkeypatch):
         answer = client.put("/files/background", name, data, 400)["error"]
         assert said in answer or "read" in answer, answer
         assert str(client.folder) not in answer
-    monkeypatch.setattr(web_studio, "BACKGROUND_BYTES", 1000)
+    monkeypatch.setattr(studio_backgrounds, "MAX_BYTES", 1000)
     assert "larger than" in client.put("/files/background", "large.png", b"x" * 5000, 400)["error"]
     assert list((client.folder / "private").iterdir()) == []  # nothing is left of them
-    monkeypatch.setattr(web_studio, "MAX_BACKGROUNDS", 4)
+    monkeypatch.setattr(studio_backgrounds, "MAX_BACKGROUNDS", 4)
     assert "already" in client.put("/files/background", "one.png", picture(), 400)["error"]
 
 

@@ -1,0 +1,154 @@
+"""The studio's backgrounds: those of the options, files of ``--bg-folder``, files and colours that pages send."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from streammatte.child_process import in_child
+from streammatte.color import is_color
+from streammatte.compositing import parse_background
+from streammatte.errors import ConfigError, StreammatteError
+from streammatte.live.background_folder import MAX_BACKGROUNDS, background_files
+from streammatte.media.image_reader import STILL_SUFFIXES
+from streammatte.options.live import LiveOptions
+from streammatte.web.files import Thumbnailed, look, receive
+from streammatte.web.routes import error_response, json_route, text_field
+
+__all__ = ["StudioBackgrounds"]
+
+_log = logging.getLogger(__name__)
+
+MAX_BYTES = 512 << 20
+"""A background's size, at most."""
+_COLORS = ("#1f2a3a", "#e8e4dc", "#00b140")
+"""Backgrounds that are always offered."""
+
+
+class StudioBackgrounds:
+    """The backgrounds by name, and their routes.
+
+    Parameters
+    ----------
+    options : LiveOptions
+    private : Path
+        A folder of this process alone, for files that pages send.
+    on_add : callable
+        Called with name and specification of each further background before it is listed; raises StreammatteError
+        where it cannot be used.
+
+    Attributes
+    ----------
+    specs : dict
+        Name -> specification, as ``--bg`` takes it.
+    """
+
+    def __init__(self, options: LiveOptions, private: Path, on_add: Callable[[str, str], None]) -> None:
+        self.specs = {spec: spec for spec in (*options.backgrounds, *_COLORS)}
+        self._folder = None if options.bg_folder is None else Path(options.bg_folder).expanduser()
+        self._private = private
+        self._on_add = on_add
+        self._files: dict[str, Thumbnailed] = {}
+        self._left_out: set[str] = set()
+        self._lock = threading.Lock()
+
+    def add_routes(self, app: web.Application) -> None:
+        """Add the routes to the studio's application."""
+        app.router.add_post("/api/background", json_route(self._add_color))
+        app.router.add_put("/files/background", self._receive)
+        app.router.add_get("/files/background/{name}", self._thumbnail)
+
+    def scan_folder(self) -> None:
+        """Add new files of ``--bg-folder``; not in the event loop's thread, since images are read."""
+        if self._folder is None:
+            return
+        with self._lock:
+            try:
+                files = background_files(self._folder)
+            except OSError as error:
+                _log.debug("the folder of backgrounds cannot be listed: %s", error)
+                return
+            for name, path in files.items():
+                if name in self.specs or name in self._left_out or len(self.specs) >= MAX_BACKGROUNDS:
+                    continue
+                try:
+                    self._add(name, str(path))
+                except StreammatteError as error:
+                    self._left_out.add(name)
+                    _log.warning("background %s is left out: %s", name, error)
+
+    def as_list(self) -> list[dict[str, str]]:
+        """Names and kinds, for JSON."""
+        return [{"name": name, "kind": self._kind(name, spec)} for name, spec in self.specs.items()]
+
+    def shared_spec(self, name: str) -> str:
+        """The specification for a preset or a command line: of a file that a page sent, its name only."""
+        spec = self.specs[name]
+        return name if Path(spec).parent == self._private else spec
+
+    def _add(self, name: str, spec: str) -> None:
+        self._on_add(name, spec)
+        self.specs[name] = spec
+
+    async def _add_color(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A colour, or blur with a strength, as one more background."""
+        spec = text_field(body, "add").strip().lower()
+        if not (is_color(spec) or spec == "blur" or spec.startswith("blur:")):
+            raise ConfigError(f"{spec!r} is no colour and no blur; send files as files")
+        self._check_count()
+        parse_background(spec)
+        if spec not in self.specs:
+            await asyncio.get_running_loop().run_in_executor(None, self._add, spec, spec)
+        return {"name": spec}
+
+    def _check_count(self) -> None:
+        if len(self.specs) >= MAX_BACKGROUNDS:
+            raise ConfigError(f"there are {MAX_BACKGROUNDS} backgrounds already")
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        file: Thumbnailed | None = None
+        try:
+            self._check_count()
+            file = await receive(request, self._private, MAX_BYTES)
+            name, count = file.name, 2
+            while name in self.specs:
+                name, count = f"{file.name} ({count})", count + 1
+            await asyncio.get_running_loop().run_in_executor(None, self._add, name, str(file.path))
+        except StreammatteError as error:
+            if file is not None:
+                file.remove()
+            return error_response(str(error))
+        self._files[name] = file
+        return web.json_response({"name": name, **file.facts})
+
+    async def _thumbnail(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        file, spec = self._files.get(name), self.specs.get(name)
+        if file is None and spec is not None and _is_file(spec):
+            path = self._private / f"folder-{len(self._files)}-{abs(hash(name)):x}.thumbnail.jpg"
+            loop = asyncio.get_running_loop()
+            try:
+                facts = await loop.run_in_executor(None, in_child, look, spec, str(path), name)
+            except StreammatteError as error:
+                return error_response(str(error))
+            file = self._files[name] = Thumbnailed(name, Path(spec), facts, path)
+        if file is None:
+            return error_response("there is no such background", 404)
+        return web.FileResponse(file.thumbnail, headers={"Content-Type": "image/jpeg"})
+
+    def _kind(self, name: str, spec: str) -> str:
+        if name in self._files:
+            return str(self._files[name].facts["kind"])
+        if _is_file(spec):
+            return "image" if Path(spec).suffix.lower() in STILL_SUFFIXES else "video"
+        return "blur" if spec.partition(":")[0].lower() == "blur" else "color"
+
+
+def _is_file(spec: str) -> bool:
+    return Path(spec).expanduser().is_file()
