@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from streammatte.errors import NoFrameError, QueueAborted, TruncatedSourceError
 from streammatte.frames import Composite, Matte
-from streammatte.protocols import Compositor, Matter, Sink, Source, Stage
+from streammatte.protocols import Compositor, Matter, Sink, Source, Stage, StageBase
 from streammatte.queues import BoundedQueue
 from streammatte.sinks.multi import Outputs
 from streammatte.stats import LatencyHistogram, Progress, StageStats, Summary
@@ -189,7 +189,7 @@ class ThreadedStages:
         return work
 
 
-class _WriterStage:
+class _WriterStage(StageBase):
     """The sink as a stage: writes, and passes on only what the supervisor counts."""
 
     def __init__(self, outputs: Outputs, latency: LatencyHistogram) -> None:
@@ -216,12 +216,6 @@ class _WriterStage:
             self._outputs.drain()
             self._outputs.close()
         return []
-
-    def reset(self) -> None:
-        self.frames = 0
-
-    def close(self) -> None:
-        """``drain`` has closed the outputs."""
 
 
 class Pipeline:

@@ -1,16 +1,31 @@
-"""The interfaces between rooms. They are structural: a class that has the methods is one, without inheriting."""
+"""The interfaces between packages, which are structural: a class that has the methods is one, without inheriting.
+
+``StageBase`` and ``LiveSinkBase`` are defaults for implementations that need no more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from streammatte.frames import Composite, Frame, Matte, StreamInfo
 
-__all__ = ["Compositor", "Engine", "LiveSink", "LiveSource", "Matter", "Pending", "Sink", "Source", "Stage"]
+__all__ = [
+    "Compositor",
+    "Engine",
+    "LiveSink",
+    "LiveSinkBase",
+    "LiveSource",
+    "Matter",
+    "Pending",
+    "Sink",
+    "Source",
+    "Stage",
+    "StageBase",
+]
 
 In_contra = TypeVar("In_contra", contravariant=True)
 Out = TypeVar("Out")
@@ -156,3 +171,41 @@ class Engine(Protocol):
     def close(self) -> None:
         """Release the device. Safe to call twice."""
         ...
+
+
+class StageBase:
+    """What a stage inherits that keeps no item and holds nothing open."""
+
+    def drain(self) -> list[Any]:
+        """Nothing is kept."""
+        return []
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class LiveSinkBase:
+    """What a live sink inherits that buffers nothing, waits for no server and leaves nothing behind."""
+
+    continuous = True
+    main_thread = False
+
+    def open(self, info: StreamInfo) -> None:
+        """Nothing has to be opened."""
+
+    def drain(self) -> list[None]:
+        """Nothing is buffered."""
+        return []
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def abort(self) -> None:
+        """As ``close``."""
+        self.close()
+
+    def interrupt(self) -> None:
+        """Nothing is waited for."""

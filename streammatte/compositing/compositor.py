@@ -13,6 +13,7 @@ from streammatte.frame_pool import FramePool
 from streammatte.frames import ColorSpec, Composite, Frame, Layout, Matte
 from streammatte.kernels.blend import PlaneEstimate, blend_plane, foreground_plane
 from streammatte.media.planes import Target, alpha_for_planes, black_planes, small_components
+from streammatte.protocols import StageBase
 
 __all__ = ["StreamCompositor"]
 
@@ -20,7 +21,7 @@ U8 = npt.NDArray[np.uint8]
 Estimates = tuple[PlaneEstimate | None, ...]
 
 
-class StreamCompositor:
+class StreamCompositor(StageBase):
     """Puts the person in front of a background, plane by plane, in the frame's own layout.
 
     Parameters
@@ -101,10 +102,6 @@ class StreamCompositor:
             alpha = frame.like((item.alpha,), Layout.GRAY)
             alpha.color = ColorSpec(full_range=True)
         return [Composite(image, alpha, foreground if self._want_foreground else None)]
-
-    def drain(self) -> list[Composite]:
-        """Nothing is held back."""
-        return []
 
     def reset(self) -> None:
         """Another video: the background starts again."""

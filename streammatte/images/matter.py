@@ -19,7 +19,7 @@ from streammatte.matting.refine import Refiner
 from streammatte.matting.trimap_methods import BACKGROUND, FOREGROUND, METHODS, auto_trimap, classic_alpha
 from streammatte.network_size import MAX_LONG_SIDE
 from streammatte.options.images import AUTO, ImageOptions
-from streammatte.protocols import Engine
+from streammatte.protocols import Engine, StageBase
 
 __all__ = ["StillMatter", "Trimaps"]
 
@@ -37,7 +37,7 @@ class _Unsolved(Exception):
         self.error = error
 
 
-class StillMatter:
+class StillMatter(StageBase):
     """A stage: images of any size in, mattes out, one at a time.
 
     Parameters
@@ -110,13 +110,6 @@ class StillMatter:
             raise ConfigError(f"{self._name_of(item)} has no alpha; leave out --input-alpha only")
         frame = item.like((extended(item.planes[0], item.alpha),))
         return Matte(frame, self._controls.shape(item.alpha), item.alpha.astype(np.float32) / np.float32(255))
-
-    def drain(self) -> list[Matte]:
-        """Nothing is held back."""
-        return []
-
-    def reset(self) -> None:
-        """Nothing is kept from image to image."""
 
     def close(self) -> None:
         """Release the engines."""

@@ -9,13 +9,14 @@ import numpy.typing as npt
 from streammatte.color import KEY_GREEN, parse_color
 from streammatte.errors import ConfigError
 from streammatte.frames import Frame, Layout, Matte
+from streammatte.protocols import StageBase
 
 __all__ = ["ChromaKey"]
 
 U8 = npt.NDArray[np.uint8]
 
 
-class ChromaKey:
+class ChromaKey(StageBase):
     """Mattes by the distance from a key colour in BT.601 chroma, so that light and shadow on the screen do not count.
 
     Parameters
@@ -45,16 +46,6 @@ class ChromaKey:
         if levels.shape != (item.height, item.width):
             levels = cv2.resize(levels, (item.width, item.height), interpolation=cv2.INTER_LINEAR)
         return [Matte(item, levels, alpha)]
-
-    def drain(self) -> list[Matte]:
-        """Nothing is held back."""
-        return []
-
-    def reset(self) -> None:
-        """Nothing is remembered."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _chroma(frame: Frame) -> tuple[U8, U8]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from streammatte.frames import F32, U8, Frame, Layout, Matte
 from streammatte.matting.motion import is_cut
-from streammatte.protocols import Engine, Pending
+from streammatte.protocols import Engine, Pending, StageBase
 
 __all__ = ["InputAlphaMatter", "NetworkMatter"]
 
@@ -234,7 +234,7 @@ class NetworkMatter:
         self._free.append(_Batch(batch.images, [], []))
 
 
-class InputAlphaMatter:
+class InputAlphaMatter(StageBase):
     """A stage that takes each frame's own alpha for its matte; no network runs.
 
     Parameters
@@ -254,16 +254,9 @@ class InputAlphaMatter:
         small = self._controls.clean(_small(alpha, self._size), (item.height, item.width), item.time)
         return [Matte(item, self._controls.shape(alpha), small)]
 
-    def drain(self) -> list[Matte]:
-        """Nothing is held back."""
-        return []
-
     def reset(self) -> None:
         """Forget the video."""
         self._controls.reset()
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _small(alpha: U8, size: tuple[int, ...]) -> F32:

@@ -20,6 +20,7 @@ from streammatte.errors import ConfigError, DiskFullError, OutputExistsError, Si
 __all__ = [
     "AtomicFile",
     "AtomicFolder",
+    "PublishingSink",
     "check_folder",
     "identity",
     "publish",
@@ -393,6 +394,33 @@ def publish(outputs: Sequence[AtomicFile | AtomicFolder]) -> None:
         raise with_kept(error, ready) from error.__cause__
     for output in ready:
         output.settle()
+
+
+class PublishingSink:
+    """What a sink inherits whose output appears under its name by ``close`` after ``drain``, and else is given up."""
+
+    _file: AtomicFile | AtomicFolder
+    _drained = False
+
+    def drain(self) -> list[None]:
+        """The output is complete."""
+        self._drained = True
+        return []
+
+    def outputs(self) -> list[AtomicFile | AtomicFolder]:
+        """What :meth:`close` makes appear."""
+        return [self._file] if self._drained else []
+
+    def close(self) -> None:
+        """Make the output appear under its name; before :meth:`drain` it is given up."""
+        if self._drained:
+            self._file.publish()
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Remove what was written; does nothing after :meth:`close`."""
+        self._file.discard()
 
 
 def with_kept(error: SinkError, outputs: Sequence[AtomicFile | AtomicFolder]) -> SinkError:

@@ -16,7 +16,7 @@ from streammatte.errors import SinkError, UnsupportedOutputError
 from streammatte.frames import ColorSpec, Frame, StreamInfo
 from streammatte.media.container import local_address
 from streammatte.media.convert import FrameConverter
-from streammatte.sinks.atomic import AtomicFile, writing
+from streammatte.sinks.atomic import AtomicFile, PublishingSink, writing
 from streammatte.sinks.tracks import leave_out
 
 __all__ = ["GifSink"]
@@ -31,7 +31,7 @@ _DITHER = "bayer:bayer_scale=4"
 """An ordered pattern does not change where the image does not; error diffusion flickers and doubles the file's size."""
 
 
-class GifSink:
+class GifSink(PublishingSink):
     """Writes an endless GIF of at most 50 images a second; alpha becomes on or off at one half.
 
     Parameters
@@ -44,7 +44,7 @@ class GifSink:
     """
 
     def __init__(self, target: Path, *, output_size: tuple[int, int] | None = None, overwrite: bool = False) -> None:
-        self._file = AtomicFile(target, overwrite)
+        self._file: AtomicFile = AtomicFile(target, overwrite)
         self._output_size = output_size
         self._output: Any = None
         self._video: Any = None
@@ -53,7 +53,6 @@ class GifSink:
         self._start: Fraction | None = None
         self._last = -_SHORTEST
         self._left_out = 0
-        self._drained = False
 
     def open(self, info: StreamInfo) -> None:
         """Refuse what cannot be written, then start the file.
@@ -122,19 +121,8 @@ class GifSink:
         with writing(self._file.target):
             self._output.mux(self._video.encode(None))
             self._output.close()
-        return []
-
-    def outputs(self) -> list[AtomicFile]:
-        """The file that :meth:`close` makes appear."""
-        return [self._file] if self._drained else []
-
-    def close(self) -> None:
-        """Make the GIF appear under its name; before :meth:`drain` it is given up."""
-        if not self._drained:
-            self.abort()
-            return
         self._output = self._video = self._graph = None
-        self._file.publish()
+        return []
 
     def abort(self) -> None:
         """Remove what was written; does nothing after :meth:`close`."""
@@ -142,7 +130,7 @@ class GifSink:
         if output is not None:
             with suppress(av.error.FFmpegError):
                 output.close()
-        self._file.discard()
+        super().abort()
 
 
 def _palette_graph(width: int, height: int, alpha: bool) -> Any:

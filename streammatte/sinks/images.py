@@ -13,7 +13,7 @@ import numpy as np
 from streammatte.errors import ConfigError, OutputExistsError, SinkError, UnsupportedOutputError
 from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
 from streammatte.media.convert import FrameConverter
-from streammatte.sinks.atomic import AtomicFile, AtomicFolder, writing
+from streammatte.sinks.atomic import AtomicFile, AtomicFolder, PublishingSink, writing
 from streammatte.sinks.containers import containers_with_alpha
 from streammatte.sinks.tracks import leave_out
 
@@ -83,7 +83,7 @@ def _pixels(image: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.ascontiguousarray(rows.reshape(plane.height, plane.width, channels))
 
 
-class StillSink:
+class StillSink(PublishingSink):
     """Writes one frame as an image.
 
     Parameters
@@ -96,7 +96,7 @@ class StillSink:
     """
 
     def __init__(self, target: Path, *, output_size: tuple[int, int] | None = None, overwrite: bool = False) -> None:
-        self._file = AtomicFile(target, overwrite)
+        self._file: AtomicFile = AtomicFile(target, overwrite)
         self._encoder = _Encoder(target.suffix.lower(), output_size)
         self._frames = 0
 
@@ -124,24 +124,8 @@ class StillSink:
             self._file.path.write_bytes(data)
         return []
 
-    def drain(self) -> list[None]:
-        """Nothing is held back."""
-        return []
 
-    def outputs(self) -> list[AtomicFile]:
-        """The file that :meth:`close` makes appear."""
-        return [self._file]
-
-    def close(self) -> None:
-        """Make the image appear under its name."""
-        self._file.publish()
-
-    def abort(self) -> None:
-        """Remove what was written."""
-        self._file.discard()
-
-
-class SequenceSink:
+class SequenceSink(PublishingSink):
     """Writes numbered images, counted from 0.
 
     Parameters
@@ -166,10 +150,9 @@ class SequenceSink:
         if len(_NUMBER.findall(self._name)) != 1 or self._name.count("%") != 1:
             raise ConfigError(f"cannot write {target}: one number such as %04d is needed in the name, no other %")
         self._target = target
-        self._folder = AtomicFolder(folder, overwrite)
+        self._file: AtomicFolder = AtomicFolder(folder, overwrite)
         self._encoder = _Encoder(suffix, output_size)
         self._frames = 0
-        self._drained = False
 
     def open(self, info: StreamInfo) -> None:
         """Refuse what cannot be held or written, then make the temporary folder.
@@ -179,18 +162,18 @@ class SequenceSink:
         UnsupportedOutputError, OutputExistsError, SinkError
         """
         self._encoder.open(info, self._target)
-        self._folder.check()
+        self._file.check()
         self._refuse_present()
         leave_out(info.tracks, self._target)
-        self._folder.create()
+        self._file.create()
 
     def _refuse_present(self) -> None:
         """Images of an earlier run: refused, or with ``overwrite`` reported, since longer runs leave a tail."""
         head, tail = _NUMBER.split(self._name)[0], _NUMBER.split(self._name)[-1]
         numbered = re.compile(re.escape(head) + r"\d+" + re.escape(tail))
-        folder = self._folder.folder
+        folder = self._file.folder
         present = [entry for entry in folder.iterdir() if numbered.fullmatch(entry.name)] if folder.is_dir() else []
-        if present and not self._folder.overwrite:
+        if present and not self._file.overwrite:
             raise OutputExistsError(
                 f"{self._target}: {folder} holds {len(present)} images of that name already: "
                 "choose another name or pass --overwrite"
@@ -202,26 +185,6 @@ class SequenceSink:
         """Write one image."""
         data = self._encoder.encode(item)
         with writing(self._target):
-            (self._folder.path / (self._name % self._frames)).write_bytes(data)
+            (self._file.path / (self._name % self._frames)).write_bytes(data)
         self._frames += 1
         return []
-
-    def drain(self) -> list[None]:
-        """Nothing is held back."""
-        self._drained = True
-        return []
-
-    def outputs(self) -> list[AtomicFolder]:
-        """The files that :meth:`close` makes appear."""
-        return [self._folder] if self._drained else []
-
-    def close(self) -> None:
-        """Make the images appear under their names; before :meth:`drain` they are given up."""
-        if self._drained:
-            self._folder.publish()
-        else:
-            self.abort()
-
-    def abort(self) -> None:
-        """Remove what was written."""
-        self._folder.discard()

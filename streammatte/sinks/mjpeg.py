@@ -7,8 +7,9 @@ import threading
 import cv2
 
 from streammatte.errors import SinkError
-from streammatte.frames import Frame, StreamInfo
+from streammatte.frames import Frame
 from streammatte.media.convert import PixelConverter
+from streammatte.protocols import LiveSinkBase
 
 __all__ = ["HttpPreviewSink"]
 
@@ -16,11 +17,8 @@ QUALITY = 80
 """JPEG quality: no visible loss in a preview, 60 kB an image at 640x480."""
 
 
-class HttpPreviewSink:
+class HttpPreviewSink(LiveSinkBase):
     """Encodes frames only while a client waits for them. Any thread may ``wait_newer``."""
-
-    continuous = True
-    main_thread = False
 
     def __init__(self) -> None:
         self._pixels = PixelConverter("bgr24")
@@ -29,9 +27,6 @@ class HttpPreviewSink:
         self._number = 0
         self._waiting = 0
         self._closed = False
-
-    def open(self, info: StreamInfo) -> None:
-        """Nothing needs to be opened."""
 
     def process(self, item: Frame) -> list[None]:
         """Encode a frame for the clients that wait."""
@@ -68,19 +63,8 @@ class HttpPreviewSink:
         """True once the session has ended."""
         return self._closed
 
-    def drain(self) -> list[None]:
-        """Nothing is held back."""
-        return []
-
     def close(self) -> None:
         """Wake the clients that wait."""
         with self._news:
             self._closed = True
             self._news.notify_all()
-
-    def interrupt(self) -> None:
-        """Nothing is waited for."""
-
-    def abort(self) -> None:
-        """As ``close``."""
-        self.close()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from streammatte.errors import SinkError, StreammatteError
 from streammatte.frames import ColorSpec, Composite, Frame, Layout, StreamInfo
 from streammatte.protocols import Sink
-from streammatte.sinks.atomic import AtomicFile, AtomicFolder, publish
+from streammatte.sinks.atomic import PublishingSink, publish
 
 __all__ = ["Outputs"]
 
@@ -18,15 +17,6 @@ log = logging.getLogger(__name__)
 
 FULL_RANGE_GRAY = ColorSpec(full_range=True)
 """Alpha uses all 256 levels; the tag keeps players from stretching it."""
-
-
-@runtime_checkable
-class _WritesFiles(Protocol):
-    """A sink whose ``close`` makes files appear."""
-
-    def outputs(self) -> list[AtomicFile] | list[AtomicFolder]:
-        """The complete files."""
-        ...
 
 
 class Outputs:
@@ -83,7 +73,7 @@ class Outputs:
     def close(self) -> None:
         """Make every output appear under its name, or none."""
         publish(
-            [output for sink in self._sinks.values() if isinstance(sink, _WritesFiles) for output in sink.outputs()]
+            [output for sink in self._sinks.values() if isinstance(sink, PublishingSink) for output in sink.outputs()]
         )
         for sink in self._sinks.values():
             sink.close()

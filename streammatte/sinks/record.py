@@ -10,6 +10,7 @@ import av.error
 
 from streammatte.errors import DiskFullError, OutputExistsError, SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, StreamInfo
+from streammatte.protocols import LiveSinkBase
 from streammatte.sinks.live_muxer import LiveMuxer
 from streammatte.tracks import AudioFeed
 
@@ -26,7 +27,7 @@ _MUXERS = {
 _QUALITY = {"preset": "veryfast", "crf": "20"}
 
 
-class RecordSink:
+class RecordSink(LiveSinkBase):
     """Writes H.264 (and AAC) with the frames' true times, under the requested name from the first second on.
 
     Parameters
@@ -40,7 +41,6 @@ class RecordSink:
     """
 
     continuous = False
-    main_thread = False
 
     def __init__(self, target: Path, *, feed: AudioFeed | None = None, overwrite: bool = False) -> None:
         suffix = target.suffix.lower()
@@ -84,14 +84,7 @@ class RecordSink:
         return []
 
     def close(self) -> None:
-        """Nothing is left to do after ``drain``; without it the file ends where it is."""
-        self.abort()
-
-    def interrupt(self) -> None:
-        """Nothing is waited for."""
-
-    def abort(self) -> None:
-        """End the file where it is: what was recorded stays and plays."""
+        """End the file where it is, if ``drain`` did not: what was recorded stays and plays."""
         muxer, self._muxer = self._muxer, None
         if muxer is not None:
             with suppress(av.error.FFmpegError, OSError, ValueError):

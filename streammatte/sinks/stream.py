@@ -13,6 +13,7 @@ from streammatte.errors import SinkError, UnsupportedOutputError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.media.capabilities import has_protocol
 from streammatte.media.container import MISSING_PROTOCOL, shown_address
+from streammatte.protocols import LiveSinkBase
 from streammatte.sinks.live_muxer import LiveMuxer
 from streammatte.sinks.stream_relay import RelayPipe
 from streammatte.tracks import AudioFeed
@@ -40,7 +41,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 """Seconds until a broken connection is tried again; doubled with every failure."""
 
 
-class StreamSink:
+class StreamSink(LiveSinkBase):
     """Streams H.264 (and AAC) to a URL; a broken connection is opened again, frames meanwhile are lost to it alone.
 
     Parameters
@@ -56,7 +57,6 @@ class StreamSink:
     """
 
     continuous = False
-    main_thread = False
 
     def __init__(
         self,
@@ -126,10 +126,6 @@ class StreamSink:
         return []
 
     def close(self) -> None:
-        """Close the connection."""
-        self.abort()
-
-    def abort(self) -> None:
         """Close the connection at once."""
         self._disconnect()
 

@@ -19,7 +19,7 @@ from streammatte.errors import ConfigError, DiskFullError, SinkError, Unsupporte
 from streammatte.frames import Frame, Layout, StreamInfo
 from streammatte.media.container import local_address
 from streammatte.media.convert import FrameConverter, tags_of
-from streammatte.sinks.atomic import AtomicFile, with_kept, writing
+from streammatte.sinks.atomic import AtomicFile, PublishingSink, with_kept, writing
 from streammatte.sinks.containers import CONTAINERS
 from streammatte.sinks.encoder_options import EncodeOptions
 from streammatte.sinks.encoders import EncoderChoice, choose_encoder, encoder_options
@@ -56,11 +56,11 @@ _INTERLEAVE_US = "1000000"
 where audio begins late, ends early or is sparse. FFmpeg's own ten seconds are 100 MB of ProRes."""
 
 
-class FileSink:
+class FileSink(PublishingSink):
     """Writes a video; see :func:`streammatte.sinks.open_sink` for the parameters."""
 
     def __init__(self, target: Path, options: EncodeOptions) -> None:
-        self._file = AtomicFile(target, options.overwrite)
+        self._file: AtomicFile = AtomicFile(target, options.overwrite)
         self._container = CONTAINERS[target.suffix.lower()]
         self._options = options
         self._output: Any = None
@@ -73,7 +73,6 @@ class FileSink:
         self._timecode: str | None = None
         self._frames = 0
         self._warned = False
-        self._drained = False
 
     @property
     def target(self) -> Path:
@@ -249,15 +248,11 @@ class FileSink:
             raise
         except SinkError as error:
             raise with_kept(error, [self._file]) from error.__cause__
-        self._drained = True
-        return []
+        self._output = self._video = self._tracks = None
+        return super().drain()
 
     def _finish(self) -> None:
         self._output.close()
-
-    def outputs(self) -> list[AtomicFile]:
-        """The file that :meth:`close` makes appear."""
-        return [self._file] if self._drained else []
 
     def _last_packets(self) -> list[Any]:
         packets = list(self._video.encode(None))
@@ -265,14 +260,6 @@ class FileSink:
             for packet in packets:
                 packet.dts = packet.pts
         return packets
-
-    def close(self) -> None:
-        """Make the video appear under its name; before :meth:`drain` it is given up."""
-        if not self._drained:
-            self.abort()
-            return
-        self._output = self._video = self._tracks = None
-        self._file.publish()
 
     def abort(self) -> None:
         """Remove what was written; does nothing after :meth:`close`."""
@@ -284,7 +271,7 @@ class FileSink:
                     self._file.path.unlink()
             with suppress(av.error.FFmpegError, OSError, ValueError):
                 output.close()
-        self._file.discard()
+        super().abort()
 
 
 def square_pixels(width: int, height: int, aspect: Fraction) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from typing import Any
 from streammatte.errors import DeviceError, SinkError
 from streammatte.frames import U8, Frame, StreamInfo
 from streammatte.media.convert import PixelConverter
+from streammatte.protocols import LiveSinkBase
 
 __all__ = ["VirtualCameraSink"]
 
@@ -17,7 +18,7 @@ _NATIVE = {"I420": "yuv420p", "NV12": "nv12"}
 """Formats of backends that are sent as they are: 1.5 bytes a pixel and no second conversion in the backend."""
 
 
-class VirtualCameraSink:
+class VirtualCameraSink(LiveSinkBase):
     """Shows frames as a camera.
 
     Parameters
@@ -25,9 +26,6 @@ class VirtualCameraSink:
     device : str, optional
         The backend's name of the device, as /dev/video10; None takes the first free one.
     """
-
-    continuous = True
-    main_thread = False
 
     def __init__(self, device: str | None = None) -> None:
         self._device = device
@@ -75,19 +73,8 @@ class VirtualCameraSink:
         self._camera.send(self._shown[1])
         return []
 
-    def drain(self) -> list[None]:
-        """Nothing is held back."""
-        return []
-
     def close(self) -> None:
         """Release the device."""
         camera, self._camera = self._camera, None
         if camera is not None:
             camera.close()
-
-    def interrupt(self) -> None:
-        """Nothing is waited for."""
-
-    def abort(self) -> None:
-        """As ``close``: a camera leaves nothing behind."""
-        self.close()

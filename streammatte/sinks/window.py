@@ -12,6 +12,7 @@ import cv2
 from streammatte.errors import SinkError
 from streammatte.frames import Frame, StreamInfo
 from streammatte.media.convert import PixelConverter
+from streammatte.protocols import LiveSinkBase
 from streammatte.runtime import native_lines
 
 __all__ = ["PreviewSink"]
@@ -24,7 +25,7 @@ _WAYS = (
 )
 
 
-class PreviewSink:
+class PreviewSink(LiveSinkBase):
     """Shows frames in a window of OpenCV's. Only the main thread may drive it.
 
     Parameters
@@ -35,7 +36,6 @@ class PreviewSink:
         Called when the window is closed.
     """
 
-    continuous = True
     main_thread = True
 
     def __init__(
@@ -72,19 +72,8 @@ class PreviewSink:
         self._shown = visible
         return []
 
-    def drain(self) -> list[None]:
-        """Nothing is held back."""
-        return []
-
     def close(self) -> None:
         """Close the window."""
         if self._open:
             self._open = False
             cv2.destroyAllWindows()
-
-    def interrupt(self) -> None:
-        """Nothing is waited for."""
-
-    def abort(self) -> None:
-        """As ``close``."""
-        self.close()

@@ -19,6 +19,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from streammatte.errors import ConfigError
 from streammatte.frames import UNSPECIFIED, ColorSpec, Frame, Layout, StreamInfo
 from streammatte.media.convert import PixelConverter, blank_image
+from streammatte.protocols import LiveSinkBase
 from streammatte.queues import BoundedQueue
 from streammatte.sources.planes import PlaneConverter
 
@@ -117,7 +118,7 @@ class _Track(MediaStreamTrack):
         return self._image
 
 
-class Screen:
+class Screen(LiveSinkBase):
     """A LiveSink that shows the images on the pages of all peers, and keeps the newest for snapshots.
 
     Parameters
@@ -128,17 +129,11 @@ class Screen:
         False while no page is there: nothing is converted then.
     """
 
-    continuous = True
-    main_thread = False
-
     def __init__(self, show: Callable[[Any], None], wanted: Callable[[], bool]) -> None:
         self._show, self._wanted = show, wanted
         self._pixels = PixelConverter("yuv420p")
         self._newest: Frame | None = None
         self._lock = threading.Lock()
-
-    def open(self, info: StreamInfo) -> None:
-        """Nothing needs to be opened."""
 
     def process(self, item: Frame) -> list[None]:
         """Show a frame."""
@@ -158,19 +153,6 @@ class Screen:
             return b""
         good, data = cv2.imencode(".png", PixelConverter("bgr24").array(frame))
         return data.tobytes() if good else b""
-
-    def drain(self) -> list[None]:
-        """Nothing is held back."""
-        return []
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def interrupt(self) -> None:
-        """Nothing is waited for."""
-
-    def abort(self) -> None:
-        """Nothing is left behind."""
 
 
 class Peers:
