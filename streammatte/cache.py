@@ -47,7 +47,7 @@ LIMITS = {
 }
 """Bytes that each cache may hold: some twenty conversions of the larger networks (200 MB each), a hundred compiled
 graphs (20 MB), as many engines, the kernels (10 MB) of a dozen installations, foregrounds of some ten thousand training
-pictures; what waits to be uploaded is never removed."""
+images; what waits to be uploaded is never removed."""
 
 
 def user_cache_dir(*parts: str) -> Path:

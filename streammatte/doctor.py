@@ -162,7 +162,7 @@ def _numba() -> Iterator[Finding]:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        fix = "set STREAMMATTE_HOME to a folder that you may write to; until then every start compiles anew"
+        fix = "set STREAMMATTE_HOME to a folder that you may write to; until then every start compiles again"
         yield Finding("numba cache", "warn", f"{folder} cannot be written: {error.strerror}", fix)
         return
     yield Finding("numba cache", "ok", f"{folder} is writable")

@@ -1,4 +1,4 @@
-"""The doctor: finds what is wrong, says how to mend it, and fails only where the main job cannot run."""
+"""The doctor: finds faults, says how to repair them, and fails only where the main job cannot run."""
 
 import json
 import os

@@ -74,7 +74,7 @@ class Broken(Doubler):
 
 
 class Notes:
-    """A sink that keeps what it is told."""
+    """A sink that keeps what it is reported."""
 
     def __init__(self, *, fail_at=None, error=None, pause=0.0):
         self.frames, self.calls = [], []

@@ -88,10 +88,10 @@ def state(page):
     return page.evaluate("() => window.streammatte.state")
 
 
-def matte_of(tab, picture, backend):
-    """Alpha of a picture by a back end of the page's, and whether the page is isolated."""
-    height, width = picture.shape[:2]
-    given = base64.b64encode(np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)]).tobytes()).decode()
+def matte_of(tab, pixels, backend):
+    """Alpha of an image by a back end of the page, and whether the page is isolated."""
+    height, width = pixels.shape[:2]
+    given = base64.b64encode(np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)]).tobytes()).decode()
     found = tab.evaluate(
         """async ([given, width, height, backend]) => {
             const bytes = Uint8ClampedArray.from(atob(given), (letter) => letter.charCodeAt(0));
@@ -104,18 +104,18 @@ def matte_of(tab, picture, backend):
     return np.array(found["data"], np.float32).reshape(found["height"], found["width"]), found
 
 
-def compared(alpha, picture):
-    with closing(open_engine(precision="f32", size=picture.shape[:2])) as engine:
-        wanted = engine.submit(picture[None]).result()[0]
+def compared(alpha, pixels):
+    with closing(open_engine(precision="f32", size=pixels.shape[:2])) as engine:
+        wanted = engine.submit(pixels[None]).result()[0]
     assert alpha.shape == wanted.shape and wanted.max() > 0.9
     assert np.abs(alpha - wanted).max() < 0.02
 
 
 def test_the_products_matte(page):
-    picture = cv2.resize(image(), (512, 288), interpolation=cv2.INTER_AREA)
-    alpha, found = matte_of(page, picture, "wasm")
+    pixels = cv2.resize(image(), (512, 288), interpolation=cv2.INTER_AREA)
+    alpha, found = matte_of(page, pixels, "wasm")
     assert found["isolated"]
-    compared(alpha, picture)
+    compared(alpha, pixels)
 
 
 @pytest.mark.long
@@ -124,14 +124,14 @@ def test_the_products_matte_by_webgpu(playwright, site):
     with opened(playwright, site, "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader") as tab:
         if not tab.evaluate("() => navigator.gpu?.requestAdapter().then(Boolean) ?? false"):
             pytest.skip("this Chromium has no WebGPU")
-        picture = cv2.resize(image(), (256, 160), interpolation=cv2.INTER_AREA)
-        alpha, found = matte_of(tab, picture, "webgpu")
+        pixels = cv2.resize(image(), (256, 160), interpolation=cv2.INTER_AREA)
+        alpha, found = matte_of(tab, pixels, "webgpu")
         assert found["used"] == "WebGPU"
-        compared(alpha, picture)
+        compared(alpha, pixels)
 
 
 def shot(page):
-    data = page.evaluate("() => document.getElementById('picture').toDataURL('image/png')")
+    data = page.evaluate("() => document.getElementById('output').toDataURL('image/png')")
     return np.array(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGB"))
 
 
@@ -145,11 +145,11 @@ def test_the_camera_in_front_of_a_colour(page, request):
     time.sleep(8)
     now = state(page)
     assert now["frames"] > before + 8 and re.search(r"begins at \d+|size changed to \d+", now["chosen"])
-    picture = shot(page)
-    assert picture.shape == (360, 640, 3)
-    corner = picture[:60, :60].reshape(-1, 3).mean(0)
+    pixels = shot(page)
+    assert pixels.shape == (360, 640, 3)
+    corner = pixels[:60, :60].reshape(-1, 3).mean(0)
     assert np.abs(corner - (0x1C, 0x6B, 0x4A)).max() < 6
-    changed = np.abs(picture.astype(int) - (0x1C, 0x6B, 0x4A)).max(-1) > 40
+    changed = np.abs(pixels.astype(int) - (0x1C, 0x6B, 0x4A)).max(-1) > 40
     assert 0.08 < changed.mean() < 0.8  # the person is there
     target = request.config.getoption("--basetemp")
     if target:

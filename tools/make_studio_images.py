@@ -1,4 +1,4 @@
-"""Make the studio's pictures in ``docs/images`` from ``samples/`` (needs Chromium, playwright and ffmpeg)."""
+"""Make the studio's screenshots in ``docs/images`` from ``samples/`` (needs Chromium, playwright and ffmpeg)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def jobs(page: Any, url: str) -> None:
 
 
 def main() -> int:
-    """Make the pictures."""
+    """Make the screenshots."""
     from playwright.sync_api import sync_playwright
 
     command = [sys.executable, "-m", "streammatte", "studio", "--no-open", "--port", "0", "--json"]

@@ -2,8 +2,8 @@
 
     python tools/soak.py --live [CLIP] --minutes 30 --size 640x480
 
-The clip is brought to the size and to 30 frames a second, repeated to the length of the session, and played at its own
-pace into a virtual camera (a backend of pyvirtualcam's that counts). Memory is the process's resident set, as the
+The clip is converted to the size and to 30 frames a second, repeated to the session's length, and played at its own pace
+into a virtual camera (a backend of pyvirtualcam's that counts). Memory is the process's resident set, as the
 system counts it. Exit code 1 where more than the allowed share of frames was dropped, p95 of the latency is above the
 limit, or memory at the end is above that after a tenth of the time by more than 2 %.
 """
@@ -126,18 +126,18 @@ def watch(process: subprocess.Popen[bytes], lines: Path) -> list[float]:
     """Memory, sampled until the process ends, and a line a minute; then the processor's use after the start."""
     samples: list[float] = []
     used: list[tuple[float, float]] = []
-    began = told = time.monotonic()
+    began = printed = time.monotonic()
     while process.poll() is None:
         time.sleep(SAMPLE_SECONDS)
         samples.append(resident_megabytes(process.pid))
         spent = processor_seconds(process.pid)
         if spent is not None and time.monotonic() - began > WARM_SECONDS:
             used.append((time.monotonic(), spent))
-        if time.monotonic() - told >= 60:
-            told = time.monotonic()
+        if time.monotonic() - printed >= 60:
+            printed = time.monotonic()
             now = json.loads(([*lines.read_text().splitlines()[:-1], "{}"][-2:])[0] or "{}")
             print(
-                f"{(told - began) / 60:5.1f} min: {samples[-1]:7.1f} MB, {now.get('frames')} frames, "
+                f"{(printed - began) / 60:5.1f} min: {samples[-1]:7.1f} MB, {now.get('frames')} frames, "
                 f"{now.get('drops')} drops, {now.get('recent_ms')}, load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )

@@ -1,13 +1,13 @@
-// The page: camera in, picture out. Video frames stay in canvases, which browsers keep on the GPU; only what the network
-// sees, a small picture, is read back.
+// The page: camera in, composite out. Video frames stay in canvases, which browsers keep on the GPU; only what the network
+// sees, a small image, is read back.
 // @ts-check
 import { Network, Pace, SIZES, inputSize } from "./network.js";
 
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 const element = (id) => /** @type {T} */ (document.getElementById(id));
 /** @type {HTMLCanvasElement} */
-const picture = element("picture");
-const context = /** @type {CanvasRenderingContext2D} */ (picture.getContext("2d", { alpha: false }));
+const output = element("output");
+const context = /** @type {CanvasRenderingContext2D} */ (output.getContext("2d", { alpha: false }));
 const video = document.createElement("video");
 video.muted = true;
 video.playsInline = true;
@@ -19,7 +19,7 @@ const maskContext = /** @type {OffscreenCanvasRenderingContext2D} */ (mask.getCo
 const person = new OffscreenCanvas(1, 1);
 const personContext = /** @type {OffscreenCanvasRenderingContext2D} */ (person.getContext("2d"));
 
-/** What the page does, for whoever wants to read it. */
+/** The page's status line. */
 const state = { backend: "", size: "", fps: 0, ms: 0, frames: 0, chosen: "", error: "" };
 Object.assign(window, { streammatte: { state, Network, inputSize } });
 
@@ -38,9 +38,9 @@ function say(text) {
   element("state").textContent = text;
 }
 
-/** The background at the picture's size; the whole room is blurred until there is a matte. */
+/** The background at the output's size; the whole room is blurred until there is a matte. */
 function drawBackground() {
-  const { width, height } = picture;
+  const { width, height } = output;
   const kind = /** @type {HTMLSelectElement} */ (element("background")).value;
   if (kind === "image" && behind) {
     const scale = Math.max(width / behind.width, height / behind.height);
@@ -51,7 +51,7 @@ function drawBackground() {
     context.fillStyle = /** @type {HTMLInputElement} */ (element("colour")).value;
     context.fillRect(0, 0, width, height);
   } else {
-    const edge = width / 20; // beyond the picture, so that no border shows
+    const edge = width / 20; // beyond the output, so that no border shows
     context.filter = `blur(${width / 40}px)`;
     context.drawImage(video, -edge, -edge, width + 2 * edge, height + 2 * edge);
     context.filter = "none";
@@ -73,12 +73,12 @@ function drawPerson(alpha) {
   mask.width = alpha.width;
   mask.height = alpha.height;
   maskContext.putImageData(image, 0, 0);
-  person.width = picture.width;
-  person.height = picture.height;
-  personContext.drawImage(video, 0, 0, picture.width, picture.height);
+  person.width = output.width;
+  person.height = output.height;
+  personContext.drawImage(video, 0, 0, output.width, output.height);
   personContext.globalCompositeOperation = "destination-in";
   personContext.imageSmoothingQuality = "high";
-  personContext.drawImage(mask, 0, 0, picture.width, picture.height);
+  personContext.drawImage(mask, 0, 0, output.width, output.height);
   personContext.globalCompositeOperation = "source-over";
 }
 
@@ -93,14 +93,14 @@ let counted = 0;
 /** One frame: matte, background, person. */
 async function frame() {
   const begin = performance.now();
-  if (picture.width !== video.videoWidth || picture.height !== video.videoHeight) {
-    picture.width = video.videoWidth;
-    picture.height = video.videoHeight;
+  if (output.width !== video.videoWidth || output.height !== video.videoHeight) {
+    output.width = video.videoWidth;
+    output.height = video.videoHeight;
     held = null;
   }
   if (network) {
     const fixed = /** @type {HTMLSelectElement} */ (element("size")).value;
-    const size = inputSize(picture.width, picture.height, fixed === "auto" ? pace.size : Number(fixed));
+    const size = inputSize(output.width, output.height, fixed === "auto" ? pace.size : Number(fixed));
     seen.width = size.width;
     seen.height = size.height;
     small.drawImage(video, 0, 0, size.width, size.height);

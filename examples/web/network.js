@@ -9,7 +9,7 @@ const DIMENSIONS = ["DynamicDimension.0", "DynamicDimension.1", "DynamicDimensio
 const FRAME = 1000 / 30;
 
 /**
- * Sides of the network's input for a picture: multiples of 32, close to its aspect.
+ * Sides of the network's input for an image: multiples of 32, close to its aspect.
  * @param {number} width @param {number} height @param {number} long
  * @returns {{width: number, height: number}}
  */

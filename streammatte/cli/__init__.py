@@ -29,7 +29,7 @@ _COMMANDS = {  # name -> (module, one line of help)
     "tune": ("streammatte.cli.tune", "Fine-tune the embedded network to a room."),
     "eval": ("streammatte.cli.eval", "Measure mattes against the truth."),
     "bench": ("streammatte.cli.bench", "Measure speed end to end and stage by stage."),
-    "doctor": ("streammatte.cli.doctor", "Check what this machine can do and how to mend what it cannot."),
+    "doctor": ("streammatte.cli.doctor", "Check what this machine can do and how to repair what it cannot."),
 }
 
 _HEAVY = frozenset({"video", "batch", "image", "webcam", "studio", "eval", "bench"})

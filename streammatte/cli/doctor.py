@@ -12,7 +12,7 @@ __all__ = ["command"]
 _MARKS = {"ok": "ok  ", "warn": "note", "fail": "FAIL"}
 
 
-@click.command(short_help="Check what this machine can do and how to mend what it cannot.")
+@click.command(short_help="Check what this machine can do and how to repair what it cannot.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(as_json: bool) -> int:
     """Check engines, devices, cameras, virtual cameras, encoders, caches and clock; each finding comes with its fix.

@@ -74,7 +74,7 @@ def command(
     settings: dict[str, Any] = {"command": shlex.join(["streammatte", *sys.argv[1:]])}
     if data is not None:
         if paths or trimap or frames:
-            raise ConfigError("--data brings its own images and trimaps; leave PRED, TRUTH, --trimap and --frames out")
+            raise ConfigError("--data has its own images and trimaps; leave PRED, TRUTH, --trimap and --frames out")
         options = shared.fill(config, given)
         settings |= {
             name: getattr(options, name)

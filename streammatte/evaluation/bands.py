@@ -28,7 +28,7 @@ def dense_flow(earlier: U8, later: U8) -> npt.NDArray[np.float32]:
 Array = npt.NDArray[Any]
 
 SEED_KERNEL = 25
-"""Width in pixels of the ellipse by which PaddleSeg widens the transition when a data set brings no trimap."""
+"""Width in pixels of the ellipse by which PaddleSeg widens the transition when a data set has no trimap."""
 
 BAND_RADIUS = 7
 """How many pixels around the transition belong to the band (a square window of 15)."""

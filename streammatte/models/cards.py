@@ -23,8 +23,8 @@ One YAML file a network in ``configs/models/``, named like it:
     embedded: false                     # true where it comes with the package
     assets: {float: FILE.xml}           # an embedded network's graphs in streammatte/assets, by kind: float, int8
     graph: {range: logits}              # how a graph of others is read: streammatte.models.graph_rule.GraphRule
-    file: NAME.onnx                     # a network that users bring: what its file is called,
-    get: https://...                    # and where they get it
+    file: NAME.onnx                     # a third-party network: its file's name,
+    get: https://...                    # and where users get it
     files:                              # none where nothing is published
       checkpoint: {url: https://..., sha256: null, size: null}        # size in bytes
       inference: {url: https://..., sha256: null, size: null}

@@ -213,8 +213,8 @@ def read_ports(model: Any, reading: GraphRule, size: tuple[int, int] | None) -> 
     names = [min(port.names, default="") for port in model.outputs]
     spare = [name for name, port in zip(names, model.outputs, strict=True) if name and port not in (alpha, colours)]
     inputs = [port for port in model.inputs if TRIMAP not in port.names]
-    pictures = [port for port in inputs if _has_shape(port, 4, 3, axis)]
-    chosen = [port for port in pictures if reading.image in port.names] or pictures
+    image_ports = [port for port in inputs if _has_shape(port, 4, 3, axis)]
+    chosen = [port for port in image_ports if reading.image in port.names] or image_ports
     if reading.image is None and len(chosen) > 1:  # a state may have three channels, or open ones
         chosen = [port for port in chosen if not port.get_partial_shape()[axis].is_dynamic] or chosen
     others = [port for port in inputs if port not in chosen[:1]]

@@ -116,7 +116,7 @@ class MLFF(nn.Layer):
     Parameters
     ----------
     in_channels, mid_channels : sequence of int
-        Channels of the inputs, and what each is brought to.
+        Channels of the inputs, and those that each is projected to.
     out_channels : int
     merge : {"concat", "add"}
         How the weighted maps come together; ``add`` needs equal ``mid_channels``.

@@ -45,7 +45,7 @@ class MatteOptions(Options):
     )
     card: str | None = option(
         default=None,
-        help="How a network that you bring is read: a name of `streammatte models list`, or a YAML file.",
+        help="How a third-party network is read: a name of `streammatte models list`, or a YAML file.",
         group="network",
         metavar="NAME|FILE",
     )

@@ -39,25 +39,25 @@ def process(*args, **options):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--size", "100"), "streammatte: --size must be 192 to 2048 pixels"),
         (("--size", "big"), "streammatte: --size must be a whole number, 192 to 2048 pixels"),
         (("--sise", "300"), "streammatte: no such option '--sise'"),
     ],
 )
-def test_a_wrong_option_is_told_on_one_line(words, told):
+def test_a_wrong_option_is_reported_on_one_line(words, message):
     done = process("a.png", "b.png", *words)
     assert done.returncode == ConfigError.exit_code
-    assert done.stderr.startswith(told)
+    assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("count", "told"), [(0, "0.0 kB"), (20_430, "20.4 kB"), (99_999, "100.0 kB"), (100_000, "0.1 MB")]
+    ("count", "message"), [(0, "0.0 kB"), (20_430, "20.4 kB"), (99_999, "100.0 kB"), (100_000, "0.1 MB")]
 )
-def test_a_size_is_never_rounded_to_nothing(count, told):
-    assert format_bytes(count) == told
+def test_a_size_is_never_rounded_to_nothing(count, message):
+    assert format_bytes(count) == message
 
 
 @pytest.fixture
@@ -299,9 +299,9 @@ def test_a_trimap_that_says_too_little_is_passed_over(photos, tmp_path, capsys):
         trimap[:, -10:] = 128 if number == 1 else 255  # the second marks nobody
         cv2.imwrite(str(marks / f"p{number}.png"), trimap)
     assert run(photos, "--out-dir", tmp_path / "o", "--model", "fast", "--size", "192", "--trimap", marks) == 3
-    told = capsys.readouterr().err
-    assert "p1" in told
-    assert "the trimap marks no foreground" in told
+    message = capsys.readouterr().err
+    assert "p1" in message
+    assert "the trimap marks no foreground" in message
     assert names(tmp_path / "o") == ["p0.png", "p2.png"]
 
 
@@ -358,14 +358,14 @@ def test_an_interrupt_leaves_complete_images_only(tmp_path, number, code):
     while not list(out.glob("[0-9]*.png")) and time.monotonic() < deadline and job.poll() is None:
         time.sleep(0.02)
     job.send_signal(number)
-    _, told = job.communicate(timeout=120)
-    assert job.returncode == code, told
+    _, message = job.communicate(timeout=120)
+    assert job.returncode == code, message
     found = names(out)
     assert 0 < len(found) < 60
     for name in found:
         assert Image.open(out / name).convert("RGBA").size == (900, 700)
-    assert f"interrupted; {len(found)} of 60 images are complete" in told
-    assert "Traceback" not in told
+    assert f"interrupted; {len(found)} of 60 images are complete" in message
+    assert "Traceback" not in message
 
 
 # As a process

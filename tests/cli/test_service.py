@@ -52,7 +52,7 @@ def camera(index, name, problem="", virtual=False):
         ([camera(0, "USB")], "USB"),
         ([camera(0, "streammatte", virtual=True), camera(1, "USB")], "USB"),
         ([camera(0, "busy", problem="in use"), camera(1, "USB")], "USB"),
-        ([camera(0, "busy", problem="in use")], "busy"),  # its reason is told when it is opened
+        ([camera(0, "busy", problem="in use")], "busy"),  # its reason is reported when it is opened
     ],
 )
 def test_the_first_camera_that_can_be_used(cameras, chosen):
@@ -68,7 +68,7 @@ def test_no_camera_and_no_microphone(monkeypatch, capsys):
 
 
 def test_one_reason_by_every_name(monkeypatch, tmp_path):
-    """By index, name and path a camera that may not be opened is told in the same words."""
+    """By index, name and path a camera that may not be opened is reported in the same words."""
 
     def refuse(node):
         raise PermissionError(13, "Permission denied")

@@ -1,4 +1,4 @@
-"""Networks that users bring: recurrent ones, and what a card says of a graph; on OpenVINO and on ONNX Runtime."""
+"""Third-party networks: recurrent ones, and graphs read by a card; on OpenVINO and on ONNX Runtime."""
 
 import shutil
 import subprocess
@@ -36,7 +36,7 @@ SIZE = (64, 96)
 BOTH = pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 
 
-def pictures(count, seed=0):
+def random_images(count, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, *SIZE, 3), np.uint8)
 
 
@@ -59,7 +59,7 @@ def test_a_recurrent_network_remembers(tmp_path, engine, half, names):
         (tmp_path / "own.yml").write_text(
             plain_card("own", states={names[0]: names[1]} if names[0] == "memory" else {})
         )
-    images = pictures(6)
+    images = random_images(6)
     with closing(open_engine(str(path), engine=engine, precision="f32", size=SIZE, batch=4)) as one:
         assert one.recurrent and one.in_flight == 1
         pending = [one.submit(image[None]) for image in images]
@@ -81,7 +81,7 @@ def plain_card(name, **graph):
 @BOTH
 def test_two_streams_never_mix(tmp_path, engine):
     path = str(recurrent_network(tmp_path / "rvm_mobilenetv3_fp32.onnx"))
-    first, second = pictures(5), pictures(5, seed=1)
+    first, second = random_images(5), random_images(5, seed=1)
     with (
         closing(open_engine(path, engine=engine, size=SIZE)) as one,
         closing(open_engine(path, engine=engine, size=SIZE)) as other,
@@ -96,7 +96,7 @@ def test_two_streams_never_mix(tmp_path, engine):
 @BOTH
 def test_the_mirror_image_has_a_memory_of_its_own(tmp_path, engine):
     path = str(recurrent_network(tmp_path / "rvm_mobilenetv3_fp32.onnx"))
-    images = pictures(4)
+    images = random_images(4)
     with closing(open_engine(path, engine=engine, precision="f32", size=SIZE, average="flip")) as both:
         alphas = np.concatenate([both.submit(image[None]).result() for image in images])
     assert np.abs(alphas - running_mean(images)).max() < 1e-5
@@ -176,7 +176,7 @@ def test_what_a_card_says_of_a_graph(tmp_path, engine, kind, layout, order):
     card = yaml.safe_load(plain_card("net", range=kind, layout=layout, channels=order, channel=channels - 1))
     card["input"] |= {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]}
     (tmp_path / "net.yml").write_text(yaml.safe_dump(card))
-    images = pictures(2)
+    images = random_images(2)
     shown = (images / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.6, 0.7]
     base = shown[..., :: -1 if order == "bgr" else 1] @ np.array([0.3, 1.1, 2.3])
     given = np.stack([(k + 1) * base - 1 for k in range(channels)])
@@ -258,14 +258,14 @@ def test_a_wrong_graph_gets_one_line(tmp_path, engine, damage):
 def test_a_recurrent_network_is_exported(tmp_path):
     path = recurrent_network(tmp_path / "rvm_mobilenetv3_fp32.onnx")
     save_as(resolve(str(path)), tmp_path / "net.xml", "openvino")
-    images = pictures(4)
+    images = random_images(4)
     with closing(open_engine(str(tmp_path / "net.xml"), precision="f32", size=SIZE)) as one:
         assert one.recurrent
         alphas = np.concatenate([one.submit(image[None]).result() for image in images])
     assert np.abs(alphas - running_mean(images)).max() < 1e-5
     model = normalised(read_graph(tmp_path / "net.xml"), resolve(str(path)).rule)
     with pytest.raises(ConfigError, match="cannot be made int8"):
-        quantise_measured(model, [(image,) for image in pictures(12)])
+        quantise_measured(model, [(image,) for image in random_images(12)])
 
 
 # ---- ONNX Runtime ----
@@ -281,7 +281,7 @@ def test_providers_and_precisions(tmp_path, caplog):
             open_engine(path, engine="onnxruntime", device=device, size=SIZE)
     with pytest.raises(ConfigError, match="as it is, or in f16"):
         open_engine(path, engine="onnxruntime", precision="int8", size=SIZE)
-    images = pictures(3)
+    images = random_images(3)
     with caplog.at_level("INFO"):
         engines = [open_engine(path, engine="onnxruntime", precision=p, size=SIZE, batch=3) for p in ("f32", "f16")]
     assert "onnxruntime on cpu runs net in f16" in caplog.text
@@ -307,7 +307,7 @@ def test_an_accelerator_is_taken_and_a_fall_back_is_reported(tmp_path, monkeypat
         engine = open_engine(path, size=SIZE)
     assert isinstance(engine, ONNXRuntimeEngine) and engine.device == "cpu"
     assert "cannot run net on cuda; it runs on cpu" in caplog.text
-    assert np.isfinite(engine.submit(pictures(1)).result()).all()
+    assert np.isfinite(engine.submit(random_images(1)).result()).all()
     engine.close()
 
 
@@ -324,7 +324,7 @@ def test_a_gpu_works_on_two_batches_from_page_locked_memory(tmp_path, monkeypatc
 
     monkeypatch.setattr(streammatte.engines.onnxruntime, "_pinned", pinned)
     path = str(convolved_network(tmp_path / "plain.onnx"))
-    images = pictures(12)
+    images = random_images(12)
     with closing(open_engine(path, engine="onnxruntime", device="cuda", size=SIZE)) as engine:
         assert engine.device == "cuda" and engine.in_flight == 3
         waiting = [engine.submit(image[None]) for image in images[:3]]

@@ -422,11 +422,11 @@ def test_weights_become_eight_bits(room, capsys):
     model = read_graph(Path("small.xml"))
     kinds = [op.get_type_name() for op in model.get_ops()]
     assert "FakeQuantize" in kinds and not any("BatchNorm" in kind for kind in kinds)
-    picture = next(iter(read_frames(SAMPLES / "person.mp4")))
+    frame_rgb = next(iter(read_frames(SAMPLES / "person.mp4")))
     alphas = []
     for name, precision in (("small.xml", "int8"), (f"{LITE}.npz", "f32")):
         engine = open_engine(name, engine="openvino", precision=precision, size=(96, 192))
-        alphas.append(engine.submit(picture[None]).result())
+        alphas.append(engine.submit(frame_rgb[None]).result())
         engine.close()
     assert np.abs(alphas[0] - alphas[1]).mean() < 0.02 and alphas[1].mean() > 0.05
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.live import EyeSink, RoomCamera, TimedEye, pipeline, told
+from support.live import EyeSink, RoomCamera, TimedEye, pipeline, shown_runs
 
 from streammatte.errors import DeviceError, ModelError
 from streammatte.frames import Matte
@@ -24,9 +24,9 @@ def count(found, kind):
 def test_a_whole_session_shows_the_person_and_never_the_room():
     eye, timed = EyeSink(), TimedEye()
     status = pipeline(RoomCamera(frames=40), [("eye", eye), ("timed", timed)]).run()
-    found = told("session", eye.seen)
+    found = shown_runs("session", eye.seen)
     assert kinds(found) == ["hold", "matted", "hold"]
-    assert kinds(told("recording", timed.seen)) == ["matted"]
+    assert kinds(shown_runs("recording", timed.seen)) == ["matted"]
     assert count(found, "matted") + status.drops == 40
     assert eye.closed
     assert not eye.aborted
@@ -69,13 +69,13 @@ def gone_and_back(at, seconds, rate, longest_wait=0.3):
 @pytest.mark.parametrize(("at", "seconds", "rate"), [(20, 1.5, 60), pytest.param(100, 5.0, 30, marks=pytest.mark.slow)])
 def test_camera_gone_and_back(at, seconds, rate):
     opened, eye, timed = gone_and_back(at, seconds, rate)
-    found = told(f"camera gone at frame {at}, back after {seconds} s", eye.seen)
+    found = shown_runs(f"camera gone at frame {at}, back after {seconds} s", eye.seen)
     assert "UNMATTED" not in kinds(found)
     assert kinds(found)[:4] == ["hold", "matted", "hold", "matted"]
     assert found[2][1] >= seconds * 5
     assert [camera.closed for camera in opened] == [True] * len(opened)
-    assert "UNMATTED" not in kinds(told("recording", timed.seen))
-    assert "hold" in kinds(told("recording", timed.seen))
+    assert "UNMATTED" not in kinds(shown_runs("recording", timed.seen))
+    assert "hold" in kinds(shown_runs("recording", timed.seen))
     times = [float(frame.pts * frame.time_base) for frame in timed.frames]
     assert times == sorted(times)
     assert times[-1] - times[0] > seconds
@@ -88,7 +88,7 @@ def test_model_raising_once_shows_the_hold_image_for_that_frame():
 
     eye = EyeSink()
     pipeline(RoomCamera(frames=80), [("eye", eye)], fault=fault).run()
-    found = told("model raises at frame 50", eye.seen)
+    found = shown_runs("model raises at frame 50", eye.seen)
     assert kinds(found) == ["hold", "matted", "hold", "matted", "hold"]
 
 
@@ -100,7 +100,7 @@ def test_model_broken_for_good_ends_the_session_in_hold():
     eye = EyeSink()
     with pytest.raises(ModelError, match=r"30 frames in a row.*out of memory"):
         pipeline(RoomCamera(rate=60), [("eye", eye)], fault=fault).run()
-    assert kinds(told("model raises from frame 10 on", eye.seen)) == ["hold", "matted", "hold"]
+    assert kinds(shown_runs("model raises from frame 10 on", eye.seen)) == ["hold", "matted", "hold"]
     assert eye.closed
 
 
@@ -122,7 +122,7 @@ def test_a_matte_that_cannot_be_one_is_held_back(what, change):
         [("eye", eye)],
         fault=lambda frame, matte: change(matte) if 10 <= frame.index < 20 else None,
     ).run()
-    found = told(f"matte: {what}", eye.seen)
+    found = shown_runs(f"matte: {what}", eye.seen)
     assert kinds(found) == ["hold", "matted", "hold", "matted", "hold"]
 
 
@@ -133,7 +133,7 @@ def test_stalled_model_is_held_after_a_second():
 
     eye = EyeSink()
     pipeline(RoomCamera(frames=80), [("eye", eye)], fault=fault).run()
-    found = told("model stalls for 1.8 s", eye.seen)
+    found = shown_runs("model stalls for 1.8 s", eye.seen)
     assert kinds(found) == ["hold", "matted", "hold", "matted", "hold"]
     assert found[2][1] >= 4
 
@@ -141,7 +141,7 @@ def test_stalled_model_is_held_after_a_second():
 def test_stalled_camera_is_held_after_a_second():
     eye = EyeSink()
     pipeline(RoomCamera(frames=60, stalls_at=20, stall=1.8), [("eye", eye)]).run()
-    found = told("camera silent for 1.8 s", eye.seen)
+    found = shown_runs("camera silent for 1.8 s", eye.seen)
     assert kinds(found) == ["hold", "matted", "hold", "matted", "hold"]
 
 
@@ -150,10 +150,10 @@ def test_sink_raising_leaves_the_others_alone():
     with pytest.raises(OSError, match="pulled out"):
         pipeline(RoomCamera(frames=60), [("bad", bad), ("good", good)]).run()
     assert bad.aborted
-    found = told("another sink raises", good.seen)
+    found = shown_runs("another sink raises", good.seen)
     assert kinds(found) == ["hold", "matted", "hold"]
     assert count(found, "matted") >= 50
-    assert "UNMATTED" not in kinds(told("the sink that raises", bad.seen))
+    assert "UNMATTED" not in kinds(shown_runs("the sink that raises", bad.seen))
 
 
 def test_only_sink_raising_ends_the_session():
@@ -169,7 +169,7 @@ def test_only_sink_raising_ends_the_session():
 def test_slow_sink_loses_only_its_own_frames():
     slow, good = EyeSink(slow=0.2), EyeSink()
     status = pipeline(RoomCamera(frames=45), [("good", good), ("slow", slow)]).run()
-    assert count(told("beside a slow sink", good.seen), "matted") + status.drops == 45
+    assert count(shown_runs("beside a slow sink", good.seen), "matted") + status.drops == 45
     assert status.sinks["slow"]["drops"] > 20
     assert status.sinks["good"]["drops"] <= 2
 
@@ -188,7 +188,7 @@ def test_compositor_that_gives_the_camera_back_is_held():
 
     scene.compositor.process = leaky
     session.run()
-    assert kinds(told("compositor gives the camera's image back", eye.seen)) == [
+    assert kinds(shown_runs("compositor gives the camera's image back", eye.seen)) == [
         "hold",
         "matted",
         "hold",
@@ -201,7 +201,7 @@ def test_source_error_is_raised_and_the_last_image_is_the_hold():
     eye, camera = EyeSink(), RoomCamera(fails_at=10)
     with pytest.raises(DeviceError, match="pulled out"):
         pipeline(camera, [("eye", eye)]).run()
-    assert kinds(told("camera without reconnect fails", eye.seen))[-1] == "hold"
+    assert kinds(shown_runs("camera without reconnect fails", eye.seen))[-1] == "hold"
     assert camera.closed
 
 
@@ -216,4 +216,4 @@ def test_hold_image_of_the_user(tmp_path):
 
     threading.Thread(target=press, daemon=True).start()
     session.run()
-    assert kinds(told("hold from frame 25 on", eye.seen)) == ["hold", "matted", "hold"]
+    assert kinds(shown_runs("hold from frame 25 on", eye.seen)) == ["hold", "matted", "hold"]

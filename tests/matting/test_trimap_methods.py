@@ -1,4 +1,4 @@
-"""Classic methods: known alpha comes back, trimaps from mattes, and what cannot be solved is told."""
+"""Classic methods: known alpha comes back, trimaps from mattes, and what cannot be solved is reported."""
 
 import subprocess
 import sys
@@ -73,7 +73,7 @@ def test_a_trimap_that_knows_all_is_the_alpha():
 
 
 @pytest.mark.parametrize(
-    ("method", "change", "told"),
+    ("method", "change", "message"),
     [
         ("magic", lambda p, t: (p, t), "one of closed-form"),
         ("knn", lambda p, t: (p[..., 0], t), "H, W, 3"),
@@ -84,9 +84,9 @@ def test_a_trimap_that_knows_all_is_the_alpha():
         ("knn", lambda p, t: (p, np.minimum(t, 128)), "no foreground"),
     ],
 )
-def test_what_cannot_be_solved_is_reported(method, change, told):
+def test_what_cannot_be_solved_is_reported(method, change, message):
     image, _, trimap = soft_disc()
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         classic_alpha(method, *change(image, trimap))
 
 

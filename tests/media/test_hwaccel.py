@@ -1,4 +1,4 @@
-"""Decoding on a device: which is taken, and what is told where none can."""
+"""Decoding on a device: which is taken, and what is reported where none can."""
 
 import logging
 
@@ -18,8 +18,8 @@ def test_without_a_device_the_processor_decodes(kind, level, caplog):
     source = open_source(PERSON, tracks=False, hwaccel=kind, duration=0.2)
     assert len(list(source.frames())) == 6
     source.close()
-    told = [record for record in caplog.records if "--hwaccel" in record.message]
-    assert [record.levelname for record in told] == [level] and "the processor decodes it" in told[0].message
+    message = [record for record in caplog.records if "--hwaccel" in record.message]
+    assert [record.levelname for record in message] == [level] and "the processor decodes it" in message[0].message
     with pytest.raises(SourceNotFoundError):
         open_source("nothing.mp4", hwaccel=kind)
 

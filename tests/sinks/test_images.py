@@ -90,7 +90,7 @@ def test_a_folder_is_as_it_was_after_abort(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_longer_earlier_run_is_told_of(tmp_path, caplog):
+def test_a_longer_earlier_run_is_reported_of(tmp_path, caplog):
     write(open_sink(tmp_path / "a_%d.png"), make_frames(5))
     write(open_sink(tmp_path / "a_%d.png", overwrite=True), make_frames(2))
     assert "5 images there" in caplog.text
@@ -245,9 +245,9 @@ def test_a_reader_that_ends_is_one_clear_line():
     ) as process:
         process.stdout.read(1000)
         process.stdout.close()
-        told = process.stderr.read().decode()
+        message = process.stderr.read().decode()
         assert process.wait(timeout=60) == 4
-    assert told == "the program that reads standard output has ended: nothing more can be written\n"
+    assert message == "the program that reads standard output has ended: nothing more can be written\n"
 
 
 def test_a_full_disk_behind_standard_output():

@@ -145,7 +145,7 @@ def runs(images) -> list[tuple[str, int]]:
     return [(kind, len(list(group))) for kind, group in groupby(kind_of(image) for image in images)]
 
 
-def told(name: str, images) -> list[tuple[str, int]]:
+def shown_runs(name: str, images) -> list[tuple[str, int]]:
     """The runs, printed for the fault table (pytest -s)."""
     found = runs(images)
     print(f"\n{name}: " + ", ".join(f"{count} {kind}" for kind, count in found))

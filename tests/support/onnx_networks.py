@@ -1,4 +1,4 @@
-"""Small ONNX graphs, as users bring them; what they give is known in closed form."""
+"""Small ONNX graphs of third-party forms, whose output is known in closed form."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def losses(folder):
     [pytest.param(name, marks=pytest.mark.slow if "lite" in name else pytest.mark.long) for name in names()],
 )
 def test_every_network_learns(name, tmp_path):
-    """Thirty steps on sixteen pictures bring the loss down, and gradients reach every parameter."""
+    """Thirty steps on sixteen images lower the loss, and gradients reach every parameter."""
     source = SHARED / "train"
     if source.is_dir():
         for kind in ("images", "alphas"):

@@ -10,7 +10,7 @@ HEIGHT, WIDTH = 90, 120
 
 
 def sample(height=HEIGHT, width=WIDTH):
-    """A disc on a gradient; the picture tells where each pixel came from, alpha what belongs there."""
+    """A disc on a gradient; the image shows where each pixel came from, alpha what belongs there."""
     y, x = np.mgrid[:height, :width]
     alpha = np.clip((30 - np.hypot(y - height / 2, x - width / 2)) * 40 + 128, 0, 255).astype(np.uint8)
     image = np.stack([x * 255 // width, y * 255 // height, alpha], -1).astype(np.uint8)
@@ -59,7 +59,7 @@ def test_geometry_moves_all_parts_alike(name, seed):
     if name in SHAPES:
         assert shape == SHAPES[name]
     inside = np.s_[:HEIGHT, :WIDTH] if name == "Padding" else np.s_[:]
-    # The third channel of the picture is alpha itself.
+    # The third channel of the image is alpha itself.
     for part in ("image", "foreground", "background"):
         difference = np.abs(made[part][inside][..., 2].astype(int) - made["alpha"][inside])
         assert difference.max() <= 1

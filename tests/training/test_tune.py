@@ -27,20 +27,20 @@ def scene():
     truth = np.zeros((HEIGHT, WIDTH), np.float32)
     cv2.rectangle(truth, (60, 30), (100, 119), 1.0, -1)
     cv2.rectangle(truth, (100, 60), (130, 75), 1.0, -1)  # the arm
-    picture = room.copy()
-    picture[truth > 0] = (230, 40, 40)
-    picture[80:119, 20:55] *= 0.93  # the shadow
+    view = room.copy()
+    view[truth > 0] = (230, 40, 40)
+    view[80:119, 20:55] *= 0.93  # the shadow
     own = cv2.GaussianBlur(truth, (5, 5), 0)
     own[:, 105:] = 0  # the arm is missed
     own[45:60, 70:90] = 0.3  # a hole
     own[10:24, 8:30] = 0.6  # furniture that is taken for a person
-    return picture, room, truth, own
+    return view, room, truth, own
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.8])
 def test_a_clean_plate_repairs_what_the_network_misses(gain):
-    picture, room, truth, own = scene()
-    noisy = picture * gain + np.random.default_rng(1).normal(0, 2, picture.shape)
+    view, room, truth, own = scene()
+    noisy = view * gain + np.random.default_rng(1).normal(0, 2, view.shape)
     label = _against(np.clip(noisy, 0, 255).astype(np.uint8), own, room)
     before, after = (np.abs(alpha - truth).mean() for alpha in (own, label))
     assert after < 0.35 * before
@@ -49,8 +49,8 @@ def test_a_clean_plate_repairs_what_the_network_misses(gain):
 
 
 def test_a_plate_is_a_picture_or_the_median_of_a_video(tmp_path):
-    picture = np.full((40, 60, 3), (10, 200, 30), np.uint8)
-    cv2.imwrite(str(tmp_path / "plate.png"), picture[..., ::-1])
+    view = np.full((40, 60, 3), (10, 200, 30), np.uint8)
+    cv2.imwrite(str(tmp_path / "plate.png"), view[..., ::-1])
     assert np.abs(_plate(str(tmp_path / "plate.png"), (20, 30)) - (10, 200, 30)).max() < 1
     assert _plate(PERSON, (90, 160)).shape == (90, 160, 3)
 

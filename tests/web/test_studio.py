@@ -84,7 +84,7 @@ def client(tmp_path, monkeypatch):
         yield Client(server, studio, tmp_path)
 
 
-def picture(color=(30, 60, 160), size=(120, 90)):
+def png_file(color=(30, 60, 160), size=(120, 90)):
     return cv2.imencode(".png", np.full((size[1], size[0], 3), color[::-1], np.uint8))[1].tobytes()
 
 
@@ -112,7 +112,7 @@ def test_a_session_from_start_to_stop(client):
     session = state["session"]
     assert (session["camera"], session["width"], session["height"]) == (CLIP, 1280, 720)
     assert near(shot(client), (0, 177, 64))
-    made = client.put("/files/background", "blue room.png", picture())
+    made = client.put("/files/background", "blue room.png", png_file())
     assert made["kind"] == "image"
     assert [each["kind"] for each in client.get("/api/state")["backgrounds"]][-1] == "image"
     client.post("set", {"background": "blue room.png", "edge": 1, "framing": "off"})
@@ -257,10 +257,10 @@ def test_pages_need_no_token_and_hold_none(client):
 def test_files_that_are_none(client, monkeypatch):
     for name, data, said in (
         ("a.png", b"", "is empty"),
-        ("a.png", b"not a picture", "a.png"),
+        ("a.png", b"not an image", "a.png"),
         ("a.mp4", b"\0" * 5000, "cannot"),
-        ("", picture(), "needs a name"),
-        ("..", picture(), "needs a name"),
+        ("", png_file(), "needs a name"),
+        ("..", png_file(), "needs a name"),
     ):
         answer = client.put("/files/background", name, data, 400)["error"]
         assert said in answer or "read" in answer, answer
@@ -269,12 +269,12 @@ def test_files_that_are_none(client, monkeypatch):
     assert "larger than" in client.put("/files/background", "large.png", b"x" * 5000, 400)["error"]
     assert list((client.folder / "private").iterdir()) == []  # nothing is left of them
     monkeypatch.setattr(studio_backgrounds, "MAX_BACKGROUNDS", 4)
-    assert "already" in client.put("/files/background", "one.png", picture(), 400)["error"]
+    assert "already" in client.put("/files/background", "one.png", png_file(), 400)["error"]
 
 
 def test_two_files_of_one_name(client):
-    assert client.put("/files/background", "room.png", picture())["name"] == "room.png"
-    assert client.put("/files/background", "folder/room.png", picture((1, 2, 3)))["name"] == "room.png (2)"
+    assert client.put("/files/background", "room.png", png_file())["name"] == "room.png"
+    assert client.put("/files/background", "folder/room.png", png_file((1, 2, 3)))["name"] == "room.png (2)"
 
 
 def test_names_of_files():
@@ -290,14 +290,14 @@ def test_a_folder_of_backgrounds_and_presets(tmp_path, monkeypatch):
     monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path / "home"))
     for name in ("private", "rooms"):
         (tmp_path / name).mkdir()
-    (tmp_path / "rooms" / "a.png").write_bytes(picture())
+    (tmp_path / "rooms" / "a.png").write_bytes(png_file())
     studio = Studio(LiveOptions.build(bg_folder=str(tmp_path / "rooms")), tmp_path / "private", tmp_path)
     server = WebServer(("127.0.0.1", 0), studio.make_app(), hashes=("self",), pages=STUDIO_PAGES)
     server.start()
     try:
         client = Client(server, studio, tmp_path)
         assert "a.png" in [each["name"] for each in client.get("/api/state")["backgrounds"]]
-        (tmp_path / "rooms" / "b.png").write_bytes(picture())
+        (tmp_path / "rooms" / "b.png").write_bytes(png_file())
         assert "b.png" in [each["name"] for each in client.get("/api/state")["backgrounds"]]
         assert client.ask("GET", "/files/background/b.png")[0] == 200
         client.post("set", {"background": "b.png", "edge": -1.5, "mirror": True, "smooth": "high", "choose": [5, 6]})
@@ -347,7 +347,7 @@ def test_a_job_from_upload_to_download(client):
     assert status == 200 and 'filename="my clip-matted.mp4"' in headers["Content-Disposition"]
     (client.folder / "got.mp4").write_bytes(body)
     with av.open(CLIP) as before, av.open(str(client.folder / "got.mp4")) as after:
-        assert [stream.type for stream in after.streams] == [stream.type for stream in before.streams]  # its sound too
+        assert [stream.type for stream in after.streams] == [stream.type for stream in before.streams]  # its audio too
         assert near(next(after.decode(video=0)).to_ndarray(format="rgb24").astype(int), (0, 177, 64))
     part = client.ask("GET", f"/files/job/{job['id']}/result", headers={"Range": "bytes=0-99"})
     assert part[0] == 206 and len(part[1]) == 100
@@ -412,8 +412,8 @@ def test_arguments_of_a_job(tmp_path):
 
 def test_only_so_many_files(client, monkeypatch):
     monkeypatch.setattr("streammatte.web.jobs.MAX_JOBS", 1)
-    client.put("/files/job", "a.png", picture())
-    assert "1 files already" in client.put("/files/job", "b.png", picture(), 400)["error"]
+    client.put("/files/job", "a.png", png_file())
+    assert "1 files already" in client.put("/files/job", "b.png", png_file(), 400)["error"]
 
 
 def test_hostile_files_meet_a_child_process(client, monkeypatch):
@@ -421,7 +421,7 @@ def test_hostile_files_meet_a_child_process(client, monkeypatch):
     seen = []
     real = web_files.in_child
     monkeypatch.setattr(web_files, "in_child", lambda *args: seen.append(args[0].__name__) or real(*args))
-    client.put("/files/background", "a.png", picture())
+    client.put("/files/background", "a.png", png_file())
     assert seen == ["look"]
 
 

@@ -87,7 +87,7 @@ def start(tab):
 
 
 def playing(tab, frames=10):
-    """Wait until the returned picture moves on."""
+    """Wait until the returned image changes."""
     tab.wait_for_function("() => document.getElementById('result').videoWidth > 0", timeout=60_000)
     tab.evaluate(
         "() => { window.begin = document.getElementById('result').getVideoPlaybackQuality().totalVideoFrames; }"
@@ -98,8 +98,8 @@ def playing(tab, frames=10):
     )
 
 
-def picture(tab):
-    """The returned picture, RGB (480, 640, 3)."""
+def shown_image(tab):
+    """The returned image, RGB (480, 640, 3)."""
     given = tab.evaluate(
         """() => {
             const video = document.getElementById("result");
@@ -130,16 +130,16 @@ def near(image, color, box=np.s_[5:60, 5:60]):
 def test_the_chosen_background_is_behind_and_the_person_stays(page, tmp_path):
     page.click("#backgrounds button[data-name='#00b140']")
     start(page)
-    until(lambda: near(picture(page), GREEN))
-    shown = picture(page)
+    until(lambda: near(shown_image(page), GREEN))
+    shown = shown_image(page)
     assert near(shown, GREEN, np.s_[5:200, 560:630])
     body = shown[400:470, 250:330].reshape(-1, 3).mean(axis=0)  # the orange suit
     assert body[0] > body[2] + 40 and np.abs(body - GREEN).max() > 80
     cv2.imwrite(str(tmp_path / "red.png"), np.full((300, 400, 3), (40, 30, 200), np.uint8))
     page.set_input_files("#file", str(tmp_path / "red.png"))
-    until(lambda: near(picture(page), (200, 30, 40)))
+    until(lambda: near(shown_image(page), (200, 30, 40)))
     page.click("#hold")
-    until(lambda: near(picture(page), (200, 30, 40), np.s_[400:470, 250:330]))
+    until(lambda: near(shown_image(page), (200, 30, 40), np.s_[400:470, 250:330]))
     page.click("#hold")
     page.click("#record")
     until(lambda: "record" in state(page)["session"]["outputs"])
@@ -157,7 +157,7 @@ def test_the_chosen_background_is_behind_and_the_person_stays(page, tmp_path):
 
 
 def test_a_file_that_is_none_is_reported(page, tmp_path):
-    (tmp_path / "wrong.png").write_bytes(b"this is no picture")
+    (tmp_path / "wrong.png").write_bytes(b"this is no image")
     page.set_input_files("#file", str(tmp_path / "wrong.png"))
     page.wait_for_function("() => document.getElementById('error').textContent.includes('wrong.png')")
 
@@ -168,14 +168,14 @@ def test_a_second_tab_sees_it_and_a_closed_one_hides_the_room(browser, studio, p
     second = page.context.new_page()
     second.goto(studio.url)
     playing(second)
-    until(lambda: near(picture(second), GREEN))
+    until(lambda: near(shown_image(second), GREEN))
     second.click("#hold")  # the second tab controls it too
     until(lambda: state(second)["settings"]["hold"])
     second.click("#hold")
     second.bring_to_front()
     page.goto("about:blank")  # the tab with the camera goes
     until(lambda: "source" in state(second)["session"]["state"])
-    until(lambda: near(picture(second), GREEN, np.s_[400:470, 250:330]))  # nobody, on green
+    until(lambda: near(shown_image(second), GREEN, np.s_[400:470, 250:330]))  # nobody, on green
     second.close()
 
 
@@ -185,7 +185,7 @@ def test_a_reload_goes_on_with_what_runs(page):
     page.reload()
     playing(page)
     until(lambda: state(page)["session"]["state"] == "live")
-    until(lambda: near(picture(page), GREEN))
+    until(lambda: near(shown_image(page), GREEN))
 
 
 def test_a_lost_connection_comes_back(page, studio):

@@ -76,9 +76,9 @@ function line(each) {
   const progress = each.progress ?? {};
   const percent = progress.total_frames ? Math.round((100 * progress.frames) / progress.total_frames) : null;
   const left = progress.remaining ? `, ${Math.round(progress.remaining)} s ${text("left")}` : "";
-  const told = each.state === "running" ? `${text("running")}${percent === null ? "" : ` ${percent} %`}${left}` : text(each.state);
-  const said = Object.assign(document.createElement("p"), { className: "state", textContent: `${each.width}x${each.height}, ${told}` });
-  what.append(name, said);
+  const status = each.state === "running" ? `${text("running")}${percent === null ? "" : ` ${percent} %`}${left}` : text(each.state);
+  const stateLine = Object.assign(document.createElement("p"), { className: "state", textContent: `${each.width}x${each.height}, ${status}` });
+  what.append(name, stateLine);
   if (each.state === "running") {
     const bar = Object.assign(document.createElement("progress"), { max: 100 });
     bar.setAttribute("aria-label", each.name);

@@ -1,4 +1,4 @@
-// The live page: a camera in, the picture with another background back, by WebRTC; everything can be touched.
+// The live page: a camera in, the composite back, by WebRTC; everything can be touched.
 // @ts-check
 import { control, dropping, element, get, latest, openSession, post, say, send } from "./common.js";
 import { text, translate } from "./texts.js";
@@ -18,7 +18,7 @@ const FALL_BACK = 8000;
 /** @type {MediaStream | null} */ let stream = null;
 let running = false;
 let picking = false;
-/** What the page does, for whoever wants to read it. */
+/** The page's status line. */
 const figures = { connected: "", latency: 0, connections: 0 };
 Object.assign(window, { studio: { figures } });
 
@@ -68,7 +68,7 @@ async function connect() {
     const sender = connection.addTrack(track, /** @type {MediaStream} */ (stream));
     track.contentHint = "motion";
     const parameters = sender.getParameters();
-    // A smaller picture would be enlarged again: rather fewer frames for a moment.
+    // A smaller image would be enlarged again: fewer frames are better for a moment.
     Object.assign(parameters, { degradationPreference: "maintain-resolution" });
     await sender.setParameters(parameters).catch(() => undefined);
   } else {
@@ -443,7 +443,7 @@ function wire() {
   element("pick").addEventListener("click", (event) => {
     const box = element("pick").getBoundingClientRect();
     const { width, height } = state.session;
-    // The picture lies in the middle of the frame, as large as fits.
+    // The image is centred in the frame, as large as fits.
     const scale = Math.min(box.width / width, box.height / height);
     let x = (event.clientX - box.left - (box.width - width * scale) / 2) / scale;
     const y = (event.clientY - box.top - (box.height - height * scale) / 2) / scale;

@@ -4,7 +4,7 @@
 /** @type {Record<string, Record<string, string>>} */
 export const TEXTS = {
   en: {
-    pages: "Pages", live: "Live", files: "Videos and images", language: "Language", picture: "Picture", settings: "Settings",
+    pages: "Pages", live: "Live", files: "Videos and images", language: "Language", image: "Image", settings: "Settings",
     welcome: "Choose a camera and start.", compare: "Compare with the camera", camera: "Camera", size: "Size", start: "Start", stop: "Stop",
     hold: "Be right back", snapshot: "Snapshot", record: "Record", virtual: "Virtual camera", stream: "Stream",
     streamUrl: "Address (rtmp, srt, rtsp)", presets: "Presets", name: "Name", save: "Save", apply: "Apply", export: "Export", remove: "Remove",
@@ -13,7 +13,7 @@ export const TEXTS = {
     connecting: "Connecting ...", lost: "The connection was lost; connecting again ...", noCamera: "The browser gives no camera: ",
     noServer: "The studio does not answer; it may have been ended.", noToken: "Open the address that the studio printed: it holds the key to this page.",
     fps: "frames/s", latency: "latency p50 / p95", drops: "drops", network: "network", cpu: "CPU cores", state: "state", ms: "ms",
-    pickPerson: "Pick a person", choose: "Pick one person in the picture", everyone: "Everyone again",
+    pickPerson: "Pick a person", choose: "Pick one person in the image", everyone: "Everyone again",
     recordings: "Recordings", dropHere: "Drop videos or images here, or choose them", noFiles: "No files yet.", preview: "Preview",
     chooseFile: "Choose a file.", moment: "Moment", format: "Format", transparent: "transparent", making: "Making the preview ...",
     run: "Start", cancel: "Cancel", download: "Download", show: "Preview", uploading: "Uploading", left: "left",
@@ -26,7 +26,7 @@ export const TEXTS = {
     webVersion: "Without installation: the page in examples/web runs the network in the browser alone.",
   },
   zh: {
-    pages: "页面", live: "直播", files: "视频和图片", language: "语言", picture: "画面", settings: "设置",
+    pages: "页面", live: "直播", files: "视频和图片", language: "语言", image: "画面", settings: "设置",
     welcome: "请选择摄像头并开始。", compare: "与原始画面对比", camera: "摄像头", size: "尺寸", start: "开始", stop: "停止",
     hold: "马上回来", snapshot: "截图", record: "录制", virtual: "虚拟摄像头", stream: "推流",
     streamUrl: "地址（rtmp、srt、rtsp）", presets: "预设", name: "名称", save: "保存", apply: "应用", export: "导出", remove: "删除",
