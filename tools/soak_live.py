@@ -2,8 +2,8 @@
 
     python tools/soak.py --live [CLIP] --minutes 30 --size 640x480
 
-The clip is converted to the size and to 30 frames a second, repeated to the session's length, and played at its own pace
-into a virtual camera (a backend of pyvirtualcam's that counts). Memory is the process's resident set, as the
+The clip is converted to the size and to 30 frames a second, repeated to the session's length, and played at its own
+pace into a virtual camera (a backend of pyvirtualcam's that counts). Memory is the process's resident set, as the
 system counts it. Exit code 1 where more than the allowed share of frames was dropped, p95 of the latency is above the
 limit, or memory at the end is above that after a tenth of the time by more than 2 %.
 """
