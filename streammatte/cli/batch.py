@@ -14,6 +14,7 @@ import click
 
 from streammatte.cli import options as shared
 from streammatte.cli.interrupts import interrupts
+from streammatte.cli.progress import ProgressDisplay
 from streammatte.errors import ConfigError, StreammatteError
 from streammatte.options.batch import BatchOptions, ClusterOptions
 from streammatte.options.video import VideoOptions
@@ -193,61 +194,32 @@ class _Settling:
         return found
 
 
-class _Show:
-    """Bars on a terminal, a JSON line a second, or nothing until the end."""
+class _Show(ProgressDisplay):
+    """A bar for all videos and one for each that runs, or JSON, and the final counts."""
 
     def __init__(self, as_json: bool) -> None:
-        self._json = as_json
-        self._next = 0.0
-        self._bar: Any = None
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> _Show:
-        if not self._json and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-            note = TextColumn("{task.fields[note]}")
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), note)
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._tasks[""] = self._bar.add_task("videos", total=None, note="")
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        columns = "{task.description}", "bar", "count", "{task.fields[note]}"
+        super().__init__(*columns, json_file=sys.stdout if as_json else None)
 
     def __call__(self, status: Status) -> None:
-        if self._bar is not None:
-            self._draw(status)
-        elif self._json and time.monotonic() >= self._next:
-            self._next = time.monotonic() + 1.0
-            click.echo(json.dumps(status.as_dict()))
-
-    def _draw(self, status: Status) -> None:
+        self.line(status.as_dict)
         ended = status.total - status.counts["waiting"] - status.counts["running"]
         left = "" if status.remaining is None else f"{status.remaining:.0f} s left"
-        self._bar.update(self._tasks[""], completed=ended, total=status.total, note=left)
-        for output in set(self._tasks) - {""} - set(status.running):
-            self._bar.remove_task(self._tasks.pop(output))
+        self.bar("videos", ended, status.total, note=left)
+        self.remove_bars(keep={"videos", *status.running})
         for output, (frames, total, fps) in status.running.items():
-            if output not in self._tasks:
-                self._tasks[output] = self._bar.add_task(output, total=None, note="")
             left = f", {(total - frames) / fps:.0f} s left" if total and fps else ""
-            self._bar.update(self._tasks[output], completed=frames, total=total, note=f"{fps:.1f} fps{left}")
+            self.bar(output, frames, total, note=f"{fps:.1f} fps{left}")
 
     def end(self, records: Sequence[Record]) -> None:
         """The final counts."""
-        if self._bar is not None:
-            self._bar.stop()
+        self.__exit__()
         for record in records:
             if record.reason and record.state in ("failed", "partial"):
                 click.echo(f"streammatte: {record.source}: {record.reason}", err=True)
         states = ("done", "partial", "failed", "waiting")
         counts = {state: sum(record.state == state for record in records) for state in states}
-        if self._json:
-            click.echo(json.dumps({"done": True, "counts": counts}))
-        else:
+        self.line(lambda: {"done": True, "counts": counts}, last=True)
+        if self._json_file is None:
             text = [f"{count} {state}" for state, count in counts.items() if count or state == "done"]
             click.echo(", ".join(text), err=True)

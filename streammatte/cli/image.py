@@ -57,9 +57,9 @@ def command(
 
     title = files[0] if len(jobs) == 1 else f"{len(jobs)} images"
     reporter = Reporter(as_json=as_json, title=title)
-    with reporter as show:
+    with reporter:
         pipeline = build_stills(
-            jobs, options, folders=folders, on_failure=None if out_dir is None else skip, on_progress=show
+            jobs, options, folders=folders, on_failure=None if out_dir is None else skip, on_progress=reporter.show
         )
         with interrupts(pipeline) as received:
             summary = pipeline.run()

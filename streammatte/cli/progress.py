@@ -1,21 +1,90 @@
-"""Progress of a running job: a bar on a terminal, JSON lines on request, nothing in a pipe."""
+"""Progress of a running job: bars on a terminal, JSON lines on request, nothing in a pipe."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import IO, Any
+from collections.abc import Callable, Collection
+from typing import IO, Any, Self
 
 from streammatte.stats import Progress, Summary
 
-__all__ = ["Reporter"]
+__all__ = ["ProgressDisplay", "Reporter"]
+
+_EVERY = 1.0
+"""Seconds between two JSON lines."""
 
 
-class Reporter:
-    """Context manager; call it with each Progress.
+class ProgressDisplay:
+    """A context manager: bars on a terminal, or a JSON line a second.
+
+    Parameters
+    ----------
+    *columns : str
+        Of a bar: ``bar``, ``count``, ``remaining``, or text in which ``{task.description}`` and ``{task.fields[NAME]}``
+        stand for values.
+    json_file : text file, optional
+        Where JSON goes instead.
+    """
+
+    def __init__(self, *columns: str, json_file: IO[str] | None = None) -> None:
+        self._columns = columns
+        self._json_file = json_file
+        self._next = 0.0
+        self._bars: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        if self._json_file is None and sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            kinds: dict[str, Callable[[], progress.ProgressColumn]] = {
+                "bar": progress.BarColumn,
+                "count": progress.MofNCompleteColumn,
+                "remaining": progress.TimeRemainingColumn,
+            }
+            columns = [kinds[column]() if column in kinds else column for column in self._columns]
+            self._bars = progress.Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def bar(self, name: str, completed: float, total: float | None, **fields: Any) -> None:
+        """Show a bar, if there is a terminal.
+
+        Parameters
+        ----------
+        name : str
+            Its description.
+        completed, total : float
+            ``total`` is None where it is not known.
+        **fields
+            Values of the columns' text.
+        """
+        if self._bars is not None:
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(name, total=None, **fields)
+            self._bars.update(self._tasks[name], completed=completed, total=total, **fields)
+
+    def remove_bars(self, keep: Collection[str]) -> None:
+        """Remove the bars that are not among these names."""
+        for name in self._tasks.keys() - set(keep):
+            self._bars.remove_task(self._tasks.pop(name))
+
+    def line(self, values: Callable[[], dict[str, Any]], *, last: bool = False) -> None:
+        """Write a JSON line where these are requested: once a second, and the last one always."""
+        if self._json_file is not None and (last or time.monotonic() >= self._next):
+            self._next = time.monotonic() + _EVERY
+            print(json.dumps(values()), file=self._json_file, flush=True)
+
+
+class Reporter(ProgressDisplay):
+    """The display of a pipeline; ``show`` takes each Progress.
 
     Parameters
     ----------
@@ -28,59 +97,21 @@ class Reporter:
     """
 
     def __init__(self, *, as_json: bool, title: str, frames_on_stdout: bool = False) -> None:
-        self._json: IO[str] | None = (sys.stderr if frames_on_stdout else sys.stdout) if as_json else None
+        columns = "{task.description}", "bar", "{task.fields[count]}", "{task.fields[fps]:.1f} fps", "remaining"
+        json_file = (sys.stderr if frames_on_stdout else sys.stdout) if as_json else None
+        super().__init__(*columns, "[dim]{task.fields[loads]}", json_file=json_file)
         self._title = title
-        self._next = 0.0
-        self._bar: Any = None
-        self._task: Any = None
 
-    def __enter__(self) -> Callable[[Progress], None]:
-        if self._json is None and sys.stderr.isatty():
-            self._start_bar()
-        return self._show
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    def show(self, progress: Progress) -> None:
+        """Show a progress."""
+        loads = " ".join(f"{name} {load:.0%}" for name, load in progress.loads.items())
+        total = progress.total_frames
+        count = f"{progress.frames}/{total}" if total else str(progress.frames)
+        self.bar(self._title, progress.frames, total, fps=progress.fps, loads=loads, count=count)
+        self.line(progress.as_dict)
 
     def finish(self, summary: Summary) -> None:
         """The line at the end: JSON on request, else text on standard error."""
-        if self._json is not None:
-            self._write(summary.as_dict())
-        else:
+        self.line(summary.as_dict, last=True)
+        if self._json_file is None:
             print(str(summary), file=sys.stderr)
-
-    def _start_bar(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[fps]:.1f} fps"),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[loads]}"),
-        )
-        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(self._title, total=None, fps=0.0, loads="", count="")
-        self._bar.start()
-
-    def _show(self, progress: Progress) -> None:
-        if self._bar is not None:
-            loads = " ".join(f"{name} {load:.0%}" for name, load in progress.loads.items())
-            total = progress.total_frames
-            count = f"{progress.frames}/{total}" if total else str(progress.frames)
-            self._bar.update(
-                self._task, completed=progress.frames, total=total, fps=progress.fps, loads=loads, count=count
-            )
-        elif self._json is not None and time.monotonic() >= self._next:
-            self._next = time.monotonic() + 1.0
-            self._write(progress.as_dict())
-
-    def _write(self, values: dict[str, Any]) -> None:
-        if self._json is not None:
-            print(json.dumps(values), file=self._json, flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 
 from streammatte.cli import options as shared
 from streammatte.cli.interrupts import interrupts
+from streammatte.cli.progress import ProgressDisplay
 from streammatte.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -96,37 +96,23 @@ def _run(recipe: Recipe, output: Path, resume: bool, as_json: bool) -> int:
     return 0
 
 
-class Show:
-    """A bar on a terminal, a JSON line a second, or nothing."""
+class Show(ProgressDisplay):
+    """A bar, or a JSON line a second."""
 
     def __init__(self, as_json: bool) -> None:
-        self._json, self._next = as_json, 0.0
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> Show:
-        if not self._json and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            note = TextColumn("{task.fields[note]}")
-            columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note)
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task("training", total=None, note="")
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        super().__init__("bar", "count", "remaining", "{task.fields[note]}", json_file=sys.stdout if as_json else None)
 
     def __call__(self, now: TrainingProgress) -> None:
         """Show a step."""
-        if self._bar is not None:
-            note = f"loss {now.loss:.4g}, {now.images_per_second:.1f} images/s"
-            self._bar.update(self._task, completed=now.step, total=now.steps, note=note)
-        elif self._json and time.monotonic() >= self._next:
-            self._next = time.monotonic() + 1.0
-            facts: dict[str, Any] = {"step": now.step, "steps": now.steps, "loss": now.loss, "lr": now.rate}
-            facts |= {"images_per_second": round(now.images_per_second, 2), "remaining": now.remaining}
-            click.echo(json.dumps(facts))
+        note = f"loss {now.loss:.4g}, {now.images_per_second:.1f} images/s"
+        self.bar("training", now.step, now.steps, note=note)
+        self.line(
+            lambda: {
+                "step": now.step,
+                "steps": now.steps,
+                "loss": now.loss,
+                "lr": now.rate,
+                "images_per_second": round(now.images_per_second, 2),
+                "remaining": now.remaining,
+            }
+        )

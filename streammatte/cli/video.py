@@ -158,8 +158,8 @@ def _run(
     reporter = Reporter(as_json=as_json, title=Path(spec).name, frames_on_stdout=target == "-")
     try:
         with (
-            reporter as show,
-            _job(spec, target, options, split, show) as job,
+            reporter,
+            _job(spec, target, options, split, reporter.show) as job,
             interrupts(job) as received,
         ):
             summary = job.run()

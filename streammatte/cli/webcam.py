@@ -45,8 +45,7 @@ def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> 
         code, left_behind = _run(config, given, as_json, received)
     if left_behind or received.number:
         # Every sink is closed. A thread may hang in a driver or a compiler, and unloading the libraries takes half a
-        # second
-        # on a busy machine; the process ends at once so that the camera is free.
+        # second on a busy machine; the process ends at once so that the camera is free.
         with suppress(OSError, ValueError):
             sys.stdout.flush()
         with suppress(OSError, ValueError):
