@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from streammatte.errors import ConfigError, ModelError, SinkError, StreammatteError
+from streammatte.errors import ConfigError, StreammatteError
 from streammatte.models.resolve import EMBEDDED, EMBEDDED_WEIGHTS
 from streammatte.models.store import ready
 from streammatte.network_size import SIDE_MULTIPLE
 from streammatte.networks import create
-from streammatte.networks.checkpoints import read_state, write_state
+from streammatte.networks.checkpoints import read_state
 from streammatte.optional_imports import import_paddle
-from streammatte.sinks.atomic import whole_file, writing
-from streammatte.training.curves import curves_page
+from streammatte.sinks.atomic import whole_file
 from streammatte.training.datasets import Batches, Entry, Samples, find_entries, loaded
 from streammatte.training.model_card import model_card
+from streammatte.training.output import LOG, State, TrainingFolder
+from streammatte.training.parameters import make_optimizer, rate_at, set_training, trained_parameters
 from streammatte.training.recipe import Recipe
 from streammatte.training.validation import evenly, input_rule, unit, validate
 
-__all__ = ["LOG", "Trained", "Trainer", "TrainingProgress", "rate_at"]
+__all__ = ["Trained", "Trainer", "TrainingProgress"]
 
 log = logging.getLogger(__name__)
 
-LOG = "log.jsonl"
-_CHECKPOINT = "checkpoint.npz"
 _SMOOTH = 0.98
 """Share of the running mean of the loss that a step keeps."""
 _SHOWN = 4
 """Samples in a sheet of samples."""
-
-State = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +66,6 @@ class Trained:
     metric: float | None
     stopped: bool
     output: Path
-
-
-def rate_at(recipe: Recipe, step: int, steps: int) -> float:
-    """The learning rate of a step; the first one is 0.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    step, steps : int
-        Number of the step, from 0, and of all.
-    """
-    high = recipe.learning_rate
-    if step < recipe.warmup:
-        return recipe.warmup_start + (high - recipe.warmup_start) * step / recipe.warmup
-    done = (step - recipe.warmup) / max(1, steps - recipe.warmup)
-    if recipe.schedule == "polynomial":
-        return float((high - recipe.end_rate) * max(0.0, 1 - done) ** recipe.power + recipe.end_rate)
-    if recipe.schedule == "cosine":
-        return recipe.end_rate + (high - recipe.end_rate) * (1 + math.cos(math.pi * min(1.0, done))) / 2
-    if recipe.schedule == "piecewise":
-        passed = sum(step >= boundary for boundary in recipe.falls)
-        return float(high * recipe.gamma**passed)
-    return high
 
 
 class Trainer:
@@ -135,15 +105,15 @@ class Trainer:
         if recipe.size % multiple:
             raise ConfigError(f"{recipe.network} takes sizes that are multiples of {multiple}, got {recipe.size}")
         Samples(recipe, self._entries)  # refuses what is wrong before anything is made
-        self._check_output(resume)
+        self._folder = TrainingFolder(output, resume=resume)
         self.steps = recipe.iters
         if recipe.epochs:
             self.steps = max(1, recipe.epochs * len(self._entries) // (recipe.batch * recipe.accumulate * self._ranks))
         paddle.seed(recipe.seed)
         self._network = create(recipe.network, _weights(recipe))
         self._losses = _losses_of(recipe)
-        self._trained = _set_trained(self._network, recipe.freeze)
-        self._optimizer = _optimizer(paddle, recipe, [value for _, value in self._trained])
+        self._trained = trained_parameters(self._network, recipe.freeze)
+        self._optimizer = make_optimizer(paddle, recipe, [value for _, value in self._trained])
         self._scaler = paddle.amp.GradScaler(enable=recipe.amp == "fp16")
         self._mean = _copied(self._network) if recipe.ema else None
         self._begin = _copied(self._network) if recipe.blend < 1 else None
@@ -167,22 +137,11 @@ class Trainer:
 
     def prepare(self) -> None:
         """Set the network to training mode again, after evaluation."""
-        _set_training(self._network, self.recipe.freeze)
+        set_training(self._network, self.recipe.freeze)
 
     @property
     def _main(self) -> bool:
         return self._rank == 0
-
-    def _check_output(self, resume: bool) -> None:
-        there = self.output / _CHECKPOINT
-        if resume and not there.is_file():
-            raise ConfigError(f"{self.output} holds no {_CHECKPOINT} to go on from; leave out --resume")
-        if not resume and there.exists():
-            raise ConfigError(f"{self.output} holds a training already; go on with --resume, or name another --output")
-        try:
-            (self.output / "samples").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkError(f"cannot write into {self.output}: {error.strerror or error}") from error
 
     def stop(self, *, discard: bool = False) -> None:
         """End after this step, with a checkpoint. Safe from a signal handler."""
@@ -198,8 +157,7 @@ class Trainer:
         """
         recipe, began = self.recipe, time.monotonic()
         if self._main:
-            self.output.joinpath("recipe.json").write_text(_as_json(recipe), encoding="utf-8")
-        writer = _visual_writer(self.output) if self._main else None
+            self._folder.begin(recipe)
         seconds = 0.0
         loss = self._running
         for batches in self._batches():
@@ -210,7 +168,10 @@ class Trainer:
             speed = recipe.batch * recipe.accumulate * self._ranks / seconds
             done = self._step >= self.steps or self._stopping
             if self._main:
-                self._log({**facts, "images_per_second": round(speed, 3), "seconds": round(seconds, 4)}, writer)
+                short = {
+                    name: float(f"{value:.7g}") if isinstance(value, float) else value for name, value in facts.items()
+                }
+                self._folder.log({**short, "images_per_second": round(speed, 3), "seconds": round(seconds, 4)})
                 if self._step % recipe.sample_every == 0 or done:
                     self._draw(batches[-1])
             if self._step % recipe.evaluate_every == 0 or done:
@@ -302,26 +263,15 @@ class Trainer:
             "try a lower learning rate or --set clip=1"
         )
 
-    def _log(self, facts: dict[str, Any], writer: Any) -> None:
-        with writing(self.output / LOG), (self.output / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({name: _short(value) for name, value in facts.items()}) + "\n")
-        if writer is not None:
-            for name in ("loss", "lr"):
-                writer.add_scalar(tag=name, step=facts["step"], value=facts[name])
-
     def _draw(self, batch: list[Any]) -> None:
         """Write a sheet of samples: images, true mattes, the network's mattes."""
         image, alpha = batch[0][:_SHOWN], batch[1][:_SHOWN]
         self._network.eval()
         with self._paddle.no_grad():
             found = self._network(unit(image), batch[2][:_SHOWN].astype("float32")).numpy()
-        _set_training(self._network, self.recipe.freeze)
+        set_training(self._network, self.recipe.freeze)
         images = image.numpy().transpose(0, 2, 3, 1)
-        mattes = [np.repeat(plane[:, 0, ..., None], 3, -1) for plane in (alpha.numpy(), np.clip(found, 0, 1) * 255)]
-        rows = [np.hstack(list(part)) for part in (images, *mattes)]
-        sheet = np.vstack(rows).astype(np.uint8)[..., ::-1]
-        with whole_file(self.output / "samples" / f"{self._step:07d}.jpg") as place:
-            place.write_bytes(cv2.imencode(".jpg", sheet)[1].tobytes())
+        self._folder.write_sheet(self._step, images, alpha.numpy()[:, 0], np.clip(found, 0, 1)[:, 0] * 255)
 
     def _result(self) -> dict[str, Any]:
         """The resulting weights: the moving average where there is one, blended with the initial weights."""
@@ -343,13 +293,13 @@ class Trainer:
             entries = evenly(find_entries(Path(recipe.validation), "val"), recipe.evaluate_images)
             self._metric = validate(self._network, recipe.network, entries, (recipe.metric,))[recipe.metric]
             self._network.set_state_dict(saved)
-            _set_training(self._network, recipe.freeze)
+            set_training(self._network, recipe.freeze)
             if self._main:
-                self._log_metric()
+                self._folder.log({"validated": self._step, recipe.metric: self._metric})
         value = self._running if self._metric is None else self._metric
         if value < self._best and self._main:
             self._best = value
-            self._write(self.output / "best.pdparams", state)
+            self._folder.write_weights("best.pdparams", state)
 
     def _describe(self) -> None:
         """Write the card of best.pdparams beside it, with the zoo's metrics where there is a validation."""
@@ -364,31 +314,12 @@ class Trainer:
         with whole_file(best.with_suffix(".yml")) as place:
             place.write_text(model_card(recipe, len(self._entries), self._step, quality), encoding="utf-8")
 
-    def _log_metric(self) -> None:
-        with writing(self.output / LOG), (self.output / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"validated": self._step, self.recipe.metric: self._metric}) + "\n")
-
     def _save(self) -> None:
-        state = self._network.state_dict()
-        facts: dict[str, Any] = {
-            "step": self._step,
-            "best": self._best,
-            "running": self._running,
-            "metric": self._metric,
-        }
-        facts |= {"network": self.recipe.network, "seed": self.recipe.seed, "steps": self.steps}
-        arrays: dict[str, Any] = {f"model/{name}": value for name, value in state.items()}
-        arrays |= {f"mean/{name}": value for name, value in (self._mean or {}).items()}
-        arrays |= {f"optimizer/{name}": value for name, value in self._optimizer_state().items()}
-        arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-        self._write(self.output / _CHECKPOINT, arrays)
-        self._write(self.output / "last.pdparams", self._result())
-        with whole_file(self.output / "curves.html") as place:
-            place.write_text(curves_page(self.output / LOG), encoding="utf-8")
-
-    def _write(self, path: Path, state: Mapping[str, Any]) -> None:
-        with whole_file(path) as place:
-            write_state(_arrays(state), place, kind=path.suffix)
+        facts: dict[str, Any] = {"network": self.recipe.network, "seed": self.recipe.seed, "steps": self.steps}
+        facts |= {"step": self._step, "best": self._best, "running": self._running, "metric": self._metric}
+        parts = {"model": self._network.state_dict(), "mean": self._mean or {}, "optimizer": self._optimizer_state()}
+        self._folder.write_checkpoint(parts, facts)
+        self._folder.write_weights("last.pdparams", self._result())
 
     def _optimizer_state(self) -> State:
         """The optimiser's state, under the network's own names of the parameters."""
@@ -401,29 +332,21 @@ class Trainer:
         return found
 
     def _restore(self) -> None:
-        path = self.output / _CHECKPOINT
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            facts = json.loads(bytes(arrays.pop("facts")))
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ModelError(f"{path} cannot be read ({error}); start again without --resume") from error
+        parts, facts = self._folder.read_checkpoint()
         if facts["network"] != self.recipe.network or facts["seed"] != self.recipe.seed:
-            raise ConfigError(f"{path} is of {facts['network']} with seed {facts['seed']}; resume it with these")
-        parts: dict[str, State] = {"model": {}, "mean": {}, "optimizer": {}}
-        for name, value in arrays.items():
-            kind, _, rest = name.partition("/")
-            parts[kind][rest] = value
+            raise ConfigError(
+                f"{self.output} is a training of {facts['network']} with seed {facts['seed']}; resume it with these"
+            )
         self._network.set_state_dict(parts["model"])
-        self._mean = {name: self._paddle.to_tensor(value) for name, value in parts["mean"].items()} or None
+        self._mean = {name: self._paddle.to_tensor(value) for name, value in parts.get("mean", {}).items()} or None
         outputs = {name: value.name for name, value in self._trained}
-        keys = (key.partition("|") for key in parts["optimizer"])
+        keys = (key.partition("|") for key in parts.get("optimizer", {}))
         state = {f"{outputs[name]}{rest}": parts["optimizer"][f"{name}|{rest}"] for name, _, rest in keys}
         self._optimizer.set_state_dict({key: self._paddle.to_tensor(value) for key, value in state.items()})
         self._step, self._best, self._running = facts["step"], facts["best"], facts["running"]
         self._metric = facts["metric"]
         if self._main:
-            _forget_after(self.output / LOG, self._step)
+            self._folder.cut_log(self._step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,48 +379,15 @@ def _join_ranks(paddle: Any) -> tuple[int, int]:
     return 0, 1
 
 
+def _copied(network: Any) -> dict[str, Any]:
+    """A network's state as tensors of its own."""
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
 def _losses_of(recipe: Recipe) -> Any:
     from streammatte.training.losses import network_losses
 
     return network_losses(recipe.network)
-
-
-def _set_trained(network: Any, freeze: str) -> list[tuple[str, Any]]:
-    """Choose the parameters that are trained; returns their names and them."""
-    try:
-        pattern = re.compile(freeze) if freeze else None
-    except re.error as error:
-        raise ConfigError(f"freeze is no regular expression: {error}") from error
-    trained = []
-    for name, value in network.named_parameters():
-        if pattern is not None and pattern.search(name):
-            value.stop_gradient = True
-        elif not value.stop_gradient:
-            trained.append((name, value))
-    if not trained:
-        raise ConfigError(f"freeze={freeze!r} leaves nothing to train")
-    _set_training(network, freeze)
-    return trained
-
-
-def _set_training(network: Any, freeze: str) -> None:
-    """Training mode; batch norms of frozen parts keep their means."""
-    network.train()
-    if freeze:
-        pattern = re.compile(freeze)
-        for name, layer in network.named_sublayers():
-            if type(layer).__name__.startswith("BatchNorm") and pattern.search(f"{name}.weight"):
-                layer.eval()
-
-
-def _optimizer(paddle: Any, recipe: Recipe, parameters: list[Any]) -> Any:
-    clip = paddle.nn.ClipGradByGlobalNorm(recipe.clip) if recipe.clip else None
-    how = {"learning_rate": recipe.learning_rate, "parameters": parameters, "grad_clip": clip}
-    if recipe.optimizer == "sgd":
-        return paddle.optimizer.Momentum(momentum=recipe.momentum, weight_decay=recipe.weight_decay or None, **how)
-    if recipe.optimizer == "adam":
-        return paddle.optimizer.Adam(weight_decay=recipe.weight_decay or None, **how)
-    return paddle.optimizer.AdamW(weight_decay=recipe.weight_decay, **how)
 
 
 def _labels(batch: list[Any]) -> Mapping[str, Any]:
@@ -509,47 +399,3 @@ def _labels(batch: list[Any]) -> Mapping[str, Any]:
         "foreground": unit(foreground),
         "background": unit(background),
     }
-
-
-def _copied(network: Any) -> dict[str, Any]:
-    """A network's state as tensors of its own."""
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-
-def _arrays(state: Mapping[str, Any]) -> State:
-    return {name: np.array(value.numpy() if hasattr(value, "numpy") else value) for name, value in state.items()}
-
-
-def _short(value: Any) -> Any:
-    return float(f"{value:.7g}") if isinstance(value, float) else value
-
-
-def _as_json(recipe: Recipe) -> str:
-    import attrs
-
-    return json.dumps(attrs.asdict(recipe), indent=1)  # type: ignore[arg-type]
-
-
-def _forget_after(path: Path, step: int) -> None:
-    """Drop the lines of steps that will be repeated."""
-    if not path.is_file():
-        return
-    saved = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            facts = json.loads(line)
-        except ValueError:  # a line that was being written
-            continue
-        if facts.get("step", facts.get("validated", 0)) <= step:
-            saved.append(line)
-    with whole_file(path) as place:
-        place.write_text("".join(f"{line}\n" for line in saved), encoding="utf-8")
-
-
-def _visual_writer(output: Path) -> Any:
-    """VisualDL's, where it is installed."""
-    try:
-        from visualdl import LogWriter  # type: ignore[import-not-found]
-    except ImportError:
-        return None
-    return LogWriter(logdir=str(output / "visualdl"))

@@ -4,8 +4,8 @@ import pytest
 
 from streammatte.errors import ConfigError
 from streammatte.networks import names
+from streammatte.training.parameters import rate_at
 from streammatte.training.recipe import load_recipe, recipe_names
-from streammatte.training.trainer import rate_at
 from streammatte.training.transforms import compose
 
 
