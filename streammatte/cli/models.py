@@ -90,7 +90,7 @@ def info(name: str) -> None:
     """Show a network's card, where its files are and what is here of them."""
     from streammatte.models.cards import load_card
     from streammatte.models.resolve import third_party_file
-    from streammatte.models.store import Kept, find, place
+    from streammatte.models.store import LocalFiles, find, target_path
 
     card = load_card(name)
     height, width = card.input.size
@@ -106,13 +106,13 @@ def info(name: str) -> None:
     ]
     if card.file is not None:
         lines.append(("file", f"{third_party_file(card) or card.file}; from {card.get}"))
-    kept = find(name) if not card.embedded and card.file is None else Kept()
+    kept = find(name) if not card.embedded and card.file is None else LocalFiles()
     if kept.damage:
         lines.append(("", kept.damage))
     places = {"inference": kept.folder or kept.archive, "checkpoint": kept.checkpoint}
     for kind, remote in card.files.items():
         here = places.get(kind)
-        lines += [(kind, remote.url), ("", f"kept in {here}" if here else f"goes to {place(card, kind)}")]
+        lines += [(kind, remote.url), ("", f"kept in {here}" if here else f"goes to {target_path(card, kind)}")]
     for title in ("training", "limits", "notes"):
         if text := getattr(card, title, ""):
             lines.append((title, text.strip()))

@@ -171,9 +171,9 @@ def _embedded(name: str) -> ModelFiles:
 
 
 def _from_store(name: str) -> ModelFiles:
-    from streammatte.models.store import ready
+    from streammatte.models.store import usable_files
 
-    kept = ready(name)
+    kept = usable_files(name)
     if kept.folder is not None:
         return exported(kept.folder, name)
     return ModelFiles(name, weights=kept.checkpoint, architecture=name, rule=load_card(name).input)

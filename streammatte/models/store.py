@@ -23,7 +23,7 @@ from streammatte.models.files import exported
 if TYPE_CHECKING:
     from streammatte.models.download import Progress
 
-__all__ = ["Kept", "find", "home", "place", "pull", "ready", "verify"]
+__all__ = ["LocalFiles", "find", "model_folder", "pull", "target_path", "usable_files", "verify"]
 
 RECORD = "pulled.json"
 
@@ -32,15 +32,15 @@ Record = dict[str, dict[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What is here of a network; None where it is not.
+class LocalFiles:
+    """The files of a network on this machine; None where one is missing.
 
     Parameters
     ----------
     checkpoint, folder : Path, optional
         The weights, and the exported model unpacked.
     archive : Path, optional
-        A zip that was put there by hand and waits to be unpacked.
+        A zip that the user put there, not unpacked yet.
     damage : str, optional
         Why the exported model that is here cannot be used, and what to do.
     """
@@ -51,41 +51,41 @@ class Kept:
     damage: str | None = None
 
 
-def home(name: str) -> Path:
+def model_folder(name: str) -> Path:
     """Folder of a network; it exists once something was fetched."""
     return lasting_dir("models", name)
 
 
-def place(card: Card, kind: str) -> Path:
-    """Where a file of a network goes: what a user without a connection puts there is taken as if it was fetched."""
+def target_path(card: Card, kind: str) -> Path:
+    """The path of a network's file; a file that a user without a connection puts there is used as if it was fetched."""
     remote = card.files.get(kind)
     if remote is not None:
-        return home(card.name) / remote.filename
+        return model_folder(card.name) / remote.filename
     if card.embedded:
         raise ModelNotFoundError(f"no {kind} of {card.name} can be fetched; it comes with the package")
-    step = "; ".join(_fetch_again(card, other) for other in card.files) or _give_own(card)
+    step = "; ".join(_pull_command(card, other) for other in card.files) or _own_checkpoint(card)
     have = " and ".join(card.files) or "none"
     raise ModelNotFoundError(f"no {kind} of {card.name} can be fetched; published files: {have}; {step}")
 
 
-def find(name: str) -> Kept:
-    """What is here of a network. Only looks: nothing is unpacked, and damage is in the result, not raised."""
-    card, root = load_card(name), home(name)
+def find(name: str) -> LocalFiles:
+    """The files of a network on this machine. Nothing is unpacked, and damage is in the result, not raised."""
+    card, root = load_card(name), model_folder(name)
     weights = card.files["checkpoint"].filename if "checkpoint" in card.files else f"{name}.pdparams"
     archive = root / card.files["inference"].filename if "inference" in card.files else None
     try:
-        kept = Kept(
+        local = LocalFiles(
             root / weights if (root / weights).is_file() else None,
             root / "inference" if (root / "inference").is_dir() else None,
             archive if archive is not None and archive.is_file() else None,
         )
-        return replace(kept, damage=_damage(card, kept))
+        return replace(local, damage=_damage(card, local))
     except OSError as error:
-        return Kept(damage=f"{root} cannot be read ({error.strerror}); set its permissions right")
+        return LocalFiles(damage=f"{root} cannot be read ({error.strerror}); set its permissions right")
 
 
-def ready(name: str) -> Kept:
-    """What is here of a network, fit to run: a zip that was put there by hand is unpacked.
+def usable_files(name: str) -> LocalFiles:
+    """The files of a network on this machine, ready to run: a zip that the user put there is unpacked.
 
     Raises
     ------
@@ -96,20 +96,20 @@ def ready(name: str) -> Kept:
     ConfigError, DiskFullError
         The zip cannot be unpacked there.
     """
-    card, kept = load_card(name), find(name)
-    if kept.archive is not None and (kept.folder is None or kept.damage is not None):
-        with writing(home(name)), locked(home(name)):
-            if kept.archive.is_file():  # else another process unpacked it meanwhile
-                _take_given(card, "inference", kept.archive)
-        kept = find(name)
-    if kept.damage is not None:
-        raise ModelError(kept.damage)
-    if kept.folder is None and kept.checkpoint is None:
-        step = _fetch_again(card, "inference") if card.files else _give_own(card)
+    card, local = load_card(name), find(name)
+    if local.archive is not None and (local.folder is None or local.damage is not None):
+        with writing(model_folder(name)), locked(model_folder(name)):
+            if local.archive.is_file():  # else another process unpacked it meanwhile
+                _install_given(card, "inference", local.archive)
+        local = find(name)
+    if local.damage is not None:
+        raise ModelError(local.damage)
+    if local.folder is None and local.checkpoint is None:
+        step = _pull_command(card, "inference") if card.files else _own_checkpoint(card)
         raise ModelNotFoundError(f"{name} is not here yet; {step}")
-    if kept.folder is None and kept.checkpoint is not None and "checkpoint" not in _record(name):
-        _check_given(card, "checkpoint", kept.checkpoint)
-    return kept
+    if local.folder is None and local.checkpoint is not None and "checkpoint" not in _record(name):
+        _check_given(card, "checkpoint", local.checkpoint)
+    return local
 
 
 def pull(
@@ -146,51 +146,51 @@ def pull(
     """
     if kind not in FILE_KINDS:
         raise ConfigError(f"what is fetched must be {' or '.join(FILE_KINDS)}; got {kind!r}")
-    card, root = load_card(name), home(name)
-    target = place(card, kind)
+    card, root = load_card(name), model_folder(name)
+    target = target_path(card, kind)
     from streammatte.models.download import fetch, mirrored
 
     remote = mirrored(card.files[kind], mirror)
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
         with locked(root):
-            kept, recorded = find(name), kind in _record(name)
-            if kind == "inference" and kept.folder is not None and not _faults(card, kind):
-                return kept.folder
+            local, recorded = find(name), kind in _record(name)
+            if kind == "inference" and local.folder is not None and not _faults(card, kind):
+                return local.folder
             if recorded and kind == "checkpoint" and not _faults(card, kind):
                 return target
             if target.is_file() and not (recorded and kind == "checkpoint"):
-                return _take_given(card, kind, target)
+                return _install_given(card, kind, target)
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as folder:
                 path = fetch(remote, Path(folder), attempts=attempts, timeout=timeout, on_progress=on_progress)
-                return _take(card, kind, path)
+                return _install(card, kind, path)
 
 
 def verify(name: str) -> list[str]:
-    """Compare what is here of a network with what was fetched; returns what is wrong, empty where all is well.
+    """Compare the files of a network with the record of what was fetched; returns the faults.
 
     The last line about a file that can be fetched again names the command.
     """
-    card, kept = load_card(name), find(name)
+    card, local = load_card(name), find(name)
     try:
-        record = _read_record(home(name))
+        record = _read_record(model_folder(name))
         faults = [fault for kind in record for fault in _faults(card, kind)]
-        if kept.damage is not None and kept.damage not in faults and "inference" not in record:
-            faults.append(kept.damage)
-        if kept.checkpoint is not None and "checkpoint" not in record:
-            _check_given(card, "checkpoint", kept.checkpoint)
+        if local.damage is not None and local.damage not in faults and "inference" not in record:
+            faults.append(local.damage)
+        if local.checkpoint is not None and "checkpoint" not in record:
+            _check_given(card, "checkpoint", local.checkpoint)
     except ModelError as error:
         return [str(error)]
     return faults
 
 
-def _take(card: Card, kind: str, path: Path) -> Path:
-    """Check a complete file, give its content its place and write it down; the caller holds the folder's lock."""
-    root = home(card.name)
+def _install(card: Card, kind: str, path: Path) -> Path:
+    """Check a complete file, move its content to its place and record it; the caller holds the folder's lock."""
+    root = model_folder(card.name)
     if kind == "checkpoint":
         from streammatte.networks.pdparams import read_pdparams
 
-        target = place(card, kind)
+        target = target_path(card, kind)
         read_pdparams(path)
         path.replace(target)
         _write_record(root, kind, [target])
@@ -206,15 +206,15 @@ def _take(card: Card, kind: str, path: Path) -> Path:
     return folder
 
 
-def _take_given(card: Card, kind: str, path: Path) -> Path:
-    """As :func:`_take`, of a file that the user put there: it stays where it cannot be used."""
+def _install_given(card: Card, kind: str, path: Path) -> Path:
+    """As :func:`_install`, of a file that the user put there: it stays if it cannot be used."""
     _check_given(card, kind, path)
     try:
-        return _take(card, kind, path)
+        return _install(card, kind, path)
     except ModelError as error:
         if not path.is_file():
             raise
-        raise ModelError(_left(card, kind, str(error))) from error
+        raise ModelError(_kept_in_place(card, kind, str(error))) from error
 
 
 def _check_given(card: Card, kind: str, path: Path) -> None:
@@ -223,36 +223,36 @@ def _check_given(card: Card, kind: str, path: Path) -> None:
 
     fault = mismatch(path, card.files[kind]) if kind in card.files else None
     if fault is not None:
-        raise ModelError(_left(card, kind, f"{path} is not the file that the card describes ({fault})"))
+        raise ModelError(_kept_in_place(card, kind, f"{path} is not the file that the card describes ({fault})"))
 
 
-def _damage(card: Card, kept: Kept) -> str | None:
-    """What keeps the exported model from being used and what to do, as far as a look shows it."""
-    if kept.folder is not None:
+def _damage(card: Card, local: LocalFiles) -> str | None:
+    """Why the exported model cannot be used, and the next step, without reading all of it."""
+    if local.folder is not None:
         try:
-            exported(kept.folder)
+            exported(local.folder)
         except StreammatteError as error:
-            return f"{error}; {_fetch_again(card, 'inference')}"
-        cut = _changes(home(card.name), "inference", _record(card.name), hashes=False)
+            return f"{error}; {_pull_command(card, 'inference')}"
+        cut = _changes(model_folder(card.name), "inference", _record(card.name), hashes=False)
         if cut:
-            return f"{cut[0]}; {_fetch_again(card, 'inference')}"
-    elif kept.archive is not None:
-        size, stated = kept.archive.stat().st_size, card.files["inference"].size
+            return f"{cut[0]}; {_pull_command(card, 'inference')}"
+    elif local.archive is not None:
+        size, stated = local.archive.stat().st_size, card.files["inference"].size
         if stated not in (None, size):
-            return _left(card, "inference", f"{kept.archive} has {size} bytes, the card states {stated}")
-        if not zipfile.is_zipfile(kept.archive):
-            return _left(card, "inference", f"{kept.archive} is no zip")
+            return _kept_in_place(card, "inference", f"{local.archive} has {size} bytes, the card states {stated}")
+        if not zipfile.is_zipfile(local.archive):
+            return _kept_in_place(card, "inference", f"{local.archive} is no zip")
     return None
 
 
 def _faults(card: Card, kind: str) -> list[str]:
-    """What is wrong with what was fetched, the next step behind the last."""
+    """The faults of what was fetched; the last one names the next step."""
     try:
-        found = _changes(home(card.name), kind, _read_record(home(card.name)))
+        found = _changes(model_folder(card.name), kind, _read_record(model_folder(card.name)))
     except ModelError as error:
         return [str(error)]
     if found:
-        found[-1] += f"; {_fetch_again(card, kind)}"
+        found[-1] += f"; {_pull_command(card, kind)}"
     elif kind == "inference" and (damage := find(card.name).damage) is not None:
         found = [damage]
     return found
@@ -284,36 +284,36 @@ def _read_record(root: Path) -> Record:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         card = load_card(root.name)
         kind = "inference" if (root / "inference").is_dir() else "checkpoint"
-        raise ModelError(f"{path} is damaged ({type(error).__name__}); {_fetch_again(card, kind)}") from error
+        raise ModelError(f"{path} is damaged ({type(error).__name__}); {_pull_command(card, kind)}") from error
 
 
 def _record(name: str) -> Record:
     """The record, empty where it is damaged: then nothing is known of what is here."""
     with suppress(ModelError):
-        return _read_record(home(name))
+        return _read_record(model_folder(name))
     return {}
 
 
 def _write_record(root: Path, kind: str, files: list[Path]) -> None:
-    """Write down what was fetched just now; a damaged record is replaced."""
+    """Record what was fetched just now; a damaged record is replaced."""
     from streammatte.sinks.atomic import whole_file
 
     entries = {
         path.relative_to(root).as_posix(): {"size": path.stat().st_size, "sha256": file_sha256(path)} for path in files
     }
-    with whole_file(root / RECORD) as place:
-        place.write_text(json.dumps({**_record(root.name), kind: entries}, indent=1), encoding="utf-8")
+    with whole_file(root / RECORD) as target_path:
+        target_path.write_text(json.dumps({**_record(root.name), kind: entries}, indent=1), encoding="utf-8")
 
 
-def _left(card: Card, kind: str, fault: str) -> str:
-    return f"{fault}; it was left there: put a good one in its place, or delete it and {_fetch_again(card, kind)}"
+def _kept_in_place(card: Card, kind: str, fault: str) -> str:
+    return f"{fault}; it was left there: put a good one in its place, or delete it and {_pull_command(card, kind)}"
 
 
-def _give_own(card: Card) -> str:
+def _own_checkpoint(card: Card) -> str:
     return f"nothing is published; give a checkpoint of your own: --model {card.name}=FILE.pdparams"
 
 
-def _fetch_again(card: Card, kind: str) -> str:
+def _pull_command(card: Card, kind: str) -> str:
     if kind in card.files:
         return f"run: streammatte models pull {card.name}{' --checkpoint' if kind == 'checkpoint' else ''}"
-    return f"put a good one into {home(card.name)}, or delete what is there"
+    return f"put a good one into {model_folder(card.name)}, or delete what is there"

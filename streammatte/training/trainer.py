@@ -15,7 +15,7 @@ import numpy as np
 
 from streammatte.errors import ConfigError, StreammatteError
 from streammatte.models.resolve import EMBEDDED, EMBEDDED_WEIGHTS
-from streammatte.models.store import ready
+from streammatte.models.store import usable_files
 from streammatte.network_size import SIDE_MULTIPLE
 from streammatte.networks import create
 from streammatte.networks.checkpoints import read_state
@@ -365,7 +365,7 @@ def _weights(recipe: Recipe) -> str | Path | None:
         return recipe.init
     if recipe.network in EMBEDDED:
         return EMBEDDED_WEIGHTS
-    found = ready(recipe.network).checkpoint
+    found = usable_files(recipe.network).checkpoint
     if found is None:
         raise ConfigError(f"there is no checkpoint of {recipe.network} here; streammatte models pull {recipe.network}")
     return found

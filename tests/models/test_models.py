@@ -307,7 +307,7 @@ def test_pulling_weights_puts_them_where_resolve_looks(server):
 
 
 def test_a_zip_that_a_user_put_there_is_taken(tmp_path):
-    place = store.place(cards.load_card(NET), "inference")
+    place = store.target_path(cards.load_card(NET), "inference")
     place.parent.mkdir(parents=True)
     place.write_bytes(official_zip(top=""))
     assert resolve(NET).program == place.parent / "inference" / "model.pdmodel"

@@ -59,7 +59,7 @@ def pull(server, kind="inference", name=NET):
 
 def by_hand(content, name=NET, kind="inference"):
     """What a user puts into a network's folder."""
-    place = store.place(cards.load_card(name), kind)
+    place = store.target_path(cards.load_card(name), kind)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
     return place
@@ -145,7 +145,7 @@ def test_the_router_takes_the_next_best_that_resolves(root, caplog):
     router = Router()
     for _ in range(2):
         assert router.network(500, 400)[0] == OTHER
-    store.home(OTHER).joinpath("inference", "model.pdiparams").unlink()
+    store.model_folder(OTHER).joinpath("inference", "model.pdiparams").unlink()
     assert Router().network(500, 400)[0] == EMBEDDED[0]
     passed = [record.getMessage().partition(" ")[0] for record in caplog.records]
     assert passed == [OTHER, PINNED, NET]
@@ -297,7 +297,7 @@ def test_a_hand_placed_zip_must_be_what_the_card_promises(pinned, server, how):
     content = official_zip("more") if how == "size" else other_zip(pinned.size)
     place = by_hand(content, PINNED)
     message = r"bytes, the card states \d+" if how == "size" else "SHA-256"
-    for attempt in (lambda: store.ready(PINNED), lambda: pull(server, name=PINNED)):
+    for attempt in (lambda: store.usable_files(PINNED), lambda: pull(server, name=PINNED)):
         with pytest.raises(ModelError, match=rf"{place}.*{message}.*left there.*models pull {PINNED}"):
             attempt()
     assert place.read_bytes() == content
@@ -308,7 +308,7 @@ def test_a_hand_placed_zip_must_be_what_the_card_promises(pinned, server, how):
 
 def test_a_hand_placed_zip_that_is_as_promised_is_taken(pinned):
     place = by_hand(official_zip(), PINNED)
-    assert store.ready(PINNED).folder == place.parent / "inference"
+    assert store.usable_files(PINNED).folder == place.parent / "inference"
     assert store.verify(PINNED) == []
 
 
@@ -324,7 +324,7 @@ def test_a_hand_placed_zip_that_is_damaged_is_left_and_named(server, content):
 
 def test_a_hand_placed_zip_mends_a_damaged_folder_without_a_connection(root):
     by_hand(official_zip())
-    folder = store.ready(NET).folder
+    folder = store.usable_files(NET).folder
     (folder / "model.pdmodel").unlink()
     by_hand(official_zip())
     assert resolve(NET).program.is_file()
