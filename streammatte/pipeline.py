@@ -66,8 +66,8 @@ class ThreadedStages:
         self._discarding = threading.Event()
         self._error_lock = threading.Lock()
         self._threads = [threading.Thread(target=self._guard, args=(self._read,), name="reader", daemon=True)]
-        for place, (name, stage) in enumerate(stages):
-            work = self._worker(stage, self.queues[place], self.queues[place + 1], self.stats[place + 1])
+        for index, (name, stage) in enumerate(stages):
+            work = self._worker(stage, self.queues[index], self.queues[index + 1], self.stats[index + 1])
             self._threads.append(threading.Thread(target=self._guard, args=(work,), name=name, daemon=True))
 
     @property

@@ -51,9 +51,9 @@ class LatencyHistogram:
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
-        place = int(math.log(max(seconds, self._FLOOR) / self._FLOOR) / self._STEP)
+        index = int(math.log(max(seconds, self._FLOOR) / self._FLOOR) / self._STEP)
         with self._lock:
-            self._counts[min(place, self._BINS - 1)] += 1
+            self._counts[min(index, self._BINS - 1)] += 1
             self.count += 1
 
     def percentile(self, percent: float) -> float:
@@ -61,10 +61,10 @@ class LatencyHistogram:
         with self._lock:
             wanted = self.count * percent / 100
             seen = 0
-            for place, count in enumerate(self._counts):
+            for index, count in enumerate(self._counts):
                 seen += count
                 if count and seen >= wanted:
-                    return float(self._FLOOR * math.exp((place + 0.5) * self._STEP))
+                    return float(self._FLOOR * math.exp((index + 0.5) * self._STEP))
         return 0.0
 
     def milliseconds(self) -> dict[str, float]:

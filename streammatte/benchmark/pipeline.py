@@ -64,7 +64,7 @@ class _Replay:
         self._next = 0
 
     def submit(self, images: npt.NDArray[np.uint8], trimaps: npt.NDArray[np.uint8] | None = None) -> Pending:
-        alphas = [self._alphas[(self._next + place) % len(self._alphas)] for place in range(len(images))]
+        alphas = [self._alphas[(self._next + index) % len(self._alphas)] for index in range(len(images))]
         self._next += len(images)
         return _Done(np.stack(alphas))
 
@@ -188,8 +188,8 @@ class _Bench:
         for number in range(self._frames):
             if len(pending) >= self.engine.in_flight:
                 pending.popleft().result()
-            place = number % len(images)
-            pending.append(self.engine.submit(images[place : place + 1]))
+            index = number % len(images)
+            pending.append(self.engine.submit(images[index : index + 1]))
         while pending:
             pending.popleft().result()
         return self._frames
@@ -272,9 +272,9 @@ def _measure(spec: str | Source, settings: Sequence[VideoOptions], frames: int, 
     with tempfile.TemporaryDirectory(prefix="streammatte-bench-") as folder, ExitStack() as stack:
         benches = []
         for number, options in enumerate(settings):
-            place = Path(folder) / str(number)
-            place.mkdir()
-            benches.append(stack.enter_context(closing(_Bench(spec, options, frames, place))))
+            own = Path(folder) / str(number)
+            own.mkdir()
+            benches.append(stack.enter_context(closing(_Bench(spec, options, frames, own))))
         for _ in range(rounds):
             for bench in benches:
                 bench.round()

@@ -231,8 +231,8 @@ def convert(file: str, output: str | None, overwrite: bool) -> None:
 
     refuse_sources([source], [target])
     state = read_state(source)
-    with Output(target, [target], overwrite).writing() as place:
-        write_state(state, place)
+    with Output(target, [target], overwrite).writing() as temporary:
+        write_state(state, temporary)
     click.echo(target)
 
 
@@ -295,26 +295,26 @@ def _write(
     target = output or Path(files.name + TARGETS[to])
     if to != "paddle" and target.suffix.lower() == TARGETS[to]:
         target = target.with_suffix(TARGETS[to])
-    place = Output(target, plan(files, target, to, size=size, precision=precision), overwrite)
+    written = Output(target, plan(files, target, to, size=size, precision=precision), overwrite)
     if to in PHONES:
         from streammatte.export.difference import BAD_DIFFERENCE
         from streammatte.export.ncnn import save_ncnn
         from streammatte.export.tflite import save_tflite
 
         save = {"ncnn": save_ncnn, "tflite": save_tflite}[to]
-        with place.writing() as path:
+        with written.writing() as path:
             found = save(files, path, _compared_on(calibrate, files, size), size or files.rule.size)
         click.echo(str(found), err=True)
         if found.largest > BAD_DIFFERENCE:
             log.warning("%s differs by more than %g; look at its mattes before you use it", to, BAD_DIFFERENCE)
     elif calibrate is None:
-        with place.writing() as path:
+        with written.writing() as path:
             save_as(files, path, to, size=size, precision=precision)
     else:
         from streammatte.images.calibration import calibration_samples
 
         samples = calibration_samples(calibrate, files, size or files.rule.size)
-        with place.writing() as path:
+        with written.writing() as path:
             loss = save_int8(files, path, samples, size=size)
         click.echo(str(loss), err=True)
         if loss.mad > BAD_LOSS:
@@ -336,7 +336,7 @@ def _compared_on(path: Path | None, files: ModelFiles, size: tuple[int, int] | N
         from streammatte.images.calibration import samples
 
         taken = samples(path, files, (height, width))
-        return [taken[place][0] for place in range(0, len(taken), max(1, len(taken) // 8))][:8]
+        return [taken[index][0] for index in range(0, len(taken), max(1, len(taken) // 8))][:8]
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (4, 6, 8, 3), np.uint8)
     return [np.asarray(cv2.resize(each, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8) for each in noise]

@@ -231,8 +231,8 @@ class _Actor:
         if "segment" not in job:
             reason = f"{job['target']} is no output that can be cut: all nodes must see its folder"
             return {"event": "failed", "reason": reason, "exit_code": ConfigError.exit_code, "warnings": []}, {}
-        with tempfile.TemporaryDirectory(dir=self._folder.name) as place:
-            made = {role: str(Path(place) / Path(path).name) for role, path in job["files"].items()}
+        with tempfile.TemporaryDirectory(dir=self._folder.name) as own:
+            made = {role: str(Path(own) / Path(path).name) for role, path in job["files"].items()}
             event = self._worker.do({**job, "files": made})
             found = {job["files"][role]: Path(path) for role, path in made.items()}
             return {**event, "alone": True}, {name: path.read_bytes() for name, path in found.items() if path.exists()}
@@ -284,8 +284,8 @@ class RayWorker:
             return
         try:
             for name, data in files.items():
-                with whole_file(Path(name)) as place:
-                    place.write_bytes(data)
+                with whole_file(Path(name)) as temporary:
+                    temporary.write_bytes(data)
         except SinkError as error:
             kind = "full" if isinstance(error, DiskFullError) else "failed"
             event = {"event": kind, "reason": str(error), "exit_code": error.exit_code, "warnings": []}

@@ -69,8 +69,8 @@ def write_report(path: Path, target: Path, records: Sequence[Record]) -> list[Pa
     page = path.with_suffix(".html")
     for name, text in ((path, json.dumps(report, indent=1) + "\n"), (page, _page(report, target))):
         AtomicFile(name, overwrite=True).check()
-        with whole_file(name) as place:
-            place.write_text(text, encoding="utf-8")
+        with whole_file(name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return [path, page]
 
 

@@ -319,8 +319,8 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:
-    with whole_file(path) as place:
-        place.write_text(json.dumps(facts), encoding="utf-8")
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(facts), encoding="utf-8")
 
 
 class _Window:

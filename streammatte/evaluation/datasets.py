@@ -114,16 +114,18 @@ def _suffixed(folder: Path) -> Iterator[Item]:
 def _videos(folder: Path) -> Iterator[Item]:
     if not folder.is_dir():
         return
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        frames, alpha = _video_named(place, "frames"), _video_named(place, "alpha")
+    for video_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
+        frames, alpha = _video_named(video_folder, "frames"), _video_named(video_folder, "alpha")
         if frames and alpha:
-            yield Item(place.name, "video", frames, alpha)
+            yield Item(video_folder.name, "video", frames, alpha)
         elif frames:
-            raise ConfigError(f"{place} has {frames.name} but no alpha video; add alpha.mkv or move the folder away")
+            raise ConfigError(
+                f"{video_folder} has {frames.name} but no alpha video; add alpha.mkv or move the folder away"
+            )
 
 
-def _video_named(place: Path, stem: str) -> Path | None:
-    return next((path for path in sorted(place.glob(f"{stem}.*")) if path.suffix.lower() in VIDEOS), None)
+def _video_named(video_folder: Path, stem: str) -> Path | None:
+    return next((path for path in sorted(video_folder.glob(f"{stem}.*")) if path.suffix.lower() in VIDEOS), None)
 
 
 def _empty(folder: Path) -> Iterator[Item]:

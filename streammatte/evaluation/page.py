@@ -122,11 +122,11 @@ def _curves(score: ItemScore) -> Iterable[dict[str, Any]]:
         top = max((value for value in values if value is not None), default=0.0) or 1.0
         step = (_WIDTH - _MARGIN - 8) / (len(values) - 1)
         lines: list[list[str]] = [[]]
-        for place, value in enumerate(values):
+        for index, value in enumerate(values):
             if value is None:
                 lines.append([])
             else:
-                lines[-1].append(f"{_MARGIN + place * step:.1f},{_HEIGHT - 20 - value / top * (_HEIGHT - 36):.1f}")
+                lines[-1].append(f"{_MARGIN + index * step:.1f},{_HEIGHT - 20 - value / top * (_HEIGHT - 36):.1f}")
         yield {
             "label": column.label,
             "top": f"{top:.3g}",

@@ -259,15 +259,15 @@ class Scorer:
         return values
 
     def _keep(self, name: str, error: float, p: Array, t: Array, image: Callable[[], U8] | None) -> None:
-        place = len(self._score.frames)
-        near = next((entry for entry in self._worst if place + entry[1] < WORST_GAP), None)
+        index = len(self._score.frames)
+        near = next((entry for entry in self._worst if index + entry[1] < WORST_GAP), None)
         replaced = near or (min(self._worst) if len(self._worst) == WORST_FRAMES else None)
         if replaced is not None and error <= replaced[0]:
             return
         if replaced is not None:
             self._worst.remove(replaced)
         shown = None if image is None else _small(image())
-        self._worst.append((error, -place, WorstFrame(name, error, _small(_bytes(p)), _small(_bytes(t)), shown)))
+        self._worst.append((error, -index, WorstFrame(name, error, _small(_bytes(p)), _small(_bytes(t)), shown)))
 
 
 def _bytes(matte: Array) -> U8:

@@ -252,18 +252,18 @@ def _cached(files: ModelFiles, form: str, make: Callable[[ModelFiles, Path], Non
         if source is not None:
             digest.update(file_sha256(source).encode())
     root = user_cache_dir("converted")
-    place = root / f"{files.name}-{digest.hexdigest()[:16]}-{form}"
+    cached = root / f"{files.name}-{digest.hexdigest()[:16]}-{form}"
     with writing(root), locked(root):
-        if place.exists():
-            os.utime(place)  # it is among the last that trim deletes
-            return place
+        if cached.exists():
+            os.utime(cached)  # it is among the last that trim deletes
+            return cached
         log.info("converting %s, once", files.name)
-        work = AtomicFolder(place)
+        work = AtomicFolder(cached)
         try:
             work.create()
             in_child(make, files, work.path)
             work.publish()
         finally:
             work.discard()
-        trim("converted", keep=place)
-    return place
+        trim("converted", keep=cached)
+    return cached

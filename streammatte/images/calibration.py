@@ -99,8 +99,8 @@ def _images(folder: Path) -> Iterator[Frame]:
     found = sorted((entry for entry in folder.iterdir() if entry.suffix.lower() in STILL_SUFFIXES), key=natural_key)
     if not found:
         raise UnsupportedSourceError(f"{folder} holds no image; give a video or a folder of images")
-    for place in np.linspace(0, len(found) - 1, min(len(found), MAX_SAMPLES)).round().astype(int):
-        yield read_frame(found[place])
+    for index in np.linspace(0, len(found) - 1, min(len(found), MAX_SAMPLES)).round().astype(int):
+        yield read_frame(found[index])
 
 
 class _Trimaps:

@@ -142,7 +142,7 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
 
     settings = ControlSettings.of(options)
     settings.check(info.width, info.height)
-    rungs = []
+    levels = []
     longest = options.size or LADDER[0]
     seen: set[Fit] = set()
     for size in ladder(longest) if options.adaptive else (longest,):
@@ -155,8 +155,8 @@ def make_live_matter(info: StreamInfo, options: LiveOptions) -> LiveMatter:
         smoother, controls = Smoother(_causal(options.smooth)), MatteControls(settings)
         preparer = Preparer(fit.content, fit.padded, low_light=options.low_light and not engine.recurrent)
         matter = NetworkMatter(engine, preparer, smoother, Refiner(options.refine), controls=controls)
-        rungs.append(SizeLevel(size, matter, smoother, controls))
-    return LiveMatter(rungs, idle_fps=options.idle_fps)
+        levels.append(SizeLevel(size, matter, smoother, controls))
+    return LiveMatter(levels, idle_fps=options.idle_fps)
 
 
 def _source(options: LiveOptions, device: Callable[[], str]) -> LiveSource:
@@ -175,12 +175,12 @@ def _source(options: LiveOptions, device: Callable[[], str]) -> LiveSource:
         timeout=options.timeout,
         rotate=options.rotate,
     )
-    wished = options.on_demand == "on"
+    on_demand = options.on_demand == "on"
     if options.on_demand == "auto":
-        wished = (
+        on_demand = (
             sys.platform == "linux" and options.sink_names() == ("virtual_camera",) and not _is_file(options.camera)
         )
-    if not wished and options.camera_at_start:
+    if not on_demand and options.camera_at_start:
         return opening()
     info = None
     if not options.camera_at_start:
@@ -190,7 +190,7 @@ def _source(options: LiveOptions, device: Callable[[], str]) -> LiveSource:
 
     def wanted() -> bool:
         path = device()
-        return not (wished and path.startswith("/")) or read_by_others(path)
+        return not (on_demand and path.startswith("/")) or read_by_others(path)
 
     return OnDemandSource(opening, wanted, info)
 

@@ -80,7 +80,7 @@ class LiveMatter:
 
     Parameters
     ----------
-    rungs : sequence of SizeLevel
+    levels : sequence of SizeLevel
         From the largest network to the smallest; more than one makes the size adaptive.
     idle_fps : float
         Runs of the network a second while the image is still; 0 runs it for every frame.
@@ -89,12 +89,12 @@ class LiveMatter:
     """
 
     def __init__(
-        self, rungs: Sequence[SizeLevel], *, idle_fps: float = 0.0, clock: Callable[[], float] = time.monotonic
+        self, levels: Sequence[SizeLevel], *, idle_fps: float = 0.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._rungs = tuple(rungs)
+        self._levels = tuple(levels)
         self._clock = clock
         self._idle_interval = 1 / idle_fps if idle_fps else 0.0
-        self._controller = AdaptiveController([rung.size for rung in rungs], clock())
+        self._controller = AdaptiveController([level.size for level in levels], clock())
         self._stillness = Stillness()
         self._last: Matte | None = None
         self._last_run = float("-inf")
@@ -115,12 +115,12 @@ class LiveMatter:
 
     def warm(self, info: StreamInfo) -> None:
         """Run every size on blank frames, so that the first real one does not wait for a compiler."""
-        for rung in self._rungs:
+        for level in self._levels:
             for count, margin in enumerate(2 * MARGINS):
                 # Later and later, since a smoother only works from the second frame on.
                 moment = round(count * WARM_STEP / info.time_base)
-                self._run(rung, replace(blank_frame(info, margin), pts=moment))
-            rung.matter.reset()
+                self._run(level, replace(blank_frame(info, margin), pts=moment))
+            level.matter.reset()
 
     def process(self, frame: Frame, settings: LiveSettings, drops: int) -> Matte:
         """The matte of a frame, or, where the image stands still or is frozen, the last image and its own matte.
@@ -143,14 +143,14 @@ class LiveMatter:
         if self._last is not None and (settings.freeze or self._idle(frame, now)):
             self.reused += 1
             return self._again(self._last, frame)
-        rung = self._choose(now, drops)
-        if rung.smoother is not None and rung.smoother.mode != settings.smooth:
-            rung.smoother.mode = settings.smooth
-            rung.smoother.reset()
-        if rung.controls is not None:
+        level = self._choose(now, drops)
+        if level.smoother is not None and level.smoother.mode != settings.smooth:
+            level.smoother.mode = settings.smooth
+            level.smoother.reset()
+        if level.controls is not None:
             wanted = {name: getattr(settings, name) for name in CONTROLS}
-            rung.controls.settings = replace(rung.controls.settings, **wanted)
-        matte = self._run(rung, frame)
+            level.controls.settings = replace(level.controls.settings, **wanted)
+        matte = self._run(level, frame)
         self._last_run = now
         spent = self._clock() - now
         self.busy = spent if not self.busy else self.busy + BUSY_SHARE * (spent - self.busy)
@@ -163,13 +163,13 @@ class LiveMatter:
         """After an error or another camera: nothing of the images before may be used."""
         self._last = None
         self._last_run = float("-inf")
-        for rung in self._rungs:
-            rung.matter.reset()
+        for level in self._levels:
+            level.matter.reset()
 
     def close(self) -> None:
         """Release the engines."""
-        for rung in self._rungs:
-            rung.matter.close()
+        for level in self._levels:
+            level.matter.close()
 
     def _idle(self, frame: Frame, now: float) -> bool:
         calm = self._idle_interval and now - self._moved > CALM
@@ -190,15 +190,15 @@ class LiveMatter:
                 1000 * self.busy,
             )
         if level != before:
-            self._rungs[level].matter.reset()
+            self._levels[level].matter.reset()
             self.busy = 0.0
             way = "down" if level > before else "up"
             _log.info("network size steps %s to %d", way, self._controller.size)
-        return self._rungs[level]
+        return self._levels[level]
 
     @staticmethod
-    def _run(rung: SizeLevel, frame: Frame) -> Matte:
-        mattes = [*rung.matter.process(frame), *rung.matter.drain()]
+    def _run(level: SizeLevel, frame: Frame) -> Matte:
+        mattes = [*level.matter.process(frame), *level.matter.drain()]
         if len(mattes) != 1:
             raise ModelError(f"the network gave {len(mattes)} mattes for one frame")
         return mattes[0]

@@ -49,7 +49,7 @@ KEYS = {
 class LiveSettings:
     """One consistent set of live settings."""
 
-    background: int = 0  # place in the list of --bg
+    background: int = 0  # index in the list of --bg
     blur: bool = False  # the blurred room instead of the background
     smooth: str = "low"  # temporal smoothing
     freeze: bool = False  # the last image stays
@@ -107,7 +107,7 @@ class SettingsStore:
         Parameters
         ----------
         patch : mapping
-            Names of settings to values. ``background`` may be a place (0, 1, ...) or a name from the list.
+            Names of settings to values. ``background`` may be an index (0, 1, ...) or a name from the list.
 
         Raises
         ------

@@ -211,5 +211,5 @@ def _part(frame: Frame, box: tuple[int, int, int, int]) -> tuple[U8, ...] | None
         return None
     chroma = np.s_[top >> rows : -(-bottom >> rows), left >> columns : -(-right >> columns)]
     return tuple(
-        plane[np.s_[top:bottom, left:right] if not place else chroma] for place, plane in enumerate(frame.planes)
+        plane[np.s_[top:bottom, left:right] if not index else chroma] for index, plane in enumerate(frame.planes)
     )

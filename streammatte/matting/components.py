@@ -147,10 +147,10 @@ class ComponentFilter:
                 self._followed = best.mask(shape)
                 return best
             moments = cv2.moments(before, binaryImage=True)
-            place = (moments["m10"] / moments["m00"], moments["m01"] / moments["m00"])
+            centre = (moments["m10"] / moments["m00"], moments["m01"] / moments["m00"])
         else:
-            place = self._point or (0.0, 0.0)
-        best = min(components, key=lambda component: component.distance(place))
+            centre = self._point or (0.0, 0.0)
+        best = min(components, key=lambda component: component.distance(centre))
         self._followed = best.mask(shape)
         return best
 

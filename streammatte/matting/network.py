@@ -196,8 +196,8 @@ class NetworkMatter:
 
     def _mattes(self, batch: _Batch, alphas: F32) -> list[Matte]:
         mattes: list[Matte] = []
-        for place, (frame, planes, alpha) in enumerate(zip(batch.frames, batch.planes, alphas, strict=True)):
-            colours = None if batch.colours is None else self.preparer.crop(batch.colours[place])
+        for index, (frame, planes, alpha) in enumerate(zip(batch.frames, batch.planes, alphas, strict=True)):
+            colours = None if batch.colours is None else self.preparer.crop(batch.colours[index])
             self._held_back.append((frame, planes, colours))
             own = self.preparer.crop(alpha)
             mattes += self._pair(self._smoother.push(own, planes, frame.time, rgb=frame.layout is Layout.RGB))

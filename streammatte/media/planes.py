@@ -115,23 +115,23 @@ def convert_planes(frame: Frame, target: Target, fit: str, sample_aspect: Fracti
     sample_aspect : Fraction
         Width of the target's pixels over that of the image's, heights being equal.
     """
-    source, place = _rectangles(frame.width, frame.height, target, fit, sample_aspect)
+    source, inner = _rectangles(frame.width, frame.height, target, fit, sample_aspect)
     same_space = frame.layout is target.layout and (
         not frame.layout.is_yuv
         or (frame.color.luma(frame.height), frame.color.full_range)
         == (target.color.luma(target.height), target.color.full_range)
     )
     if same_space:
-        return _place(_scale_planes(frame, source, place), place, target)
-    components = cv2.merge(_components(frame, source, place))
+        return _pad(_scale_planes(frame, source, inner), inner, target)
+    components = cv2.merge(_components(frame, source, inner))
     matrix = _from_rgb(target) @ _to_rgb(frame.layout, frame.color, frame.height)
     converted = cv2.transform(components, matrix)
     if target.layout is Layout.RGB:
-        return _place((converted,), place, target)
+        return _pad((converted,), inner, target)
     planes = tuple(cv2.split(converted)) if converted.ndim == 3 else (converted,)
     if target.layout.is_yuv:
         planes = (planes[0], shrink_chroma(planes[1], target.layout), shrink_chroma(planes[2], target.layout))
-    return _place(planes, place, target)
+    return _pad(planes, inner, target)
 
 
 Rectangle = tuple[int, int, int, int]
@@ -176,9 +176,9 @@ def _shift(layout: Layout, plane: int) -> tuple[int, int]:
     return layout.chroma_shift if plane else (0, 0)
 
 
-def _scale_planes(frame: Frame, source: Rectangle, place: Rectangle) -> tuple[U8, ...]:
+def _scale_planes(frame: Frame, source: Rectangle, inner: Rectangle) -> tuple[U8, ...]:
     """The cropped planes at the place's size, each at its own sampling."""
-    _, _, width, height = place
+    _, _, width, height = inner
     scaled = []
     for number, plane in enumerate(frame.planes):
         rows, columns = _shift(frame.layout, number)
@@ -186,9 +186,9 @@ def _scale_planes(frame: Frame, source: Rectangle, place: Rectangle) -> tuple[U8
     return tuple(scaled)
 
 
-def _components(frame: Frame, source: Rectangle, place: Rectangle) -> tuple[U8, ...]:
+def _components(frame: Frame, source: Rectangle, inner: Rectangle) -> tuple[U8, ...]:
     """Three components of the cropped image, all at the place's full size."""
-    _, _, width, height = place
+    _, _, width, height = inner
     scaled = [
         _resize(_crop(plane, source, _shift(frame.layout, number)), width, height)
         for number, plane in enumerate(frame.planes)
@@ -198,9 +198,9 @@ def _components(frame: Frame, source: Rectangle, place: Rectangle) -> tuple[U8, 
     return tuple(scaled) if len(scaled) == 3 else (scaled[0], scaled[0], scaled[0])
 
 
-def _place(planes: tuple[U8, ...], place: Rectangle, target: Target) -> tuple[U8, ...]:
+def _pad(planes: tuple[U8, ...], inner: Rectangle, target: Target) -> tuple[U8, ...]:
     """The planes inside black bars, C-contiguous."""
-    x, y, width, height = place
+    x, y, width, height = inner
     if (width, height) == (target.width, target.height):
         return tuple(np.ascontiguousarray(plane) for plane in planes)
     canvas = black_planes(target)

@@ -48,12 +48,12 @@ def checked(kind: type[T], data: object, where: str) -> T:
         faults = error.errors(include_url=False)
         # a misspelled key is both unknown and missing; the first is more informative
         first = next((fault for fault in faults if fault["type"] == _UNKNOWN), faults[0])
-        place = ".".join(map(str, first["loc"])) or "it"
+        key = ".".join(map(str, first["loc"])) or "it"
         if first["type"] in (_UNKNOWN, "missing"):
             kind_of_fault = "unknown" if first["type"] == _UNKNOWN else "missing"
-            raise ConfigError(f"{where}: {kind_of_fault} key {place}") from error
+            raise ConfigError(f"{where}: {kind_of_fault} key {key}") from error
         message = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-        raise ConfigError(f"{where}: {place}: {message}; got {first['input']!r}") from error
+        raise ConfigError(f"{where}: {key}: {message}; got {first['input']!r}") from error
 
 
 def _is_side(value: object) -> bool:

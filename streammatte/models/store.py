@@ -301,8 +301,8 @@ def _write_record(root: Path, kind: str, files: list[Path]) -> None:
     entries = {
         path.relative_to(root).as_posix(): {"size": path.stat().st_size, "sha256": file_sha256(path)} for path in files
     }
-    with whole_file(root / RECORD) as target_path:
-        target_path.write_text(json.dumps({**_record(root.name), kind: entries}, indent=1), encoding="utf-8")
+    with whole_file(root / RECORD) as temporary:
+        temporary.write_text(json.dumps({**_record(root.name), kind: entries}, indent=1), encoding="utf-8")
 
 
 def _kept_in_place(card: Card, kind: str, fault: str) -> str:

@@ -288,7 +288,7 @@ def _numbers(entry: Option, value: Any) -> tuple[int, ...]:
     numbers = tuple(int(part) for part in parts)
     low, high = int(entry.low or 1), int(entry.high or 1 << 20)
     if entry.point:
-        if not all(0 <= place <= high for place in numbers):
+        if not all(0 <= coordinate <= high for coordinate in numbers):
             raise ConfigError(f"{entry.label} must lie between 0,0 and {high},{high}; got {shortened(value)}")
         return numbers
     if not all(low <= side <= high for side in numbers[-2:]):

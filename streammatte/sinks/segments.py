@@ -209,9 +209,9 @@ class JoinSink(FileSink):
             moved = round(self._lead / segment.time_base)
             known = before[-delay:] + times if delay else times
             offset = len(known) - len(times) - delay
-            for place, packet in enumerate(segment.packets()):
-                if place + offset >= 0:
-                    packet.dts = known[place + offset]
+            for index, packet in enumerate(segment.packets()):
+                if index + offset >= 0:
+                    packet.dts = known[index + offset]
                 packet.pts, packet.dts = packet.pts - moved, packet.dts - moved
                 if last is not None and packet.dts <= last:  # segments shorter than the encoder's delay
                     packet.dts = last + 1

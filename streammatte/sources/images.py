@@ -132,7 +132,7 @@ class AnimationSource:
         begin, end = start or 0.0, at if duration is None else (start or 0.0) + duration
         self._path, self._most = path, max_megapixels
         self._wanted = [
-            (place, seconds) for place, seconds in times if place + seconds > begin + _EDGE and place < end - _EDGE
+            (time, seconds) for time, seconds in times if time + seconds > begin + _EDGE and time < end - _EDGE
         ]
         if not self._wanted:
             raise SourceError(f"{name} lasts {at:.2f} s; start {begin:g} lies beyond its end")

@@ -192,23 +192,26 @@ class Samples:
             Too many files cannot be read.
         """
         random = np.random.default_rng([self._recipe.seed, number])
-        place = self._place(number)
+        index = self._index(number)
         for _ in range(MAX_BROKEN):
-            entry = self._entries[place]
+            entry = self._entries[index]
             try:
                 return self._transformed(self._composed(entry, random), random)
             except (StreammatteError, OSError, ValueError) as error:
                 if entry.image not in self.broken:
                     log.warning("%s is passed over: %s", entry.image, error)
                 self.broken.add(entry.image)
-                place = int(random.integers(len(self._entries)))
+                index = int(random.integers(len(self._entries)))
         raise SourceError(f"{MAX_BROKEN} samples in a row cannot be read, the last one {entry.image}")
 
-    def _place(self, number: int) -> int:
-        turn, place = divmod(number, len(self._entries))
-        if self._order is None or self._order[0] != turn:
-            self._order = turn, np.random.default_rng([self._recipe.seed, 2**31, turn]).permutation(len(self._entries))
-        return int(self._order[1][place])
+    def _index(self, number: int) -> int:
+        epoch, index = divmod(number, len(self._entries))
+        if self._order is None or self._order[0] != epoch:
+            self._order = (
+                epoch,
+                np.random.default_rng([self._recipe.seed, 2**31, epoch]).permutation(len(self._entries)),
+            )
+        return int(self._order[1][index])
 
     def _composed(self, entry: Entry, random: Random) -> Sample:
         if self._recipe.empty and random.random() < self._recipe.empty:
@@ -280,8 +283,8 @@ def _foreground(entry: Entry, image: U8, alpha: U8) -> U8:
     estimates = estimate_small(planes, (alpha / 255).astype(np.float32))
     made = np.clip(np.stack([fore for fore, _ in estimates], axis=-1), 0, 255).astype(np.uint8)
     try:
-        with whole_file(path) as place:
-            place.write_bytes(cv2.imencode(".png", made[..., ::-1])[1].tobytes())
+        with whole_file(path) as temporary:
+            temporary.write_bytes(cv2.imencode(".png", made[..., ::-1])[1].tobytes())
         trim("foregrounds", path)
     except (StreammatteError, OSError) as error:
         log.debug("a foreground is not kept: %s", error)
@@ -350,7 +353,7 @@ class Batches:
             self._samples = self._make()
             cv2.setNumThreads(1)
         begin = ((self._first + index) * self._ranks + self._rank) * self._batch
-        drawn = [self._samples.draw(begin + place) for place in range(self._batch)]
+        drawn = [self._samples.draw(begin + index) for index in range(self._batch)]
         if self._pairs:
             drawn = [each for number, sample in enumerate(drawn) for each in (sample, _later(sample, begin + number))]
         names = ("image", "alpha", "trimap", "foreground", "background")

@@ -85,14 +85,14 @@ class TrainingFolder:
                 continue
             if facts.get("step", facts.get("validated", 0)) <= step:
                 kept.append(line)
-        with whole_file(path) as place:
-            place.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        with whole_file(path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def write_weights(self, name: str, state: Mapping[str, Any]) -> None:
         """Write weights or a checkpoint, tensors or arrays by name."""
         arrays = {key: np.array(value.numpy() if hasattr(value, "numpy") else value) for key, value in state.items()}
-        with whole_file(self.path / name) as place:
-            write_state(arrays, place, kind=Path(name).suffix)
+        with whole_file(self.path / name) as temporary:
+            write_state(arrays, temporary, kind=Path(name).suffix)
 
     def write_checkpoint(self, parts: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
         """Write the checkpoint and the page of curves.
@@ -107,8 +107,8 @@ class TrainingFolder:
         arrays = {f"{part}/{name}": value for part, state in parts.items() for name, value in state.items()}
         arrays["facts"] = np.frombuffer(json.dumps(dict(facts)).encode(), np.uint8)
         self.write_weights(_CHECKPOINT, arrays)
-        with whole_file(self.path / "curves.html") as place:
-            place.write_text(curves_page(self.path / LOG), encoding="utf-8")
+        with whole_file(self.path / "curves.html") as temporary:
+            temporary.write_text(curves_page(self.path / LOG), encoding="utf-8")
 
     def read_checkpoint(self) -> tuple[dict[str, State], dict[str, Any]]:
         """The parts and the facts of the checkpoint. Raises ModelError."""
@@ -138,5 +138,5 @@ class TrainingFolder:
         """
         rows = [images, *(np.repeat(matte[..., None], 3, -1) for matte in mattes)]
         sheet = np.vstack([np.hstack(list(row)) for row in rows]).astype(np.uint8)[..., ::-1]
-        with whole_file(self.path / "samples" / f"{step:07d}.jpg") as place:
-            place.write_bytes(cv2.imencode(".jpg", sheet)[1].tobytes())
+        with whole_file(self.path / "samples" / f"{step:07d}.jpg") as temporary:
+            temporary.write_bytes(cv2.imencode(".jpg", sheet)[1].tobytes())

@@ -311,8 +311,8 @@ class Trainer:
             entries = evenly(find_entries(Path(recipe.validation), "val"), recipe.evaluate_images)
             quality = validate(self._network, recipe.network, entries, ("mad", "sad", "mse", "grad", "conn"))
             self._network.set_state_dict(saved)
-        with whole_file(best.with_suffix(".yml")) as place:
-            place.write_text(model_card(recipe, len(self._entries), self._step, quality), encoding="utf-8")
+        with whole_file(best.with_suffix(".yml")) as temporary:
+            temporary.write_text(model_card(recipe, len(self._entries), self._step, quality), encoding="utf-8")
 
     def _save(self) -> None:
         facts: dict[str, Any] = {"network": self.recipe.network, "seed": self.recipe.seed, "steps": self.steps}

@@ -306,10 +306,10 @@ def _keep(weights: Path, name: str, clip: str, facts: dict[str, Any]) -> None:
     from streammatte.export.convert import save_as, save_int8
     from streammatte.images.calibration import calibration_samples
 
-    place = lasting_dir(TUNED) / name
-    place.parent.mkdir(parents=True, exist_ok=True)
+    target = lasting_dir(TUNED) / name
+    target.parent.mkdir(parents=True, exist_ok=True)
     files = resolve(f"{NETWORK}={weights}")
-    folder = AtomicFolder(place, overwrite=True)
+    folder = AtomicFolder(target, overwrite=True)
     folder.create()
     try:
         save_as(files, folder.path / "float.xml", "openvino", precision="f16")

@@ -265,4 +265,4 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 def _last_line(stderr_text: bytes) -> str:
     lines = [line.strip() for line in stderr_text.decode("utf-8", "replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("streammatte: ") if lines else "the command ended without a word"
+    return lines[-1].removeprefix("streammatte: ") if lines else "the command ended without a message"
