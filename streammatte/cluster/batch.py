@@ -58,13 +58,15 @@ class _Video:
 
     record: Record
     whole: dict[str, Any] | None = None
-    """The job, until it is given."""
+    """The job, until it is started."""
     cut: SegmentedVideo | None = None
     waiting: list[Segment] = field(default_factory=list)
     out: int = 0
     attempts: dict[int, int] = field(default_factory=dict)
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    fetched: Fetched = field(default_factory=Fetched)
+    """Its input's local copy, which joining reads again."""
 
     @property
     def has_work(self) -> bool:
@@ -104,7 +106,6 @@ class Batch:
         self._pool = pool
         self._segment = segment
         self._on_status = on_status
-        self._fetched = Fetched()
         self._videos: list[_Video] = []
         self._stopping = threading.Event()
         self._began = time.monotonic()
@@ -145,7 +146,6 @@ class Batch:
                     self._on_status(self.status())
         finally:
             self._pool.close()
-            self._fetched.close()
             for video in self._videos:
                 self._give_up(video)
                 self._journal.end(video.record, WAITING, attempts=0)
@@ -186,6 +186,7 @@ class Batch:
             try:
                 self._begin(video)
             except (StreammatteError, OSError) as error:
+                video.fetched.close()
                 self._journal.end(video.record, FAILED, reason=str(error), exit_code=getattr(error, "exit_code", 4))
                 continue
             self._journal.begin(video.record)
@@ -213,7 +214,7 @@ class Batch:
         if record.frames or record.attempts:
             options = options.replace(overwrite=True)
         if self._segment is not None and can_be_cut(record.source, name, options):
-            local = self._fetched.path(record.source)
+            local = video.fetched.path(record.source)
             video.cut = SegmentedVideo(record.source, name, options, self._segment, local)
             video.waiting = video.cut.waiting()
         else:
@@ -323,6 +324,7 @@ class Batch:
         """Nothing of it is running any longer."""
         if video.cut is not None:
             video.cut.close()
+        video.fetched.close()
         remove_leftovers(self._journal.target / video.record.output)
 
 

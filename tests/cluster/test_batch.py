@@ -274,3 +274,19 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_first_video(clips
     done = run(clips, "--to", tmp_path / "out", "--report", tmp_path / "missing" / "report.json")
     assert done.returncode == 4
     assert not list((tmp_path / "out").glob("*.mp4"))
+
+
+def test_remote_videos_in_segments_keep_their_copies_until_they_are_joined(clips, tmp_path):
+    """A copy is read again when the segments are joined, while other videos are fetched already."""
+    pytest.importorskip("fsspec")
+    other = tmp_path / "other"
+    other.mkdir()
+    make_video(other / "v0.mp4", frames=45, audio="aac")
+    rows = [{"input": f"local://{clips / name}"} for name in ("v0.mp4", "v1.mp4", "v2.mp4")]
+    rows.append({"input": f"local://{other / 'v0.mp4'}", "output": "second.mp4"})
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    target = tmp_path / "out"
+    done = run(tmp_path / "jobs.jsonl", "--to", target, "--segment", "0.2", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    assert states(target) == dict.fromkeys(("second.mp4", "v0.mp4", "v1.mp4", "v2.mp4"), DONE)
+    assert [frames(target / name) for name in ("v0.mp4", "v1.mp4", "v2.mp4", "second.mp4")] == [10, 11, 12, 45]
