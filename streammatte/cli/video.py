@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,16 +85,20 @@ def command(
     shared.take_threads()
     options = shared.fill(config, given)
     if snapshot is not None:
-        return _snapshot(files, options, snapshot, as_json)
+        if len(files) != 2:
+            raise ConfigError(f"--snapshot takes one INPUT and one OUTPUT; got {len(files)} name(s)")
+        target = files[1]
+        if not target.lower().endswith(_STILLS):
+            target = re.sub(r"\.[^./\\]*$", "", target) + ".png"
+        return _with_remote(partial(_snapshot, seconds=snapshot, as_json=as_json), files[0], target, options)
     code = 0
     jobs = _jobs(files, out_dir, options)
     split = ClusterOptions.build({}, segment=segment, cluster=cluster)
     cut = resume or split != ClusterOptions()
     for spec, target in jobs:
         try:
-            code = max(
-                code, _run_anywhere(spec, target, options, as_json, split if cut else None, several=len(jobs) > 1)
-            )
+            run = partial(_run, as_json=as_json, split=split if cut else None, several=len(jobs) > 1)
+            code = max(code, _with_remote(run, spec, target, options))
         except StreammatteError as error:
             if len(jobs) == 1:
                 raise
@@ -125,35 +131,30 @@ def _jobs(files: tuple[str, ...], out_dir: Path | None, options: VideoOptions) -
     return jobs
 
 
-def _run_anywhere(
-    spec: str, target: str, options: VideoOptions, as_json: bool, split: ClusterOptions | None, *, several: bool
-) -> int:
-    """With inputs and outputs in object stores too: outputs are made here and uploaded when complete."""
-    from streammatte.media.remote import Fetched, is_remote, refuse_existing, upload, upload_folder
+def _with_remote(run: Callable[[str, str, VideoOptions], int], spec: str, target: str, options: VideoOptions) -> int:
+    """Run with inputs and outputs in object stores too: outputs are made here and uploaded when complete."""
+    from streammatte.media.remote import Fetched, is_remote
+    from streammatte.sinks.remote import RemoteOutput
 
     named = {"composite": target, "alpha": options.alpha, "foreground": options.foreground}
-    sent = {role: name for role, name in named.items() if name is not None and is_remote(name)}
-    if not sent and not is_remote(spec):
-        return _run(spec, target, options, as_json, split, several=several)
-    for name in sent.values():
-        refuse_existing(name, options.overwrite)
-    made = {role: upload_folder(name) / Path(name).name for role, name in sent.items()}
-    for role in ("alpha", "foreground"):
-        if role in made:
-            options = options.replace(**{role: str(made[role])})
-    with Fetched() as fetched:
-        local = fetched.path(spec)
-        given = str(made.get("composite", target))
-        code = _run(local, given, options.replace(overwrite=True) if sent else options, as_json, split, several=several)
-        for role, path in made.items():
-            if path.exists() and code in (0, TruncatedSourceError.exit_code):
-                upload(path, sent[role])
-                path.unlink()
+    remote = {role: name for role, name in named.items() if name is not None and is_remote(name)}
+    inputs = [name for name in (spec, options.background) if name is not None and is_remote(name)]
+    if not remote and not inputs:
+        return run(spec, target, options)
+    outputs = {role: RemoteOutput(name, overwrite=options.overwrite) for role, name in remote.items()}
+    local = {role: output.local for role, output in outputs.items()}
+    with Fetched() as video, Fetched() as background:
+        if options.background is not None:
+            options = options.replace(background=background.path(options.background))
+        target = local.pop("composite", target)
+        code = run(video.path(spec), target, options.replace(**local))
+        for output in outputs.values():
+            output.upload()
     return code
 
 
 def _run(
-    spec: str, target: str, options: VideoOptions, as_json: bool, split: ClusterOptions | None, *, several: bool
+    spec: str, target: str, options: VideoOptions, *, as_json: bool, split: ClusterOptions | None, several: bool
 ) -> int:
     reporter = Reporter(as_json=as_json, title=Path(spec).name, frames_on_stdout=target == "-")
     try:
@@ -222,17 +223,11 @@ def _interrupted(number: int, summary: Summary, target: str) -> int:
     return 128 + number
 
 
-def _snapshot(files: tuple[str, ...], options: VideoOptions, seconds: float, as_json: bool) -> int:
+def _snapshot(spec: str, target: str, options: VideoOptions, *, seconds: float, as_json: bool) -> int:
     from streammatte.build import build_pipeline
 
-    if len(files) != 2:
-        raise ConfigError(f"--snapshot takes one INPUT and one OUTPUT; got {len(files)} name(s)")
-    target = Path(files[1])
-    if target.suffix.lower() not in _STILLS:
-        target = target.with_suffix(".png")
     options = options.replace(start=seconds, duration=SNAPSHOT_SECONDS, smooth="off", audio=False, codec="auto")
-    pipeline = build_pipeline(files[0], str(target), options, limit=1)
-    summary = pipeline.run()
+    summary = build_pipeline(spec, target, options, limit=1).run()
     Reporter(as_json=as_json, title="").finish(summary)
     click.echo(f"wrote {target}", err=True)
     return 0

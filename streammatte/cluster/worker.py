@@ -80,7 +80,8 @@ class Worker:
     def __init__(self, report: Callable[[dict[str, Any]], None], folder: Path | None = None) -> None:
         self._report = report
         self._engines = EngineCache()
-        self._fetched = Fetched(folder)
+        self._sources = Fetched(folder)
+        self._backgrounds = Fetched(None if folder is None else folder / "backgrounds")
         self._reported = 0.0
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +93,10 @@ class Worker:
 
     def _end_of(self, job: dict[str, Any]) -> dict[str, Any]:
         try:
-            job = {**job, "source": self._fetched.path(job["source"])}
+            job = {**job, "source": self._sources.path(job["source"]), "options": dict(job["options"])}
+            for values in (job, job["options"]):
+                if values.get("background") is not None:
+                    values["background"] = self._backgrounds.path(values["background"])
             if "segment" in job:
                 return {"event": "done", **work_segment(job, self.matter, self._progress)}
             summary = self._whole(job["source"], job["target"], VideoOptions.build(job["options"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import re
 import secrets
@@ -34,6 +35,9 @@ _SCHEMES = frozenset(
     }
 )
 """What fsspec and its packages read and write, without what FFmpeg does itself (http, https, file ...)."""
+
+
+_NUMBER = re.compile(r"%0?\d*d")
 
 
 def is_remote(spec: str | Path) -> bool:
@@ -103,6 +107,7 @@ class Fetched:
 
     def _place(self) -> Path:
         if self._given is not None:
+            self._given.mkdir(parents=True, exist_ok=True)
             return self._given
         if self._made is None:
             self._made = Path(tempfile.mkdtemp(prefix="streammatte-fetched-"))
@@ -128,10 +133,14 @@ def upload_folder(url: str) -> Path:
 
 
 def refuse_existing(url: str, overwrite: bool) -> None:
-    """Refuse an output that is there. Raises OutputExistsError, SinkError."""
+    """Refuse an output that is there, or images of a numbered name. Raises OutputExistsError, SinkError."""
     with _errors(SinkError, url, "cannot be written"):
         system, path = _system(url)
-        if not overwrite and system.exists(path):
+        if overwrite:
+            return
+        numbered = f"{path.rstrip('/')}/%d.png" if url.endswith("/") else path
+        parts = [glob.escape(part) for part in _NUMBER.split(numbered)]
+        if system.glob("[0-9]*".join(parts)) if len(parts) > 1 else system.exists(path):
             raise OutputExistsError(f"{shown_address(url)} exists already: choose another name or pass --overwrite")
 
 

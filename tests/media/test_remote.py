@@ -16,6 +16,7 @@ from streammatte.cli import main  # noqa: E402
 from streammatte.errors import EngineUnavailableError, OutputExistsError, SourceNotFoundError  # noqa: E402
 from streammatte.media.remote import Fetched, is_remote, refuse_existing, remote_fingerprint, upload  # noqa: E402
 
+SAMPLES = Path(__file__).parents[2] / "samples"
 FAST = ["--size", "192", "--bg", "navy", "--preset", "ultrafast"]
 
 
@@ -124,3 +125,60 @@ def test_a_batch_into_a_store(tmp_path):
     (bucket / "done" / "v1.mp4").unlink()
     assert subprocess.run(command, capture_output=True).returncode == 0
     assert (bucket / "done" / "v1.mp4").exists()
+
+
+def test_a_local_output_beside_a_remote_one_is_kept(tmp_path, store, capsys):
+    video = make_video(tmp_path / "v.mp4", frames=3)
+    (tmp_path / "out.mp4").write_bytes(b"mine")
+    assert run("video", video, tmp_path / "out.mp4", "--alpha", "memory://bucket/a.mkv", *FAST) == 4
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "out.mp4").read_bytes() == b"mine" and not store.find("/")
+
+
+@pytest.mark.parametrize(
+    ("target", "first"),
+    [("memory://bucket/s/f_%03d.png", "/bucket/s/f_000.png"), ("memory://bucket/s/", "/bucket/s/000000.png")],
+)
+def test_numbered_images_are_uploaded(tmp_path, store, capsys, target, first):
+    video = make_video(tmp_path / "v.mp4", frames=4)
+    assert run("video", video, target, *FAST) == 0
+    assert len(store.find("/bucket")) == 4 and first in store.find("/bucket")
+    assert store.cat(first).startswith(b"\x89PNG")
+    shorter = make_video(tmp_path / "w.mp4", frames=2)
+    assert run("video", shorter, target, *FAST) == 4
+    assert "exists already" in capsys.readouterr().err
+    assert run("video", shorter, target, *FAST, "--overwrite") == 0
+    assert not [path for path in (tmp_path / "home" / "outputs").rglob("*") if path.is_file()]
+
+
+def test_a_snapshot_and_a_background_in_a_store(tmp_path, store):
+    video = make_video(tmp_path / "v.mp4", frames=30)
+    store.pipe("/bucket/bg.jpg", (SAMPLES / "beach.jpg").read_bytes())
+    assert (
+        run(
+            "video",
+            video,
+            "memory://bucket/shot.png",
+            "--snapshot",
+            "0.5",
+            "--bg",
+            "memory://bucket/bg.jpg",
+            "--size",
+            "192",
+        )
+        == 0
+    )
+    assert (
+        run("video", video, tmp_path / "here", "--snapshot", "0.5", "--bg", SAMPLES / "beach.jpg", "--size", "192") == 0
+    )
+    assert store.cat("/bucket/shot.png") == (tmp_path / "here.png").read_bytes()
+
+
+def test_a_background_in_a_store_reaches_the_workers(tmp_path):
+    (tmp_path / "bg.jpg").write_bytes((SAMPLES / "beach.jpg").read_bytes())
+    video = make_video(tmp_path / "v.mp4", frames=12)
+    where = f"local://{tmp_path / 'bg.jpg'}"
+    for name, how in (("whole", ()), ("cut", ("--segment", "0.2"))):
+        size = ("--size", "192", "--preset", "ultrafast", "--bg", where)
+        assert run("batch", video, "--to", tmp_path / name, *size, *how) == 0
+        assert frames((tmp_path / name / "v.mp4").read_bytes()) == 12
