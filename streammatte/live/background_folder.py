@@ -8,17 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from streammatte.errors import StreammatteError
+from streammatte.live.settings import MAX_BACKGROUNDS
 from streammatte.media.image_reader import STILL_SUFFIXES
 
-__all__ = ["MAX_BACKGROUNDS", "BackgroundFolder", "background_files"]
+__all__ = ["BackgroundFolder", "background_files"]
 
 _log = logging.getLogger(__name__)
 
 _VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".m4v", ".gif"})
 _EVERY = 1.0
-"""Seconds between two looks into the folder; a file is taken when two looks found it of the same size."""
-MAX_BACKGROUNDS = 64
-"""Backgrounds that are kept ready; further files are left out."""
+"""Seconds between two looks into the folder; a file is taken when two of them found it of the same size."""
 
 
 def background_files(folder: Path) -> dict[str, Path]:
@@ -50,6 +49,7 @@ class BackgroundFolder:
     def __init__(self, folder: Path, known: set[str], add: Callable[[str, str], object], every: float = _EVERY) -> None:
         self._folder, self._known, self._add, self._every = folder, set(known), add, every
         self._sizes: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -61,29 +61,32 @@ class BackgroundFolder:
         """End ``run`` soon."""
         self._stopped.set()
 
-    def look(self) -> None:
-        """Add the files that are new and whole."""
+    def look(self, *, settled: bool = True) -> None:
+        """Add the files that are new: with ``settled`` those whose size was the same at the last look.
+
+        A file that cannot be read is tried again when its size has changed.
+        """
         try:
-            files = background_files(self._folder)
+            files = {name: (path, path.stat().st_size) for name, path in background_files(self._folder).items()}
         except OSError as error:
             _log.debug("%s cannot be listed: %s", self._folder, error)
             return
-        for name, path in files.items():
-            if name in self._known:
-                continue
-            try:
-                size = path.stat().st_size
-            except OSError:
-                continue
-            if self._sizes.get(name) != size or not size:
-                self._sizes[name] = size  # still being written
-                continue
+        for name, (path, size) in files.items():
+            complete = self._sizes.get(name) == size or not settled
+            self._sizes[name] = size
+            if complete and size and name not in self._known and self._failed.get(name) != size:
+                self._try(name, path, size)
+
+    def _try(self, name: str, path: Path, size: int) -> None:
+        if len(self._known) >= MAX_BACKGROUNDS:
             self._known.add(name)
-            if len(self._known) > MAX_BACKGROUNDS:
-                _log.warning("background %s is left out: there are %d already", name, MAX_BACKGROUNDS)
-                continue
-            try:
-                self._add(str(path), name)
-                _log.info("background %s was added", name)
-            except StreammatteError as error:
-                _log.warning("background %s is left out: %s", name, error)
+            _log.warning("background %s is left out: there are %d already", name, MAX_BACKGROUNDS)
+            return
+        try:
+            self._add(str(path), name)
+        except StreammatteError as error:
+            self._failed[name] = size
+            _log.warning("background %s is left out: %s", name, error)
+        else:
+            self._known.add(name)
+            _log.info("background %s was added", name)

@@ -13,16 +13,23 @@ from typing import Any
 
 from streammatte.build import build_background, build_engine, input_fit
 from streammatte.compositing import BlurBackground, StreamCompositor, VideoBackground
-from streammatte.errors import ConfigError
 from streammatte.frames import ColorSpec, Layout, StreamInfo
 from streammatte.live.adaptive import LADDER, ladder
-from streammatte.live.background_folder import MAX_BACKGROUNDS, BackgroundFolder, background_files
+from streammatte.live.background_folder import BackgroundFolder, background_files
 from streammatte.live.matting import LiveMatter, SizeLevel
 from streammatte.live.on_demand import OnDemandSource, read_by_others
 from streammatte.live.paced_background import PacedBackground
 from streammatte.live.pipeline import LivePipeline
 from streammatte.live.scenes import Scene, Scenes
-from streammatte.live.settings import CONTROLS, SCENE_SETTINGS, SMOOTHING, LiveSettings, SettingsStore, apply_key
+from streammatte.live.settings import (
+    CONTROLS,
+    MAX_BACKGROUNDS,
+    SCENE_SETTINGS,
+    SMOOTHING,
+    LiveSettings,
+    SettingsStore,
+    apply_key,
+)
 from streammatte.live.status import LiveStatus
 from streammatte.network_size import Fit
 from streammatte.options.live import LiveOptions
@@ -270,12 +277,8 @@ def _compositor(spec: str, options: LiveOptions) -> StreamCompositor:
 
 
 def _add_background(spec: str, name: str, options: LiveOptions, scenes: Scenes, store: SettingsStore) -> None:
-    if name in store.backgrounds:
-        raise ConfigError(f"there is a background {name} already")
-    if len(store.backgrounds) >= MAX_BACKGROUNDS:
-        raise ConfigError(f"there are {MAX_BACKGROUNDS} backgrounds already")
-    scenes.add(_scene(name, spec, options))
-    store.add_background(name)
+    store.check_background(name)
+    scenes.add(_scene(name, spec, options), partial(store.add_background, name))
 
 
 def _microphone(options: LiveOptions) -> Any:

@@ -60,12 +60,22 @@ class Scenes:
             for scene in (*self._scenes, self._blur):
                 self._holds[scene] = self._prepared(scene, info)
 
-    def add(self, scene: Scene) -> None:
-        """One more background, the last of the list. It is made ready in the caller's thread, so no frame waits."""
+    def add(self, scene: Scene, listed: Callable[[], None]) -> None:
+        """One more background, the last of the list. It is made ready in the caller's thread, so no frame waits.
+
+        ``listed`` is called before another one can be added, so that a list of names has the same order; where it
+        raises, nothing is added.
+        """
         with self._adding:
             if self._info is not None:
                 self._holds[scene] = self._prepared(scene, self._info)
-            self._scenes = (*self._scenes, scene)
+            before, self._scenes = self._scenes, (*self._scenes, scene)
+            try:
+                listed()
+            except BaseException:
+                self._scenes = before
+                self._holds.pop(scene, None)
+                raise
 
     def _prepared(self, scene: Scene, info: StreamInfo) -> Frame:
         """The placeholder frame of a scene."""

@@ -12,7 +12,10 @@ from streammatte.options.declare import check, declared, shortened
 from streammatte.options.live import LiveOptions, refuse_revealing
 from streammatte.options.matte import MatteOptions
 
-__all__ = ["CONTROLS", "KEYS", "SMOOTHING", "LiveSettings", "SettingsStore", "apply_key"]
+__all__ = ["CONTROLS", "KEYS", "MAX_BACKGROUNDS", "SMOOTHING", "LiveSettings", "SettingsStore", "apply_key"]
+
+MAX_BACKGROUNDS = 64
+"""Backgrounds that are kept ready; further ones are refused."""
 
 SMOOTHING = ("off", "low", "high")
 """Values of ``smooth``, in the order in which the key ``s`` walks through them."""
@@ -122,9 +125,17 @@ class SettingsStore:
             self._current = changed
             return changed
 
+    def check_background(self, name: str) -> None:
+        """Raise ConfigError where no background of this name can be added."""
+        if name in self.backgrounds:
+            raise ConfigError(f"there is a background {name} already")
+        if len(self.backgrounds) >= MAX_BACKGROUNDS:
+            raise ConfigError(f"there are {MAX_BACKGROUNDS} backgrounds already")
+
     def add_background(self, name: str) -> None:
-        """Let ``background`` take one more name, the last place of the list; scenes have it already."""
+        """Append a name to the list of backgrounds; scenes have it already. Raises as :meth:`check_background`."""
         with self._lock:
+            self.check_background(name)
             self.backgrounds = (*self.backgrounds, name)
 
     def _check(self, name: str, value: Any) -> Any:

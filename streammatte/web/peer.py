@@ -234,5 +234,7 @@ class Peers:
             while True:
                 image = await incoming.recv()
                 goal = camera()
+                if self._feeding not in self._peers:  # the page whose camera was used has gone
+                    self._feeding = peer
                 if goal is not None and self._feeding is peer:
                     goal.offer(image)

@@ -79,7 +79,7 @@ class Studio:
         self._live: StudioSession | None = None
         self._backgrounds = StudioBackgrounds(options, private, self._add_background)
         self._store = SettingsStore(tuple(self._backgrounds.specs), initial_settings(options))
-        self._backgrounds.scan_folder()
+        self._backgrounds.scan_folder(settled=False)
         self._jobs = StudioJobs(private, self._backgrounds.specs)
         self._peers = Peers()
         self._starting: threading.Thread | None = None
@@ -152,8 +152,7 @@ class Studio:
             elif width and height:
                 options = options.replace(width=width, height=height)
             session = build_live(options, source=source, sinks=sinks)
-            for name, spec in tuple(self._backgrounds.specs.items()):
-                self._bring(session, name, spec)
+            self._bring_backgrounds(session)
             now = self._store.current.as_dict()
             wanted = {name: value for name, value in now.items() if name not in ("quit", "background")}
             chosen = self._store.backgrounds[now["background"]]
@@ -166,19 +165,20 @@ class Studio:
             return
         self._watched = time.monotonic()
         self._live = StudioSession(camera, session, source, screen, preview, self._failed)
+        self._bring_backgrounds(session)  # those that were added meanwhile
 
-    @staticmethod
-    def _bring(session: Session, name: str, spec: str) -> None:
-        """A background for a new session; one whose file no longer exists is left out."""
-        if name in session.pipeline.store.backgrounds:
-            return
-        try:
-            session.add_background(spec, name)
-        except StreammatteError as error:
-            _log.warning("background %s is left out: %s", name, error)
+    def _bring_backgrounds(self, session: Session) -> None:
+        """Give a session the backgrounds that it lacks; one whose file no longer exists is left out."""
+        for name, spec in tuple(self._backgrounds.specs.items()):
+            if name not in session.pipeline.store.backgrounds:
+                try:
+                    session.add_background(spec, name)
+                except StreammatteError as error:
+                    _log.warning("background %s is left out: %s", name, error)
 
     def _add_background(self, name: str, spec: str) -> None:
         """One more background, for the session that runs too. Raises StreammatteError."""
+        self._store.check_background(name)
         live = self._live
         if live is not None and live.alive:
             live.session.add_background(spec, name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +14,14 @@ from streammatte.child_process import in_child
 from streammatte.color import is_color
 from streammatte.compositing import parse_background
 from streammatte.errors import ConfigError, StreammatteError
-from streammatte.live.background_folder import MAX_BACKGROUNDS, background_files
+from streammatte.live.background_folder import BackgroundFolder
+from streammatte.live.settings import MAX_BACKGROUNDS
 from streammatte.media.image_reader import STILL_SUFFIXES
 from streammatte.options.live import LiveOptions
 from streammatte.web.files import Thumbnailed, look, receive
 from streammatte.web.routes import error_response, json_route, text_field
 
 __all__ = ["StudioBackgrounds"]
-
-_log = logging.getLogger(__name__)
 
 MAX_BYTES = 512 << 20
 """A background's size, at most."""
@@ -51,12 +49,14 @@ class StudioBackgrounds:
 
     def __init__(self, options: LiveOptions, private: Path, on_add: Callable[[str, str], None]) -> None:
         self.specs = {spec: spec for spec in (*options.backgrounds, *_COLORS)}
-        self._folder = None if options.bg_folder is None else Path(options.bg_folder).expanduser()
         self._private = private
         self._on_add = on_add
         self._files: dict[str, Thumbnailed] = {}
-        self._left_out: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._folder: BackgroundFolder | None = None
+        if options.bg_folder is not None:
+            folder = Path(options.bg_folder).expanduser()
+            self._folder = BackgroundFolder(folder, set(self.specs), lambda spec, name: self._add(name, spec))
 
     def add_routes(self, app: web.Application) -> None:
         """Add the routes to the studio's application."""
@@ -64,24 +64,11 @@ class StudioBackgrounds:
         app.router.add_put("/files/background", self._receive)
         app.router.add_get("/files/background/{name}", self._thumbnail)
 
-    def scan_folder(self) -> None:
+    def scan_folder(self, *, settled: bool = True) -> None:
         """Add new files of ``--bg-folder``; not in the event loop's thread, since images are read."""
-        if self._folder is None:
-            return
-        with self._lock:
-            try:
-                files = background_files(self._folder)
-            except OSError as error:
-                _log.debug("the folder of backgrounds cannot be listed: %s", error)
-                return
-            for name, path in files.items():
-                if name in self.specs or name in self._left_out or len(self.specs) >= MAX_BACKGROUNDS:
-                    continue
-                try:
-                    self._add(name, str(path))
-                except StreammatteError as error:
-                    self._left_out.add(name)
-                    _log.warning("background %s is left out: %s", name, error)
+        if self._folder is not None:
+            with self._lock:
+                self._folder.look(settled=settled)
 
     def as_list(self) -> list[dict[str, str]]:
         """Names and kinds, for JSON."""
@@ -93,38 +80,42 @@ class StudioBackgrounds:
         return name if Path(spec).parent == self._private else spec
 
     def _add(self, name: str, spec: str) -> None:
-        self._on_add(name, spec)
-        self.specs[name] = spec
+        with self._lock:
+            self._on_add(name, spec)
+            self.specs[name] = spec
+
+    def _add_file(self, file: Thumbnailed) -> str:
+        """Add a file that a page sent, under a name that none has."""
+        with self._lock:
+            name, count = file.name, 2
+            while name in self.specs:
+                name, count = f"{file.name} ({count})", count + 1
+            self._add(name, str(file.path))
+            self._files[name] = file
+        return name
 
     async def _add_color(self, body: dict[str, Any]) -> dict[str, Any]:
         """A colour, or blur with a strength, as one more background."""
         spec = text_field(body, "add").strip().lower()
         if not (is_color(spec) or spec == "blur" or spec.startswith("blur:")):
             raise ConfigError(f"{spec!r} is no colour and no blur; send files as files")
-        self._check_count()
         parse_background(spec)
         if spec not in self.specs:
             await asyncio.get_running_loop().run_in_executor(None, self._add, spec, spec)
         return {"name": spec}
 
-    def _check_count(self) -> None:
-        if len(self.specs) >= MAX_BACKGROUNDS:
-            raise ConfigError(f"there are {MAX_BACKGROUNDS} backgrounds already")
-
     async def _receive(self, request: web.Request) -> web.Response:
-        file: Thumbnailed | None = None
         try:
-            self._check_count()
+            if len(self.specs) >= MAX_BACKGROUNDS:
+                raise ConfigError(f"there are {MAX_BACKGROUNDS} backgrounds already")
             file = await receive(request, self._private, MAX_BYTES)
-            name, count = file.name, 2
-            while name in self.specs:
-                name, count = f"{file.name} ({count})", count + 1
-            await asyncio.get_running_loop().run_in_executor(None, self._add, name, str(file.path))
-        except StreammatteError as error:
-            if file is not None:
+            try:
+                name = await asyncio.get_running_loop().run_in_executor(None, self._add_file, file)
+            except StreammatteError:
                 file.remove()
+                raise
+        except StreammatteError as error:
             return error_response(str(error))
-        self._files[name] = file
         return web.json_response({"name": name, **file.facts})
 
     async def _thumbnail(self, request: web.Request) -> web.StreamResponse:

@@ -200,10 +200,10 @@ def test_a_folder_of_backgrounds(tmp_path):
     outside.write_bytes(b"x")
     (tmp_path / "link.png").symlink_to(outside)
     assert list(background_files(tmp_path)) == ["a.png"]
-    added = []
+    added, failing = [], {"bad.jpg"}
 
     def add(spec, name):
-        if name == "bad.jpg":
+        if name in failing:
             raise BackgroundError("no image")
         added.append((spec, name))
 
@@ -225,6 +225,11 @@ def test_a_folder_of_backgrounds(tmp_path):
             assert len(added) == 1
     folder.look()
     assert len(added) == 2
+    (tmp_path / "bad.jpg").write_bytes(b"longer")  # it was copied slowly, and failed before it was whole
+    folder.look()
+    failing.clear()
+    folder.look()
+    assert added[-1][1] == "bad.jpg"
 
 
 class LateSink(EyeSink):
@@ -239,7 +244,7 @@ class LateSink(EyeSink):
         if len(self.seen) == 15:
             self.session.add_sink("late", self.late)
             self.session.add_sink("timed", self.timed)
-            self.scenes.add(Scene("#20a040", StreamCompositor(parse_background("#20a040"))))
+            self.scenes.add(Scene("#20a040", StreamCompositor(parse_background("#20a040"))), lambda: None)
             self.session.store.add_background("#20a040")
             self.session.store.apply({"background": "#20a040", "framing": "auto"})
         if len(self.seen) == 45:

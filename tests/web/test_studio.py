@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -275,6 +276,10 @@ def test_files_that_are_none(client, monkeypatch):
 def test_two_files_of_one_name(client):
     assert client.put("/files/background", "room.png", png_file())["name"] == "room.png"
     assert client.put("/files/background", "folder/room.png", png_file((1, 2, 3)))["name"] == "room.png (2)"
+    with ThreadPoolExecutor(6) as pool:  # a page sends several at once
+        made = list(pool.map(lambda _: client.put("/files/background", "at once.png", png_file())["name"], range(6)))
+    assert sorted(made) == ["at once.png", *(f"at once.png ({count})" for count in range(2, 7))]
+    assert set(made) <= {each["name"] for each in client.get("/api/state")["backgrounds"]}
 
 
 def test_names_of_files():
@@ -297,7 +302,12 @@ def test_a_folder_of_backgrounds_and_presets(tmp_path, monkeypatch):
     try:
         client = Client(server, studio, tmp_path)
         assert "a.png" in [each["name"] for each in client.get("/api/state")["backgrounds"]]
-        (tmp_path / "rooms" / "b.png").write_bytes(png_file())
+        whole = png_file()
+        (tmp_path / "rooms" / "b.png").write_bytes(whole[: len(whole) // 2])
+        for _ in range(3):  # half of a file is no image yet
+            assert "b.png" not in [each["name"] for each in client.get("/api/state")["backgrounds"]]
+        (tmp_path / "rooms" / "b.png").write_bytes(whole)
+        client.get("/api/state")
         assert "b.png" in [each["name"] for each in client.get("/api/state")["backgrounds"]]
         assert client.ask("GET", "/files/background/b.png")[0] == 200
         client.post("set", {"background": "b.png", "edge": -1.5, "mirror": True, "smooth": "high", "choose": [5, 6]})
