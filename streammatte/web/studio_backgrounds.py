@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from streammatte.build import build_background
 from streammatte.child_process import in_child
 from streammatte.color import is_color
 from streammatte.compositing import parse_background
@@ -49,14 +50,15 @@ class StudioBackgrounds:
 
     def __init__(self, options: LiveOptions, private: Path, on_add: Callable[[str, str], None]) -> None:
         self.specs = {spec: spec for spec in (*options.backgrounds, *_COLORS)}
-        self._private = private
+        self._options, self._private = options, private
         self._on_add = on_add
         self._files: dict[str, Thumbnailed] = {}
         self._lock = threading.RLock()
+        self._read_first = False
         self._folder: BackgroundFolder | None = None
         if options.bg_folder is not None:
             folder = Path(options.bg_folder).expanduser()
-            self._folder = BackgroundFolder(folder, set(self.specs), lambda spec, name: self._add(name, spec))
+            self._folder = BackgroundFolder(folder, set(self.specs), self._add_from_folder)
 
     def add_routes(self, app: web.Application) -> None:
         """Add the routes to the studio's application."""
@@ -68,6 +70,7 @@ class StudioBackgrounds:
         """Add new files of ``--bg-folder``; not in the event loop's thread, since images are read."""
         if self._folder is not None:
             with self._lock:
+                self._read_first = settled
                 self._folder.look(settled=settled)
 
     def as_list(self) -> list[dict[str, str]]:
@@ -78,6 +81,13 @@ class StudioBackgrounds:
         """The specification for a preset or a command line: of a file that a page sent, its name only."""
         spec = self.specs[name]
         return name if Path(spec).parent == self._private else spec
+
+    def _add_from_folder(self, spec: str, name: str) -> None:
+        """Add a file. A new one is read first, since it may be incomplete and without a session nothing else reads it."""
+        options = self._options
+        if self._read_first:
+            build_background(spec, options.fit, timeout=options.timeout, max_megapixels=options.max_pixels).close()
+        self._add(name, spec)
 
     def _add(self, name: str, spec: str) -> None:
         with self._lock:
