@@ -83,7 +83,7 @@ class StudioBackgrounds:
         return name if Path(spec).parent == self._private else spec
 
     def _add_from_folder(self, spec: str, name: str) -> None:
-        """Add a file. A new one is read first, since it may be incomplete and without a session nothing else reads it."""
+        """Add a file; a new one is read first, since it may be incomplete and without a session nothing reads it."""
         options = self._options
         if self._read_first:
             build_background(spec, options.fit, timeout=options.timeout, max_megapixels=options.max_pixels).close()
