@@ -18,6 +18,7 @@ Description=streammatte: a camera with another background
 After=graphical-session.target
 
 [Service]
+WorkingDirectory={folder}
 ExecStart={command}
 Restart=on-failure
 RestartSec=5
@@ -37,17 +38,23 @@ def command() -> None:
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def install(options: tuple[str, ...]) -> None:
     """Write the unit. OPTIONS are those of `streammatte webcam`; the camera is open only while a program reads it.
+    Files that OPTIONS name are found from the folder that this command runs in.
 
     \b
     streammatte service install --bg beach.jpg --virtual-camera /dev/video10
     """
     from streammatte.cli.webcam import command as webcam
+    from streammatte.sinks.atomic import whole_file, writing
 
     webcam.make_context("webcam", list(options), resilient_parsing=False)  # refuses wrong options now
     path = _path()
     words = [sys.executable, "-m", "streammatte", "webcam", *options, "--camera-at-start", "off"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_UNIT.format(command=" ".join(_quoted(word) for word in words)), encoding="utf-8")
+    folder = str(Path.cwd()).replace("%", "%%")
+    unit = _UNIT.format(folder=folder, command=" ".join(_quoted(word) for word in words))
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as temporary:
+            temporary.write_text(unit, encoding="utf-8")
     click.echo(f"wrote {path}\nstart it now and at every login: systemctl --user enable --now {NAME}")
 
 

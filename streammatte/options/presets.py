@@ -12,6 +12,8 @@ from streammatte.errors import ConfigError
 
 __all__ = ["delete_preset", "list_presets", "load_preset", "own_presets", "save_preset"]
 
+_FILE_SUFFIXES = (".yml", ".yaml")
+"""What ``--config`` takes as a path of a file and not as a name."""
 _NAME = re.compile(r"[\w][\w .-]{0,39}")
 
 
@@ -38,20 +40,23 @@ def own_presets() -> dict[str, Path]:
 
 
 def save_preset(name: str, options: dict[str, Any]) -> Path:
-    """Keep options under a name, which ``--config`` takes from then on. Raises ConfigError."""
+    """Keep options under a name, which ``--config`` takes from then on. Raises ConfigError and SinkError."""
     import yaml
 
-    if not _NAME.fullmatch(name):
-        raise ConfigError("a preset's name has up to 40 letters, digits, spaces, points and hyphens")
+    from streammatte.sinks.atomic import whole_file, writing
+
+    if not _NAME.fullmatch(name) or Path(name).suffix in _FILE_SUFFIXES:
+        raise ConfigError(
+            "a preset's name has up to 40 letters, digits, spaces, points and hyphens, and no .yml or .yaml at its end"
+        )
     if name in _installed():
         raise ConfigError(f"{name} is an installed preset; take another name")
     path = _own_folder() / f"{name}.yml"
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"the preset cannot be written to {path} ({error.strerror or error})") from error
+        with whole_file(path) as temporary:
+            temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
 
 
@@ -69,7 +74,7 @@ def load_preset(name_or_file: str) -> dict[str, Any]:
 
     path = Path(name_or_file)
     try:
-        if path.suffix in (".yml", ".yaml"):
+        if path.suffix in _FILE_SUFFIXES:
             if not path.is_file():
                 raise ConfigError(f"no preset file {name_or_file}; installed presets: {', '.join(list_presets())}")
             text = path.read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from streammatte.errors import SourceError, StreammatteError
+from streammatte.errors import StreammatteError
 from streammatte.frames import Frame
 from streammatte.media.planes import Target, convert_planes
 from streammatte.protocols import Source
@@ -77,9 +77,7 @@ class ReconnectingSource:
                     if self._stopped.is_set():
                         return
                 reason = "it ended"
-            except SourceError as error:
-                reason = str(error)
-            except OSError as error:
+            except OSError as error:  # SourceError is one
                 reason = str(error)
             self.on_lost()
             _log.warning("%s is gone (%s); waiting for it to come back", self.info.name, reason)

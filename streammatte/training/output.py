@@ -57,7 +57,8 @@ class TrainingFolder:
     def begin(self, recipe: Recipe) -> None:
         """Write the recipe, and open VisualDL's log where that is installed."""
         text = json.dumps(attrs.asdict(recipe), indent=1)  # type: ignore[arg-type]
-        (self.path / "recipe.json").write_text(text, encoding="utf-8")
+        with whole_file(self.path / "recipe.json") as temporary:
+            temporary.write_text(text, encoding="utf-8")
         try:
             from visualdl import LogWriter  # type: ignore[import-not-found]
         except ImportError:

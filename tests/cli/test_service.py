@@ -27,13 +27,23 @@ def unit(tmp_path, monkeypatch):
     return tmp_path / "systemd" / "user" / "streammatte.service"
 
 
-def test_a_unit_is_written_and_removed(unit, capsys):
+def test_a_unit_is_written_and_removed(unit, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "my 50% folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     assert run("service", "install", "--bg", "my beach 100%.jpg", "--edge", "1") == 0
     assert "systemctl --user enable --now" in capsys.readouterr().out
     text = unit.read_text()
     assert '-m streammatte webcam --bg "my beach 100%%.jpg" --edge 1 --camera-at-start off\n' in text
+    assert f"WorkingDirectory={tmp_path}/my 50%% folder\n" in text  # where the names of the options' files start
     assert run("service", "remove") == 0 and not unit.exists()
     assert run("service", "remove") == 2
+
+
+def test_a_unit_that_cannot_be_written(unit, capsys):
+    unit.parent.parent.write_bytes(b"")  # a file where the folder must be
+    assert run("service", "install") == 4
+    assert capsys.readouterr().err.startswith(f"error: cannot write {unit}")
 
 
 @pytest.mark.parametrize("words", [("--edge", "900"), ("--nothing",), ("--bg",)])

@@ -336,6 +336,10 @@ def test_presets_of_ones_own(tmp_path, monkeypatch):
     delete_preset("Büro 2")
     with pytest.raises(ConfigError, match="no preset"):
         load_preset("Büro 2")
+    for name in ("../room", "room.yml", "room.yaml"):  # ``--config`` would read the last two as paths
+        with pytest.raises(ConfigError, match="preset's name"):
+            save_preset(name, {"edge": 1.0})
+    assert not (tmp_path / "presets").is_dir() or not list((tmp_path / "presets").iterdir())
 
 
 @pytest.mark.slow
