@@ -43,7 +43,7 @@ def test_a_unit_is_written_and_removed(unit, tmp_path, monkeypatch, capsys):
 def test_a_unit_that_cannot_be_written(unit, capsys):
     unit.parent.parent.write_bytes(b"")  # a file where the folder must be
     assert run("service", "install") == 4
-    assert capsys.readouterr().err.startswith(f"error: cannot write {unit}")
+    assert capsys.readouterr().err.startswith(f"streammatte: cannot write {unit}")
 
 
 @pytest.mark.parametrize("words", [("--edge", "900"), ("--nothing",), ("--bg",)])
