@@ -40,10 +40,8 @@ def own_presets() -> dict[str, Path]:
 
 
 def save_preset(name: str, options: dict[str, Any]) -> Path:
-    """Keep options under a name, which ``--config`` takes from then on. Raises ConfigError and SinkError."""
+    """Keep options under a name, which ``--config`` takes from then on. Raises ConfigError."""
     import yaml
-
-    from streammatte.sinks.atomic import whole_file, writing
 
     if not _NAME.fullmatch(name) or Path(name).suffix in _FILE_SUFFIXES:
         raise ConfigError(
@@ -53,10 +51,11 @@ def save_preset(name: str, options: dict[str, Any]) -> Path:
         raise ConfigError(f"{name} is an installed preset; take another name")
     path = _own_folder() / f"{name}.yml"
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
-    with writing(path):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as temporary:
-            temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        path.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"the preset cannot be written to {path} ({error.strerror or error})") from error
     return path
 
 
