@@ -83,7 +83,6 @@ def build_live(
     *,
     source: LiveSource | None = None,
     sinks: list[tuple[str, LiveSink]] | None = None,
-    make_matter: Callable[[StreamInfo, LiveOptions], LiveMatter] | None = None,
     on_status: Callable[[LiveStatus], None] | None = None,
     on_tick: Callable[[SettingsStore], object] | None = None,
 ) -> Session:
@@ -95,8 +94,6 @@ def build_live(
         Instead of the camera that the options name.
     sinks : list of (str, LiveSink), optional
         Instead of those that the options name.
-    make_matter : callable, optional
-        Instead of the network; called in the matting thread.
     """
     inputs = {"the camera": options.camera, "the microphone": options.mic, "the placeholder": options.hold}
     inputs |= {f"the background {name}": name for name in options.backgrounds}
@@ -118,10 +115,9 @@ def build_live(
                 )
             )
         info = source.info
-        make = make_matter or make_live_matter
         pipeline = LivePipeline(
             source,
-            lambda: make(info, options),
+            lambda: make_live_matter(info, options),
             scenes,
             sinks,
             store,

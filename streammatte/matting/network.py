@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,8 +82,6 @@ class NetworkMatter:
         Frames a submission.
     multiply : bool
         A frame's own alpha multiplies its matte.
-    on_close : callable, optional
-        Called once by ``close``.
     """
 
     def __init__(
@@ -97,7 +94,6 @@ class NetworkMatter:
         controls: Controls | None = None,
         batch: int = 1,
         multiply: bool = True,
-        on_close: Callable[[], None] | None = None,
     ) -> None:
         self.engine = engine
         self.preparer = preparer
@@ -111,7 +107,6 @@ class NetworkMatter:
         self._filling: _Batch | None = None
         self._flying: deque[_Batch] = deque()
         self._held_back: deque[tuple[Frame, tuple[U8, ...], F32 | None]] = deque()
-        self._on_close = on_close
         engine.reset()  # it may come from another stream
 
     def process(self, item: Frame) -> list[Matte]:
@@ -156,9 +151,6 @@ class NetworkMatter:
     def close(self) -> None:
         """Release the engine."""
         self.engine.close()
-        if self._on_close is not None:
-            self._on_close()
-            self._on_close = None
 
     def _forget_the_past(self, frame: Frame, planes: tuple[U8, ...]) -> None:
         """Reset a recurrent network where the image does not follow the one before: a cut, a seek, a gap."""

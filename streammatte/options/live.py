@@ -193,10 +193,6 @@ class LiveOptions(MatteOptions):
             wanted.insert(0, "virtual_camera")
         return tuple(wanted)
 
-    def record_path(self) -> Path | None:
-        """The recording's name."""
-        return None if self.record is None else Path(self.record)
-
 
 def refuse_revealing(black_point: float, white_point: float, gamma: float) -> None:
     """Refuse levels that make a background visible by themselves. Raises ConfigError.

@@ -126,7 +126,6 @@ class Clock:
         self._first_dts: int | None = None
         self._delay: int | None = None
         self._last: int | None = None
-        self._repaired = 0
 
     def packet(self, packet: Any) -> None:
         """Note a video packet on its way to the decoder."""
@@ -140,7 +139,6 @@ class Clock:
             pts = self._from_dts(frame.dts) if self._last is None else self._last + self._step
         pts = 0 if pts is None else int(pts)
         if self._last is not None and pts <= self._last:
-            self._repaired += 1
             log.debug("frame time %d is not after %d; it becomes %d", pts, self._last, self._last + 1)
             pts = self._last + 1
         self._last = pts
