@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from os.path import splitext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ def command(
             raise ConfigError(f"--snapshot takes one INPUT and one OUTPUT; got {len(files)} name(s)")
         target = files[1]
         if not target.lower().endswith(_STILLS):
-            target = re.sub(r"\.[^./\\]*$", "", target) + ".png"
+            target = splitext(target)[0] + ".png"  # noqa: PTH122 - addresses too
         return _with_remote(partial(_snapshot, seconds=snapshot, as_json=as_json), files[0], target, options)
     code = 0
     jobs = _jobs(files, out_dir, options)
