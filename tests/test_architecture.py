@@ -140,13 +140,21 @@ def test_imports_run_one_way(path):
     assert violations(path.read_text(), room_of(path), path) == []
 
 
+def test_nothing_imports_from_a_test_file():
+    for path in Path(__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            assert not any(name.rpartition(".")[2].startswith("test_") for name in names), path
+
+
 def test_every_room_is_known_and_there():
     assert {room_of(path) for path in FILES} == {name for name, _ in LAYERS} | set(BASE)
 
 
-@pytest.mark.parametrize("room", [name for name, _ in LAYERS if name != "__main__"])
+@pytest.mark.parametrize("room", [*BASE, *(name for name, _ in LAYERS if name != "__main__")])
 def test_an_upward_import_is_found(room):
-    order = [name for name, _ in LAYERS]
+    order = [*BASE, *(name for name, _ in LAYERS)]
     above = "cli" if room not in ("cli", "__init__") else "__main__"
     for statement in (
         f"from streammatte.{above}.video import x",
@@ -169,20 +177,29 @@ def test_pyav_is_used_by_media_sources_and_sinks_only():
             assert room_of(path).partition(".")[0] in ("media", "sources", "sinks", "doctor"), f"{path} imports av"
 
 
+THREADS = {
+    *("Thread", "Timer", "ThreadPoolExecutor", "ThreadPool", "start_new_thread", "ThreadingHTTPServer"),
+    *("to_thread", "run_in_executor", "dummy.Pool"),
+}
+
+
 def thread_starts(source):
-    """Calls that start a thread, in whatever way the class was imported."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call):
-            name = ast.unparse(node.func).rpartition(".")[2]
-            if name in (
-                "Thread",
-                "Timer",
-                "ThreadPoolExecutor",
-                "ThreadPool",
-                "start_new_thread",
-                "ThreadingHTTPServer",
-            ):
-                yield name
+    """Calls and base classes that start a thread, whatever names they were imported by."""
+    tree = ast.parse(source)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    real = {alias.asname: alias.name for node in imports for alias in node.names if alias.asname}
+    real |= {
+        alias.asname or alias.name: f"dummy.{alias.name}"
+        for node in imports
+        if isinstance(node, ast.ImportFrom) and node.module == "multiprocessing.dummy"
+        for alias in node.names
+    }
+    for node in ast.walk(tree):
+        starters = [node.func] if isinstance(node, ast.Call) else node.bases if isinstance(node, ast.ClassDef) else []
+        for starter in starters:
+            first, *rest = ast.unparse(starter).split(".")
+            parts = [*real.get(first, first).split("."), *rest]
+            yield from THREADS & {parts[-1], ".".join(parts[-2:])}
 
 
 def test_only_the_pipelines_start_threads():
@@ -190,7 +207,25 @@ def test_only_the_pipelines_start_threads():
         place = path.relative_to(PACKAGE).as_posix()
         if not place.startswith(STARTS_THREADS):
             assert not list(thread_starts(path.read_text())), f"{path} starts threads"
-    assert list(thread_starts("from threading import Thread as T, Timer\nTimer(1, f).start()")) == ["Timer"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import threading\nthreading.Thread(target=f).start()",
+        "from threading import Thread as T\nT(target=f)",
+        "import threading as t\nt.Timer(1, f)",
+        "import threading\nclass Reader(threading.Thread): pass",
+        "import _thread as t\nt.start_new_thread(f, ())",
+        "import asyncio\nasyncio.to_thread(f)",
+        "loop.run_in_executor(None, f)",
+        "from concurrent import futures\nfutures.ThreadPoolExecutor()",
+        "from multiprocessing.dummy import Pool as P\nP()",
+        "import multiprocessing.dummy\nmultiprocessing.dummy.Pool()",
+    ],
+)
+def test_a_started_thread_is_found(source):
+    assert list(thread_starts(source))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cluster.test_segments import PERSON, options, packets, pixels
+from support.segments import PERSON, options, packets, pixels
 from support.waiting import wait_until
 
 from streammatte.build import build_pipeline

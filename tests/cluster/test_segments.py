@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from support.segments import PERSON, options, packets, pixels
 from support.videos import make_video
 from support.waiting import wait_until
 
@@ -28,13 +29,7 @@ from streammatte.errors import (
 )
 from streammatte.options.video import VideoOptions
 
-PERSON = "samples/person.mp4"
 DONE = {"event": "done", "frames": 0, "seconds": 0.0, "until": 0.0, "reason": "", "warnings": []}
-
-
-def options(folder, name, **more):
-    given = {"size": 192, "background": "navy", "alpha": str(folder / f"{name}.alpha.mkv"), "preset": "ultrafast"}
-    return VideoOptions.build(given | more)
 
 
 def in_segments(source, target, how, seconds):
@@ -44,24 +39,6 @@ def in_segments(source, target, how, seconds):
             facts = work_segment(video.job(segment), lambda opened, wanted: build_matter(opened.info, wanted))
             video.end(segment, facts)
         return video.join()
-
-
-def packets(path):
-    """Times of the video's packets in their order, and everything of the audio's."""
-    found = {}
-    with av.open(str(path)) as container:
-        for packet in container.demux():
-            if packet.size:
-                audio = packet.stream.type == "audio"
-                data = bytes(packet) if audio else b""
-                found.setdefault(packet.stream.type, []).append((packet.pts, packet.dts, packet.duration, data))
-    times = sorted(entry[0] for entry in found["video"])
-    return times, [entry[1] for entry in found["video"]], found.get("audio")
-
-
-def pixels(path, form="gray"):
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format=form) for frame in container.decode(video=0)]
 
 
 def compare(source, folder, suffix, seconds, **more):

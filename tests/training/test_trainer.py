@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.people import write_people
 from support.waiting import wait_until
-from training.test_datasets import write_people
 
 paddle = pytest.importorskip("paddle")
 pytestmark = [pytest.mark.paddle, pytest.mark.filterwarnings("ignore:When training")]
