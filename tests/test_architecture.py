@@ -54,6 +54,7 @@ LAYERS = (  # from the bottom; a room may import those of lower layers that its 
 BASE = (  # modules every room may import; each may import those before it
     "_version",
     "errors",
+    "file_names",
     "color",
     "cache",
     "optional_imports",

@@ -7,29 +7,24 @@ import glob
 import io
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from streammatte.errors import ConfigError, SourceNotFoundError, UnsupportedSourceError
+from streammatte.file_names import VIDEO_SUFFIXES, WILDCARD, is_video_name
 from streammatte.options.declare import check, from_text, options_of
 from streammatte.options.video import VideoOptions
+from streammatte.sinks.containers import CONTAINERS
 from streammatte.sources import is_url
 from streammatte.sources.images import natural_key
 
-__all__ = ["VIDEO_SUFFIXES", "Item", "output_for", "plan_items"]
+__all__ = ["Item", "output_for", "plan_items"]
 
-_SEARCHED = ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .vob .wmv .flv .ogv .3gp .mxf"
-VIDEO_SUFFIXES = frozenset(_SEARCHED.split())
-"""What a folder is searched for, in lower case."""
-
-_KEPT = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 _MANIFESTS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _OWN = ("input", "output", "priority")
 _ROLES = ("alpha", "foreground")
-_WILD = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +98,12 @@ def _items_of(name: str, options: VideoOptions, kind: str, manifest: Iterable[st
     elif path.is_dir():
         videos = sorted((p for p in path.rglob("*") if _is_video(p)), key=lambda p: (p.parent, natural_key(p)))
         if not videos:
-            raise UnsupportedSourceError(f"the folder {name} holds no video; looked for {_SEARCHED}")
+            raise UnsupportedSourceError(f"the folder {name} holds no video; looked for {' '.join(VIDEO_SUFFIXES)}")
         for video in videos:
             yield Item(_absolute(video), output_for(video.relative_to(path).as_posix(), options, kind))
     elif path.exists():
         yield Item(_absolute(path), output_for(path.name, options, kind))
-    elif _WILD.search(name):
+    elif WILDCARD.search(name):
         matches = sorted(filter(_is_video, map(Path, glob.glob(str(path), recursive=True))), key=natural_key)  # noqa: PTH207
         if not matches:
             raise SourceNotFoundError(f"{name} matches no video; check the pattern (and quote it in a shell)")
@@ -124,7 +119,7 @@ def _absolute(path: Path) -> str:
 
 
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return is_video_name(path) and not path.name.startswith(".") and path.is_file()
 
 
 def output_for(name: str, options: VideoOptions, kind: str = "auto") -> str:
@@ -145,7 +140,7 @@ def output_for(name: str, options: VideoOptions, kind: str = "auto") -> str:
         return str(path.with_suffix(f".{kind}"))
     if options.background == "transparent" and path.suffix.lower() not in (".mov", ".webm"):
         return str(path.with_suffix(".mov"))
-    return str(path) if path.suffix.lower() in _KEPT else str(path.with_suffix(".mp4"))
+    return str(path) if path.suffix.lower() in CONTAINERS else str(path.with_suffix(".mp4"))
 
 
 def _manifest_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

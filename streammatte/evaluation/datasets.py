@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from streammatte.errors import ConfigError, SourceNotFoundError
+from streammatte.file_names import is_video_name
 from streammatte.media.image_reader import STILL_SUFFIXES
 from streammatte.sources.images import natural_key
 
 __all__ = ["LAYOUTS", "Item", "find_items", "is_image", "list_images"]
 
-VIDEOS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi"})
 
 LAYOUTS = (
     "image/ + matte/ (PPM-100)",
@@ -125,7 +125,7 @@ def _videos(folder: Path) -> Iterator[Item]:
 
 
 def _video_named(video_folder: Path, stem: str) -> Path | None:
-    return next((path for path in sorted(video_folder.glob(f"{stem}.*")) if path.suffix.lower() in VIDEOS), None)
+    return next((path for path in sorted(video_folder.glob(f"{stem}.*")) if is_video_name(path)), None)
 
 
 def _empty(folder: Path) -> Iterator[Item]:

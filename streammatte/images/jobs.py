@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from streammatte.errors import ConfigError, SourceNotFoundError, UnsupportedOutputError, UnsupportedSourceError
+from streammatte.file_names import WILDCARD
 from streammatte.media.image_reader import STILL_SUFFIXES
 from streammatte.options.images import ImageOptions
 from streammatte.sinks import alpha_by_default
@@ -19,7 +19,6 @@ from streammatte.sources.images import natural_key
 
 __all__ = ["Job", "plan_folder", "plan_one"]
 
-_WILD = re.compile(r"[*?\[]")
 _TRANSPARENT = "transparent"
 
 
@@ -55,7 +54,7 @@ def plan_one(source: str, target: str, options: ImageOptions) -> list[Job]:
     SourceNotFoundError, UnsupportedOutputError
     """
     path = Path(source)
-    if path.is_dir() or (_WILD.search(source) and not path.exists()):
+    if path.is_dir() or (WILDCARD.search(source) and not path.exists()):
         raise ConfigError(f"{source} is more than one image: give --out-dir FOLDER in place of {target}")
     if Path(target).is_dir() or target.endswith(("/", os.sep)):
         raise ConfigError(f"{target} is a folder: give the name of an image, or --out-dir {target}")
@@ -119,7 +118,7 @@ def _expanded(sources: Iterable[str]) -> list[Path]:
             _refuse_none(entries, source)
         elif path.exists():
             entries = [path]
-        elif _WILD.search(source):
+        elif WILDCARD.search(source):
             entries = [entry for entry in map(Path, glob.glob(source, recursive=True)) if _is_still(entry)]  # noqa: PTH207
             _refuse_none(entries, source)
         else:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from streammatte.errors import StreammatteError
+from streammatte.file_names import is_video_name
 from streammatte.live.settings import MAX_BACKGROUNDS
 from streammatte.media.image_reader import STILL_SUFFIXES
 
@@ -15,7 +16,6 @@ __all__ = ["BackgroundFolder", "background_files"]
 
 _log = logging.getLogger(__name__)
 
-_VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".m4v", ".gif"})
 _EVERY = 1.0
 """Seconds between two looks into the folder; a file is taken when two of them found it of the same size."""
 
@@ -25,7 +25,7 @@ def background_files(folder: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(folder.iterdir()):
         inside = path.is_file() and path.resolve().parent == folder.resolve()
-        if inside and not path.name.startswith(".") and path.suffix.lower() in _VIDEOS | STILL_SUFFIXES:
+        if inside and not path.name.startswith(".") and (is_video_name(path) or path.suffix.lower() in STILL_SUFFIXES):
             found[path.name] = path
     return found
 

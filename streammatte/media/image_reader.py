@@ -99,7 +99,7 @@ def read_matte(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> U8 | npt.NDA
     Parameters
     ----------
     path : Path
-        PNG, JPEG, TIFF, WebP.
+        What :func:`read_still` reads; EXIF orientation is applied.
     max_megapixels : int
         Images of more are refused before they are decoded.
 
@@ -116,16 +116,26 @@ def read_matte(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> U8 | npt.NDA
     data = _content(path)
     with _reading(path), Image.open(io.BytesIO(data)) as image:
         _check_size(image, path, max_megapixels)
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise UnsupportedSourceError(f"{path} is damaged and cannot be read")
-    if pixels.ndim == 3:
-        pixels = pixels[..., 3] if pixels.shape[2] == 4 else gray_of(pixels, str(path))
-    if pixels.dtype == np.uint16:
-        return pixels.astype(np.float32) / np.float32(65535)
-    if pixels.dtype != np.uint8:
-        raise UnsupportedSourceError(f"{path} has {pixels.dtype} samples; a matte has 8 or 16 bits a sample")
-    return np.ascontiguousarray(pixels, np.uint8)
+        image.load()
+        values = np.asarray(_upright(_matte_plane(data, image, path), image))
+    if values.dtype.kind == "u" and values.itemsize == 2:
+        return values.astype(np.float32) / np.float32(65535)
+    return np.ascontiguousarray(values, np.uint8)
+
+
+def _matte_plane(data: bytes, image: Image.Image, path: Path) -> Image.Image:
+    if _is_deep_png(data):
+        pixels = _deep_pixels(data, path)
+        if pixels.ndim == 3:
+            pixels = pixels[..., 3] if pixels.shape[2] == 4 else gray_of(pixels, str(path))
+        return Image.fromarray(np.ascontiguousarray(pixels))
+    if image.has_transparency_data:
+        return image.convert("RGBA").getchannel("A")
+    if image.mode == "L" or image.mode.startswith("I;16"):
+        return image
+    if image.mode.startswith(("I", "F")):
+        raise UnsupportedSourceError(f"{path} has 32 bits a sample; a matte has 8 or 16 bits a sample")
+    return Image.fromarray(np.ascontiguousarray(gray_of(np.asarray(image.convert("RGB")), str(path))))
 
 
 def gray_of(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
@@ -180,13 +190,14 @@ def read_animation(path: Path, max_megapixels: int = MAX_MEGAPIXELS) -> Iterator
     data = _content(path)
     with _reading(path), Image.open(io.BytesIO(data)) as image:
         _check_size(image, path, max_megapixels)
+        profile = image.info.get("icc_profile")
         for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)
             image.load()
-            shown = image.convert("RGBA")
+            shown = _upright(image.convert("RGBA"), image)
             alpha = np.array(shown.getchannel("A"))
             seconds = float(image.info.get("duration") or _SHOWN) / 1000
-            yield np.array(shown.convert("RGB")), None if int(alpha.min()) == 255 else alpha, seconds
+            yield _rgb_of(shown, profile, path), None if int(alpha.min()) == 255 else alpha, seconds
 
 
 def _check_size(image: Image.Image, path: Path, max_megapixels: int) -> None:
@@ -247,12 +258,11 @@ def _decode(data: bytes, image: Image.Image, path: Path, at_least: tuple[int, in
     profile = image.info.get("icc_profile")
     image.load()
     decoded: Image.Image = image
-    if data[:4] == b"\x89PNG" and data[24:25] == b"\x10":
+    if _is_deep_png(data):
         return _deep_png(data, image, profile, path)
     if image.mode.startswith(("I", "F")):
         decoded = Image.fromarray(_to_8_bit(np.asarray(image), image.mode), "L")
-        decoded.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
-    ImageOps.exif_transpose(decoded, in_place=True)
+    decoded = _upright(decoded, image)
     if at_least is not None and decoded.mode in _REDUCED:
         factor = min(decoded.width // at_least[0], decoded.height // at_least[1])
         decoded = decoded.reduce(factor) if factor > 1 else decoded
@@ -260,21 +270,32 @@ def _decode(data: bytes, image: Image.Image, path: Path, at_least: tuple[int, in
     return _rgb_of(decoded, profile, path), alpha
 
 
-def _deep_png(data: bytes, image: Image.Image, profile: bytes | None, path: Path) -> tuple[U8, U8 | None]:
-    """A PNG of 16 bits a channel, rounded; Pillow would cut the lower bits off (it has checked the file by now)."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+def _is_deep_png(data: bytes) -> bool:
+    """A PNG of 16 bits a channel, of which Pillow would cut the lower bits off."""
+    return data[:4] == b"\x89PNG" and data[24:25] == b"\x10"
+
+
+def _deep_pixels(data: bytes, path: Path) -> npt.NDArray[Any]:
+    """A PNG's pixels (H, W) or (H, W, channels) in OpenCV's order, uint16; Pillow has checked the file by now."""
+    pixels: npt.NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise UnsupportedSourceError(f"{path} is damaged and cannot be read")
-    levels = _to_8_bit(pixels, "I;16")
-    if levels.ndim == 2:
-        plain = Image.fromarray(levels)
-    elif levels.shape[2] == 4:
-        plain = Image.fromarray(cv2.cvtColor(levels, cv2.COLOR_BGRA2RGBA))
-    else:
-        plain = Image.fromarray(cv2.cvtColor(levels, cv2.COLOR_BGR2RGB))
-    plain.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
-    turned = ImageOps.exif_transpose(plain) or plain
+    return pixels
+
+
+def _deep_png(data: bytes, image: Image.Image, profile: bytes | None, path: Path) -> tuple[U8, U8 | None]:
+    """A PNG of 16 bits a channel, rounded."""
+    levels = _to_8_bit(_deep_pixels(data, path), "I;16")
+    if levels.ndim == 3:
+        levels = cv2.cvtColor(levels, cv2.COLOR_BGRA2RGBA if levels.shape[2] == 4 else cv2.COLOR_BGR2RGB)  # type: ignore[assignment]
+    turned = _upright(Image.fromarray(levels), image)
     return _rgb_of(turned, profile, path), _alpha_of(turned)
+
+
+def _upright(decoded: Image.Image, image: Image.Image) -> Image.Image:
+    """What was decoded of a file's image, turned by that one's EXIF orientation."""
+    decoded.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    return ImageOps.exif_transpose(decoded)
 
 
 def _to_8_bit(values: npt.NDArray[Any], mode: str) -> U8:

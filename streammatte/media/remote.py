@@ -24,6 +24,7 @@ from streammatte.errors import (
     SourceNotFoundError,
     StreammatteError,
 )
+from streammatte.file_names import NUMBER
 from streammatte.media.container import shown_address
 
 __all__ = ["Fetched", "is_remote", "refuse_existing", "remote_fingerprint", "upload", "upload_folder"]
@@ -35,9 +36,6 @@ _SCHEMES = frozenset(
     }
 )
 """What fsspec and its packages read and write, without what FFmpeg does itself (http, https, file ...)."""
-
-
-_NUMBER = re.compile(r"%0?\d*d")
 
 
 def is_remote(spec: str | Path) -> bool:
@@ -139,7 +137,7 @@ def refuse_existing(url: str, overwrite: bool) -> None:
         if overwrite:
             return
         numbered = f"{path.rstrip('/')}/%d.png" if url.endswith("/") else path
-        parts = [glob.escape(part) for part in _NUMBER.split(numbered)]
+        parts = [glob.escape(part) for part in NUMBER.split(numbered)]
         if system.glob("[0-9]*".join(parts)) if len(parts) > 1 else system.exists(path):
             raise OutputExistsError(f"{shown_address(url)} exists already: choose another name or pass --overwrite")
 

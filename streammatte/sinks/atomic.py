@@ -16,6 +16,7 @@ from typing import Any
 import av.error
 
 from streammatte.errors import ConfigError, DiskFullError, OutputExistsError, SinkError
+from streammatte.file_names import NUMBER, WILDCARD
 
 __all__ = [
     "AtomicFile",
@@ -33,7 +34,6 @@ __all__ = [
 _NAME_KEPT = 40
 """Characters of the requested name that the temporary one repeats: at four bytes each it stays under the usual 255."""
 
-_NUMBERED = re.compile(r"%0?\d*d")
 _IN_FOLDER = re.compile(r"\d{6,}\.png")
 """What a folder as output is filled with."""
 
@@ -109,12 +109,12 @@ def _files_of(name: str | None, *, written: bool = False) -> Iterator[Path]:
     if name is None or name == "-" or "://" in name:
         return
     path = Path(name).expanduser()
-    if _NUMBERED.search(path.name) and not path.exists():
-        form = re.compile(r"\d+".join(re.escape(part) for part in _NUMBERED.split(path.name)))
+    if NUMBER.search(path.name) and not path.exists():
+        form = re.compile(r"\d+".join(re.escape(part) for part in NUMBER.split(path.name)))
         yield from (entry for entry in _listed(path.parent) if form.fullmatch(entry.name))
     elif path.is_dir():
         yield from (entry for entry in _listed(path) if not written or _IN_FOLDER.fullmatch(entry.name))
-    elif not written and any(mark in name for mark in "*?["):
+    elif not written and WILDCARD.search(name):
         yield from map(Path, glob.glob(str(path)))  # noqa: PTH207 - absolute patterns too
     else:
         yield path

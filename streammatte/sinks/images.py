@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from streammatte.errors import ConfigError, OutputExistsError, SinkError, UnsupportedOutputError
+from streammatte.file_names import NUMBER
 from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
 from streammatte.media.convert import FrameConverter
 from streammatte.sinks.atomic import AtomicFile, AtomicFolder, PublishingSink, writing
@@ -38,14 +39,13 @@ IMAGE_SUFFIXES = tuple(_ENCODING)
 _WITH_ALPHA = {".png", ".webp"}
 
 _FULL_RGB = ColorSpec(full_range=True)
-_NUMBER = re.compile(r"%(0\d+)?d")
 _IN_FOLDER = "%06d.png"
 
 
 def is_pattern(target: str) -> bool:
     """True where the name asks for numbered images: ``name_%04d.png``, ``folder/``, or a folder that is there."""
     path = Path(target)
-    return target.endswith(("/", "\\")) or _NUMBER.search(path.name) is not None or (not path.suffix and path.is_dir())
+    return target.endswith(("/", "\\")) or NUMBER.search(path.name) is not None or (not path.suffix and path.is_dir())
 
 
 class _Encoder:
@@ -140,15 +140,16 @@ class SequenceSink(PublishingSink):
 
     def __init__(self, target: str, *, output_size: tuple[int, int] | None = None, overwrite: bool = False) -> None:
         path = Path(target)
-        if _NUMBER.search(path.name):
+        if NUMBER.search(path.name):
             folder, self._name = path.parent, path.name
         else:
             folder, self._name = path, _IN_FOLDER
         suffix = Path(self._name).suffix.lower()
         if suffix not in _ENCODING:
             raise UnsupportedOutputError(f"cannot write {target}: a sequence is one of {', '.join(IMAGE_SUFFIXES)}")
-        if len(_NUMBER.findall(self._name)) != 1 or self._name.count("%") != 1:
+        if len(NUMBER.findall(self._name)) != 1 or self._name.count("%") != 1:
             raise ConfigError(f"cannot write {target}: one number such as %04d is needed in the name, no other %")
+        self._name = re.sub("%([1-9])", r"%0\1", self._name)  # %4d counts in zeros, as FFmpeg reads it
         self._target = target
         self._file: AtomicFolder = AtomicFolder(folder, overwrite)
         self._encoder = _Encoder(suffix, output_size)
@@ -169,7 +170,7 @@ class SequenceSink(PublishingSink):
 
     def _refuse_present(self) -> None:
         """Images of an earlier run: refused, or with ``overwrite`` reported, since longer runs leave a tail."""
-        head, tail = _NUMBER.split(self._name)[0], _NUMBER.split(self._name)[-1]
+        head, tail = NUMBER.split(self._name)[0], NUMBER.split(self._name)[-1]
         numbered = re.compile(re.escape(head) + r"\d+" + re.escape(tail))
         folder = self._file.folder
         present = [entry for entry in folder.iterdir() if numbered.fullmatch(entry.name)] if folder.is_dir() else []

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from streammatte.errors import BeyondEndError, SourceError, SourceNotFoundError, UnsupportedSourceError
+from streammatte.file_names import NUMBER, WILDCARD
 from streammatte.media.container import shown_address
 from streammatte.media.image_reader import STILL_SUFFIXES, animation_format
 from streammatte.protocols import Source
@@ -26,9 +27,7 @@ __all__ = ["is_url", "open_source", "reopener"]
 
 log = logging.getLogger(__name__)
 
-_NUMBER = re.compile(r"%(0?)(\d*)d")
 _RATE = 25
-_WILD = re.compile(r"[*?\[]")
 
 
 def is_url(spec: str) -> bool:
@@ -113,9 +112,9 @@ def _images(path: Path, text: str) -> list[str] | None:
         return sorted(found, key=natural_key)
     if path.exists():
         return [str(path)] if path.suffix.lower() in IMAGE_SUFFIXES and not animation_format(path) else None
-    if _NUMBER.search(path.name):
+    if NUMBER.search(path.name):
         return _numbered(path, text)
-    if _WILD.search(text):
+    if WILDCARD.search(text):
         matches = glob.iglob(str(path))  # noqa: PTH207 - absolute too
         found = [match for match in matches if _is_image(os.path.basename(match)) and os.path.isfile(match)]  # noqa: PTH113, PTH119
         if not found:
@@ -130,9 +129,9 @@ def _is_image(name: str) -> bool:
 
 def _numbered(path: Path, text: str) -> list[str]:
     """``frame_%04d.png``: every file of that form, by number; a gap is logged and skipped."""
-    match = _NUMBER.search(path.name)
+    match = NUMBER.search(path.name)
     assert match is not None
-    width = int(match[2] or 0) if match[1] else 0
+    width = int(match[0][2:-1] or 0) if match[0].startswith("%0") else 0
     form = re.compile(
         re.escape(path.name[: match.start()]) + rf"(\d{{{max(width, 1)},}})" + re.escape(path.name[match.end() :])
     )

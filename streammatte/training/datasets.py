@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from streammatte.cache import trim, user_cache_dir
 from streammatte.errors import ConfigError, SourceError, SourceNotFoundError, StreammatteError
-from streammatte.evaluation.datasets import VIDEOS, find_items, is_image
+from streammatte.evaluation.datasets import find_items, is_image
+from streammatte.file_names import is_video_name
 from streammatte.frames import Layout
 from streammatte.media.image_reader import read_matte, read_still
 from streammatte.training.recipe import Recipe
@@ -103,7 +104,7 @@ class _Backgrounds:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise SourceNotFoundError(f"there is no folder {folder} of backgrounds")
-        self._paths = sorted(path for path in folder.rglob("*") if is_image(path) or path.suffix.lower() in VIDEOS)
+        self._paths = sorted(path for path in folder.rglob("*") if is_image(path) or is_video_name(path))
         if not self._paths:
             raise ConfigError(f"{folder} holds no image and no video")
         self._frames: OrderedDict[Path, list[U8]] = OrderedDict()

@@ -151,7 +151,7 @@ def test_a_profile_under_alpha_leaves_alpha_alone(tmp_path, wide):
     np.testing.assert_array_equal(rgb, read_still(tmp_path / "b.png")[0])
 
 
-def test_a_damaged_profile_is_told_and_taken_as_srgb(tmp_path, caplog):
+def test_a_damaged_profile_is_reported_and_taken_as_srgb(tmp_path, caplog):
     Image.fromarray(UPRIGHT).save(tmp_path / "a.png", icc_profile=b"no profile")
     rgb, _ = read_still(tmp_path / "a.png")
     np.testing.assert_array_equal(rgb, UPRIGHT)
@@ -356,3 +356,39 @@ def test_mattes_are_read_exactly_and_bounded(tmp_path):
     Image.fromarray(np.arange(12, dtype=np.uint8).reshape(2, 2, 3)).save(tmp_path / "colour.png")
     with pytest.raises(UnsupportedSourceError, match="colour image without alpha"):
         read_matte(tmp_path / "colour.png")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "deep.png", "a.tif", "a.webp", "alpha.png", "a.heic"])
+def test_mattes_are_upright_in_every_format(tmp_path, name):
+    """A matte beside an image has that one's size, whatever turned either."""
+    values = np.zeros((256, 64), np.uint8)
+    values[:64] = 255  # upright: white at the top
+    stored = np.ascontiguousarray(np.rot90(values, 1))
+    image = Image.fromarray(stored.astype(np.uint16) * 257 if name == "deep.png" else stored)
+    if name == "alpha.png":
+        image = Image.merge("RGBA", [image.point(lambda value: 0)] * 3 + [image])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it clockwise
+    if name == "a.heic":
+        heic(tmp_path / name, np.dstack([stored] * 3), chroma=444, matrix_coefficients=0, exif=exif.tobytes())
+    else:
+        image.save(tmp_path / name, exif=exif)
+    matte = np.asarray(read_matte(tmp_path / name), np.float32)
+    matte = matte if name == "deep.png" else matte / 255
+    assert matte.shape == values.shape
+    np.testing.assert_allclose(matte, values / 255, atol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "PNG"])
+def test_animations_are_upright_in_srgb(tmp_path, wide, kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    first, second = (Image.new("RGB", (64, 48), (value, 120, 40)) for value in (90, 200))
+    how = {"save_all": True, "append_images": [second], "duration": 100, "lossless": True, "exif": exif}
+    first.save(tmp_path / "a.img", kind, icc_profile=wide, **how)
+    first.save(tmp_path / "still.png", icc_profile=wide, exif=exif)
+    rgb, _ = read_still(tmp_path / "still.png")
+    images = list(read_animation(tmp_path / "a.img"))
+    assert [image.shape for image, _, _ in images] == [(64, 48, 3)] * 2
+    np.testing.assert_allclose(images[0][0], rgb, atol=2)
+    assert np.abs(images[0][0][5, 5].astype(int) - (90, 120, 40)).max() > 3  # it was converted

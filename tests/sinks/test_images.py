@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from support.sink_frames import BT709, info_of, make_frames, write
 from streammatte.errors import ConfigError, OutputExistsError, SinkError, UnsupportedOutputError
 from streammatte.frames import ColorSpec, Layout
 from streammatte.sinks import Y4MSink, open_sink
+from streammatte.sources import open_source
 from streammatte.tracks import TrackFeed
 
 
@@ -52,6 +54,13 @@ def test_rgb_images(tmp_path, suffix, slack):
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"a_{i}.{suffix}" for i in range(3)]
     got = cv2.imread(str(tmp_path / f"a_2.{suffix}"))[..., ::-1].astype(float)
     assert np.abs(got - frames[2].planes[0]).mean() <= slack
+
+
+def test_a_width_counts_in_zeros_as_ffmpeg_reads_it(tmp_path):
+    write(open_sink(tmp_path / "a_%4d.png"), make_frames(2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_0000.png", "a_0001.png"]
+    with closing(open_source(tmp_path / "a_%4d.png")) as source:
+        assert len(list(source.frames())) == 2
 
 
 def test_gray_and_alpha_images_are_exact(tmp_path):
