@@ -57,7 +57,14 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_LazyGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+        "auto_envvar_prefix": "STREAMMATTE",
+    },
+)
 @click.version_option(__version__, prog_name="streammatte")
 def cli() -> None:
     """Take people out of images, videos and live cameras.

@@ -213,7 +213,7 @@ class _Show(ProgressDisplay):
 
     def end(self, records: Sequence[Record]) -> None:
         """The final counts."""
-        self.__exit__()
+        self.close()
         for record in records:
             if record.reason and record.state in ("failed", "partial"):
                 click.echo(f"streammatte: {record.source}: {record.reason}", err=True)

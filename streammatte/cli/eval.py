@@ -149,15 +149,14 @@ def _write(
 ) -> None:
     from streammatte.evaluation.page import as_html
     from streammatte.evaluation.report import as_csv, as_json, as_table, seed_line
+    from streammatte.sinks.atomic import whole_file
 
     for name, make in ((json_file, as_json), (csv_file, as_csv), (html_file, as_html)):
         if name == "-":
             click.echo(make(report), nl=False)
         elif name is not None:
-            try:
-                Path(name).write_text(make(report), encoding="utf-8")
-            except OSError as error:
-                raise SinkError(f"cannot write {name}: {error.strerror or error}; choose another file") from error
+            with whole_file(Path(name)) as temporary:
+                temporary.write_text(make(report), encoding="utf-8")
     # A report on standard output is for a program: the table then goes beside it.
     beside = "-" in (json_file, csv_file, html_file)
     click.echo(as_table(report, items=not summary), err=beside)

@@ -69,6 +69,8 @@ def _as_click(entry: Option) -> Callable[[F], F]:
 def _shown(entry: Option) -> str:
     if entry.shown is not None:
         return entry.shown
+    if entry.default is None:
+        return ""
     if entry.switch:
         return "on" if entry.default else "off"
     return f"{entry.default:g}" if entry.type is float else str(entry.default)

@@ -51,6 +51,10 @@ class ProgressDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove what is shown."""
         if self._bars is not None:
             self._bars.stop()
 

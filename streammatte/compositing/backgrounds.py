@@ -9,13 +9,12 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.color import KEY_GREEN, is_color, parse_color
 from streammatte.compositing.blur import DEFAULT_STRENGTH, blur_background
 from streammatte.compositing.video_background import VideoBackground
 from streammatte.errors import BackgroundError, SourceError
-from streammatte.frames import Frame, Layout, Matte
+from streammatte.frames import U8, Frame, Layout, Matte
 from streammatte.media.image_reader import STILL_SUFFIXES, animation_format, is_image, read_still
 from streammatte.media.planes import Target, color_planes, convert_planes
 from streammatte.network_size import MAX_MEGAPIXELS
@@ -32,7 +31,6 @@ __all__ = [
     "parse_background",
 ]
 
-U8 = npt.NDArray[np.uint8]
 
 _FITS = ("cover", "contain", "stretch")
 _FORMS = "an image, a video, a colour name, #rrggbb, blur[:1-100], transparent or none"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from streammatte.frames import Frame, Layout, Matte
+from streammatte.frames import F32, U8, Frame, Layout, Matte
 from streammatte.kernels.fusion import premultiply
 from streammatte.media.planes import small_components
 
 __all__ = ["DEFAULT_STRENGTH", "blur_background"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 DEFAULT_STRENGTH = 25.0
 """Of 1 to 100: the room of a seated person stays recognisable, but no text in it can be read."""

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.compositing.backgrounds import Background, ImageBackground, Original, Transparent, VideoBackground
 from streammatte.compositing.despill import Despill
 from streammatte.compositing.foreground import estimate_multilevel, estimate_small, with_colours
 from streammatte.compositing.light_match import LightMatch
 from streammatte.frame_pool import FramePool
-from streammatte.frames import ColorSpec, Composite, Frame, Layout, Matte
+from streammatte.frames import U8, ColorSpec, Composite, Frame, Layout, Matte
 from streammatte.kernels.blend import PlaneEstimate, blend_plane, foreground_plane
 from streammatte.media.planes import Target, alpha_for_planes, black_planes, small_components
 from streammatte.protocols import StageBase
 
 __all__ = ["StreamCompositor"]
 
-U8 = npt.NDArray[np.uint8]
 Estimates = tuple[PlaneEstimate | None, ...]
 
 

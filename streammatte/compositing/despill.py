@@ -12,15 +12,13 @@ import numpy.typing as npt
 
 from streammatte.color import KEY_GREEN, parse_color
 from streammatte.errors import ConfigError
-from streammatte.frames import ColorSpec, Frame, Layout, Matte
+from streammatte.frames import F32, U8, ColorSpec, Frame, Layout, Matte
 from streammatte.kernels.color import rgb_matrix
 from streammatte.kernels.despill import despill_planes
 from streammatte.media.planes import small_components
 
 __all__ = ["Despill", "Key"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 SCREENS = {"green": parse_color(KEY_GREEN), "blue": (0, 71, 187)}
 """Paints that are sold as chroma key green and blue: what is assumed where no screen is seen."""

@@ -16,9 +16,8 @@ import threading
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from streammatte.frames import Frame, Layout
+from streammatte.frames import F32, U8, Frame, Layout
 from streammatte.kernels.blend import PlaneEstimate
 from streammatte.kernels.color import rgb_matrix
 from streammatte.kernels.fusion import fuse, premultiply, ratios
@@ -26,8 +25,6 @@ from streammatte.runtime import import_pymatting
 
 __all__ = ["estimate_multilevel", "estimate_small", "with_colours"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 _WIDE = 6 / 256
 """Radius of the first blur over the matte's longer side. On composites with a known F, radii of 3 to 9 cells at 256

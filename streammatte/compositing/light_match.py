@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.compositing.despill import black_level, small_yuv
-from streammatte.frames import ColorSpec, Frame, Layout, Matte
+from streammatte.frames import U8, ColorSpec, Frame, Layout, Matte
 from streammatte.kernels.color import rgb_matrix
 
 __all__ = ["LightMatch"]
 
-U8 = npt.NDArray[np.uint8]
 F64 = npt.NDArray[np.float64]
 
 _EXPOSURE = 0.35

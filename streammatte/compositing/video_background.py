@@ -7,11 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
-import numpy as np
-import numpy.typing as npt
-
 from streammatte.errors import BackgroundError, SourceError
-from streammatte.frames import Frame, Matte
+from streammatte.frames import U8, Frame, Matte
 from streammatte.media.planes import Target, convert_planes
 from streammatte.protocols import Source
 from streammatte.runtime import in_background
@@ -20,7 +17,6 @@ __all__ = ["VideoBackground"]
 
 log = logging.getLogger(__name__)
 
-U8 = npt.NDArray[np.uint8]
 
 _SLACK = 1e-6
 """Seconds by which two presentation times may differ and still be the same."""

@@ -82,10 +82,11 @@ def open_engine(
         raise ConfigError(f"batch must be 1 or more and threads 0 or more; got batch {batch}, threads {threads}")
     check_address_space()
     files = resolve(model)
-    if files.rule.fixed not in (None, size):
-        raise ConfigError(f"{files.name} takes {files.rule.fixed} (height, width) only; got {size}")
-    if files.rule.fixed is None and any(side < files.multiple or side % files.multiple for side in size):
-        raise ConfigError(f"{files.name} takes heights and widths in multiples of {files.multiple}; got {size}")
+    given, fixed = f"{size[1]}x{size[0]}", files.rule.fixed
+    if fixed not in (None, size):
+        raise ConfigError(f"{files.name} takes {fixed[1]}x{fixed[0]} only; got {given}")
+    if fixed is None and any(side < files.multiple or side % files.multiple for side in size):
+        raise ConfigError(f"{files.name} takes widths and heights in multiples of {files.multiple}; got {given}")
     if trt and engine == "auto":
         engine = "paddle"
     if trt and engine != "paddle":

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from streammatte.frames import U8
 from streammatte.protocols import Engine, Pending
 
 __all__ = ["FlipAveragedEngine"]
-
-U8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.errors import ConfigError
+from streammatte.frames import U8
 
 __all__ = ["check_inputs"]
-
-U8 = npt.NDArray[np.uint8]
 
 
 def check_inputs(images: U8, trimaps: U8 | None, *, size: tuple[int, int], batch: int, needs_trimap: bool) -> None:

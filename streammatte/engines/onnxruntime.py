@@ -15,6 +15,7 @@ from streammatte.engines.inputs import check_inputs
 from streammatte.engines.openvino_graph import read_static
 from streammatte.engines.worker import QUEUED, Submission, Worker
 from streammatte.errors import ConfigError, ModelError
+from streammatte.frames import F32, U8
 from streammatte.models.files import ModelFiles
 from streammatte.models.graph import STATE, TRIMAP, needs_trimap, read_graph, read_ports
 from streammatte.models.graph_rule import GraphRule
@@ -25,8 +26,6 @@ __all__ = ["ONNXRuntimeEngine"]
 
 log = logging.getLogger(__name__)
 
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
 
 _CPU = "CPUExecutionProvider"
 _FAST_F16 = ("cuda", "rocm", "dml")

@@ -9,12 +9,12 @@ from collections import Counter, deque
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.engines.inputs import check_inputs
 from streammatte.engines.openvino_graph import compile_cached, read_static
 from streammatte.engines.precision import choose
 from streammatte.errors import ConfigError, ModelError
+from streammatte.frames import F32, U8
 from streammatte.models.files import ModelFiles
 from streammatte.models.graph import NEXT, TRIMAP, first_line, is_state, needs_trimap, static
 from streammatte.optional_imports import import_openvino
@@ -27,8 +27,6 @@ ov = import_openvino()
 
 log = logging.getLogger(__name__)
 
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
 
 _ISA = re.compile(r"avx512(_amx|_vnni)?|avx2(_vnni)?|avx|sse4\d|neon|asimd|sve(_\d+)?")
 

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from streammatte.errors import ConfigError
+from streammatte.frames import F32
 
 __all__ = ["QUEUED", "Submission", "Worker"]
 
-F32 = npt.NDArray[np.float32]
 Result = tuple[F32, F32 | None]
 """Alpha (N, h, w) and, where the network gives it, the foreground (N, h, w, 3)."""
 

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError
+from streammatte.frames import F32
 from streammatte.kernels.metrics import connectivity_error, gradient_error
 
 __all__ = ["conn", "dtssd", "grad", "mad", "messddt", "mse", "sad"]
 
 Array = npt.NDArray[Any]
-F32 = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 PER_THOUSAND = 1000.0

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.errors import ModelError
+from streammatte.frames import F32, U8
 from streammatte.models.files import ModelFiles
 from streammatte.models.graph import normalised, read_graph, static
 from streammatte.optional_imports import import_openvino
@@ -25,9 +25,6 @@ BAD_DIFFERENCE = 0.02
 """Largest difference of alpha from float32 above which the user is warned."""
 _AT_MOST = 600.0
 """Seconds for a conversion."""
-
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.child_process import in_child
 from streammatte.errors import ConfigError, ModelError
 from streammatte.export.convert import save_as
 from streammatte.export.difference import Difference, compare, run_converter
+from streammatte.frames import F32, U8
 from streammatte.models.files import ModelFiles
 from streammatte.optional_imports import need
 
@@ -21,9 +21,6 @@ __all__ = ["save_ncnn"]
 
 INPUT, OUTPUT = "in0", "out0"
 """pnnx's names of a graph's first input and output."""
-
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
 
 
 def save_ncnn(files: ModelFiles, target: Path, images: Sequence[U8], size: tuple[int, int]) -> Difference:

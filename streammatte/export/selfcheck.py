@@ -12,6 +12,7 @@ import numpy.typing as npt
 from streammatte.child_process import in_child
 from streammatte.errors import StreammatteError
 from streammatte.export.convert import graph_of
+from streammatte.frames import U8
 from streammatte.models.cards import Card
 from streammatte.models.files import ModelFiles
 from streammatte.models.graph import TRIMAP
@@ -30,8 +31,6 @@ INT8_AGREEMENT = 0.2
 """Largest mean difference between the 8-bit and the float graph on noise, far outside what either was made for."""
 SLACK = 1e-3
 """How far outside 0 to 1 alpha may be by rounding alone."""
-
-U8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

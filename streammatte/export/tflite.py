@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.child_process import in_child
 from streammatte.errors import ConfigError, EngineUnavailableError
 from streammatte.export.convert import save_as
 from streammatte.export.difference import Difference, compare, run_converter
+from streammatte.frames import F32, U8
 from streammatte.models.files import ModelFiles
 from streammatte.models.graph import read_graph
 from streammatte.optional_imports import need
@@ -25,9 +25,6 @@ __all__ = ["save_tflite"]
 
 _SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 """Images that onnx2tf runs its graph on; where they are not in its folder it fetches them from a server."""
-
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
 
 
 def save_tflite(files: ModelFiles, target: Path, images: Sequence[U8], size: tuple[int, int]) -> Difference:

@@ -7,16 +7,14 @@ network's size: F = F^ + alpha (I - alpha F^ - (1 - alpha) B^).
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from numba import boolean, float32, int64, void
 
+from streammatte.frames import F32, U8
 from streammatte.kernels import EXACT, njit
 from streammatte.kernels.rows import BYTES, BYTES_OUT, FLOATS, GRID, INDICES, flat, frame_taps
 
 __all__ = ["PlaneEstimate", "blend_plane", "foreground_plane"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 PlaneEstimate = tuple[F32, F32]
 """(F^, B^) of one plane at the network's size, (h, w) float32 in levels of 0..255."""
 

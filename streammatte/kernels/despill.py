@@ -8,16 +8,14 @@ The light that went with it goes too: luma falls by s times the key's luma over 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from numba import float32, int64, void
 
+from streammatte.frames import F32, U8
 from streammatte.kernels import njit
 from streammatte.kernels.rows import BYTES, BYTES_OUT, FLOATS, GRID, INDICES, frame_taps
 
 __all__ = ["despill_planes"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 _TAN = 3.732
 """Tangent of 75 degrees from the key's hue, where nothing is taken any more. Of 60 degrees (the

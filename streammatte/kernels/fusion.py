@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from numba import float32, void
 
+from streammatte.frames import F32, U8
 from streammatte.kernels import njit
 from streammatte.kernels.rows import BYTES, FLOATS, FLOATS_OUT
 
 __all__ = ["fuse", "premultiply", "ratios"]
 
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
 
 _TRACE = 1e-4
 """Weight of what is there anyway, beside a layer's own: it decides where a window holds nothing of the layer."""

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from streammatte.frames import F32
+
 __all__ = ["connectivity_error", "gradient_error"]
 
-F32 = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 SIGMA = 1.4

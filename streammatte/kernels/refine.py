@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from numba import float32, int64, types, void
 
+from streammatte.frames import F32, U8
 from streammatte.kernels import njit
 from streammatte.kernels.rows import BYTES, BYTES_OUT, FLOATS, GRID, GRID_OUT, INDICES, Taps, flat
 
 __all__ = ["apply_models", "mean_models", "solve_models"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 _BLOCK = 32
 """Pixels a block: a row's blocks whose models all give 0 or all give 255 are filled, not computed."""

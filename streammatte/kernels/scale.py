@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import float32, int64, void
 
+from streammatte.frames import U8
 from streammatte.kernels import njit
 from streammatte.kernels.rows import BYTES, BYTES_OUT, GRID, INDICES, flat
 
 __all__ = ["shrink_by_area"]
 
-U8 = npt.NDArray[np.uint8]
 
 _TAPS = 3
 """Input pixels that an output pixel covers, at most, where the ratio is below two."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from numba import types, void
 
+from streammatte.frames import F32, U8
 from streammatte.kernels import njit
 from streammatte.kernels.rows import BYTES, FLOATS, FLOATS_OUT
 
 __all__ = ["blend_held", "blend_three", "mismatch", "nearer"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 _BYTES_IN_AND_OUT = types.Array(types.uint8, 1, "C")
 

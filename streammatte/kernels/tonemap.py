@@ -17,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import float32, int32, uint8, uint16, void
 
+from streammatte.frames import F32, U8
 from streammatte.kernels import njit
 
 __all__ = ["eetf", "hlg_to_nits", "pq_from_nits", "pq_to_nits", "tone_map", "tone_table"]
 
-U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
-F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 WHITE_NITS = 203.0

@@ -60,11 +60,7 @@ class Framer:
     """Moves a view of the image's own shape with the person: a dead zone, a speed limit, no jitter."""
 
     def __init__(self) -> None:
-        self._view: F64 = np.array([0.5, 0.5, 1.0])  # centre x, centre y, share of the image's sides
-        self._speed: F64 = np.zeros(3)
-        self._goal: F64 = self._view
-        self._moving = False
-        self._time: float | None = None
+        self.reset()
 
     @property
     def view(self) -> tuple[float, float, float]:
@@ -74,7 +70,11 @@ class Framer:
 
     def reset(self) -> None:
         """Show the whole image again."""
-        self.__init__()  # type: ignore[misc]
+        self._view: F64 = np.array([0.5, 0.5, 1.0])  # centre x, centre y, share of the image's sides
+        self._speed: F64 = np.zeros(3)
+        self._goal: F64 = self._view
+        self._moving = False
+        self._time: float | None = None
 
     def apply(self, matte: Matte, image: Frame) -> Frame:
         """The part of the composite ``image`` that the view shows, at the image's size.

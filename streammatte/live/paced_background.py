@@ -11,18 +11,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
 from streammatte.compositing import Background
 from streammatte.errors import StreammatteError
-from streammatte.frames import Matte
+from streammatte.frames import U8, Matte
 
 __all__ = ["PacedBackground"]
 
 _log = logging.getLogger(__name__)
 
-U8 = npt.NDArray[np.uint8]
 
 RATE = 30.0
 """Images a second that are made ready at most."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.color import KEY_GREEN, parse_color
 from streammatte.errors import ConfigError
-from streammatte.frames import Frame, Layout, Matte
+from streammatte.frames import U8, Frame, Layout, Matte
 from streammatte.protocols import StageBase
 
 __all__ = ["ChromaKey"]
-
-U8 = npt.NDArray[np.uint8]
 
 
 class ChromaKey(StageBase):

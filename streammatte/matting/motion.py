@@ -7,14 +7,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from streammatte.frames import F32, U8
 from streammatte.kernels.temporal import mismatch, nearer
 
 __all__ = ["Correspondence", "FrameSample", "MotionEstimator", "is_cut", "warp"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 _CUT = 40.0
 """Mean luma difference, levels, from which two images are different scenes."""

@@ -12,39 +12,15 @@ import numpy.typing as npt
 
 from streammatte.frames import F32, U8, Frame, Layout, Matte
 from streammatte.matting.motion import is_cut
+from streammatte.matting.preprocess import Preparer
+from streammatte.matting.refine import Refiner
+from streammatte.matting.smoothing import Smoother
 from streammatte.protocols import Engine, Pending, StageBase
 
 __all__ = ["InputAlphaMatter", "NetworkMatter"]
 
 _LONGEST_GAP = 1.0
 """Seconds between two images after which a recurrent network's memory is of another moment."""
-
-
-class Preparer(Protocol):
-    """Scales a frame to the network's input, and finds its part of the network's matte."""
-
-    brightened: bool
-    """An image was brightened for the network: the colours that it gives are not the image's own."""
-
-    def prepare(self, frame: Frame, out: U8) -> tuple[U8, ...]: ...
-
-    def crop(self, alpha: F32) -> F32: ...
-
-
-class Smoother(Protocol):
-    """Steadies mattes over time: every matte comes back once, in order, at once or a few mattes later."""
-
-    def push(self, alpha: F32, small_planes: tuple[U8, ...], time: float, *, rgb: bool = False) -> list[F32]: ...
-
-    def drain(self) -> list[F32]: ...
-
-    def reset(self) -> None: ...
-
-
-class Refiner(Protocol):
-    """Brings a matte to its frame's size."""
-
-    def refine(self, small_alpha: F32, frame: Frame, small_planes: tuple[U8, ...]) -> U8: ...
 
 
 class Controls(Protocol):

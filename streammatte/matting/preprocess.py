@@ -9,14 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError, ModelError
-from streammatte.frames import ColorSpec, Frame, Layout
+from streammatte.frames import F32, U8, ColorSpec, Frame, Layout
 from streammatte.kernels.color import rgb_matrix, yuv_to_rgb
 from streammatte.kernels.scale import shrink_by_area
 
 __all__ = ["Preparer", "extend", "resize_plane"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 _LINEAR_UP_TO = 1.34
 """Shrinking by at most this much is left to bilinear interpolation: its two taps a side still see every pixel."""

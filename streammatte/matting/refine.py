@@ -6,17 +6,14 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.errors import ConfigError
-from streammatte.frames import Frame, Layout
+from streammatte.frames import F32, U8, Frame, Layout
 from streammatte.kernels.refine import apply_models, mean_models, solve_models
 from streammatte.kernels.rows import frame_taps
 
 __all__ = ["Refiner", "enlarge"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 Guide = tuple[U8, U8, U8]
 
 _EPSILON = 2.0

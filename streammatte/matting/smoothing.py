@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.errors import ConfigError
+from streammatte.frames import F32, U8
 from streammatte.kernels.temporal import blend_held, blend_three
 from streammatte.matting.motion import Correspondence, FrameSample, MotionEstimator, is_cut, warp
 
 __all__ = ["Smoother"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 _MAX_KEPT = 0.95
 """Upper end of a share, however short the time between two frames: the weight s / (1 - s) stays finite."""

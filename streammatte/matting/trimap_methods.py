@@ -21,12 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from streammatte.errors import ConfigError, ModelError
-from streammatte.frames import F32, U8, Frame, Layout, Matte
-from streammatte.matting.preprocess import Preparer
-from streammatte.protocols import Matter
+from streammatte.frames import F32, U8
 from streammatte.runtime import import_pymatting
 
-__all__ = ["METHODS", "ClassicMatter", "auto_trimap", "classic_alpha"]
+__all__ = ["METHODS", "auto_trimap", "classic_alpha"]
 
 log = logging.getLogger(__name__)
 
@@ -123,81 +121,6 @@ def auto_trimap(alpha: npt.NDArray[Any], radius: int) -> U8:
     trimap[known[0]] = BACKGROUND
     trimap[known[1]] = FOREGROUND
     return trimap
-
-
-class ClassicMatter:
-    """A stage that mattes by a classic method; slow, for stills.
-
-    Parameters
-    ----------
-    method : str
-        One of ``METHODS``.
-    trimap : ndarray (H, W) uint8, optional
-        For every frame; frames of another size are refused.
-    inner : Matter, optional
-        Without a trimap: the matter whose mattes trimaps are made of.
-    radius : int
-        Of :func:`auto_trimap`, in pixels of the frame.
-
-    Raises
-    ------
-    ConfigError
-        An unknown method, or neither or both of ``trimap`` and ``inner``.
-    """
-
-    def __init__(self, method: str, *, trimap: U8 | None = None, inner: Matter | None = None, radius: int = 10) -> None:
-        if method not in _ESTIMATORS:
-            raise ConfigError(f"a classic method is one of {', '.join(METHODS)}; got {method!r}")
-        if (trimap is None) == (inner is None):
-            raise ConfigError(f"{method} needs a trimap: give --trimap FILE, or --auto-trimap R to make one, not both")
-        self._method, self._trimap, self._inner, self._radius = method, trimap, inner, radius
-
-    def process(self, item: Frame) -> list[Matte]:
-        """The frame's matte, or those that the inner matter has finished."""
-        if self._inner is not None:
-            return [self._refined(matte) for matte in self._inner.process(item)]
-        if self._trimap is None:
-            return []
-        return [self._matte(item, self._trimap)]
-
-    def drain(self) -> list[Matte]:
-        """What the inner matter still holds."""
-        return [self._refined(matte) for matte in self._inner.drain()] if self._inner is not None else []
-
-    def reset(self) -> None:
-        """Forget the stream."""
-        if self._inner is not None:
-            self._inner.reset()
-
-    def close(self) -> None:
-        """Release what makes the mattes that trimaps are made of."""
-        if self._inner is not None:
-            self._inner.close()
-
-    def _refined(self, matte: Matte) -> Matte:
-        trimap = auto_trimap(matte.alpha, self._radius)
-        if not ((trimap == BACKGROUND).any() and (trimap == FOREGROUND).any()):
-            log.info("%r leaves no certain person or no certain background; its matte stays", matte.frame)
-            return matte
-        return self._matte(matte.frame, trimap)
-
-    def _matte(self, frame: Frame, trimap: U8) -> Matte:
-        image = _rgb(frame)
-        alpha = classic_alpha(self._method, image, trimap)
-        return Matte(
-            frame=frame,
-            alpha=np.rint(alpha * 255.0).astype(np.uint8),
-            small_alpha=alpha,
-            small_planes=frame.planes if frame.layout is Layout.YUV444 else tuple(cv2.split(image)),
-        )
-
-
-def _rgb(frame: Frame) -> U8:
-    if frame.layout is Layout.RGB:
-        return np.ascontiguousarray(frame.planes[0])
-    image = np.empty((frame.height, frame.width, 3), np.uint8)
-    Preparer((frame.height, frame.width)).prepare(frame, image)
-    return image
 
 
 def _solve(method: str, image_rgb: U8, trimap: U8) -> F32:

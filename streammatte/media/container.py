@@ -7,8 +7,6 @@ import logging
 import os
 import re
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
@@ -61,7 +59,6 @@ _PLAYLISTS = {"an ffconcat list": b"ffconcat version", "an HLS playlist": b"#EXT
 """What texts that name other files begin with."""
 
 _HEAD = 64
-_REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 8
 _PATIENCE = 30.0
 _PIPE = "pipe:0"
@@ -223,21 +220,24 @@ def is_own_host(host: str | None) -> bool:
 
 def _redirected(address: str, name: str, timeout: float | None) -> str | None:
     """Where a server sends the reader; None where it does not. Redirections to this machine are refused."""
+    import requests
+
     target = address
     for _ in range(_MAX_REDIRECTS):
-        request = urllib.request.Request(target, headers={"User-Agent": "streammatte"})
         try:
-            urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout or _PATIENCE).close()
-        except urllib.error.HTTPError as error:
-            found = error.headers.get("Location") if error.code in _REDIRECTIONS else None
-            error.close()
-            if found is None:
-                return None
+            answer = requests.get(
+                target,
+                headers={"User-Agent": "streammatte"},
+                allow_redirects=False,
+                stream=True,
+                timeout=timeout or _PATIENCE,
+            )
         except (OSError, ValueError):
             return None
-        else:
-            return target if target != address else None
-        target = urljoin(target, found)
+        answer.close()
+        if not answer.is_redirect:
+            return target if answer.ok and target != address else None
+        target = urljoin(target, answer.headers["Location"])
         parts = urlsplit(target)
         if parts.scheme not in ("http", "https") or is_own_host(parts.hostname):
             raise UnsupportedSourceError(
@@ -245,11 +245,6 @@ def _redirected(address: str, name: str, timeout: float | None) -> str | None:
                 "if it is trusted, pass --allow-playlists"
             )
     return None
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 @cache

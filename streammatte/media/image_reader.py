@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from streammatte.errors import SourceError, SourceNotFoundError, UnsupportedSourceError
+from streammatte.frames import U8
 from streammatte.network_size import MAX_MEGAPIXELS
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-U8 = npt.NDArray[np.uint8]
 
 _ALWAYS = ".png .jpg .jpeg .jpe .jfif .mpo .jp2 .bmp .gif .tif .tiff .webp .tga .ppm .pgm .pnm .avif"
 _WITH_HEIF = {".heic", ".heif"}

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.frames import ColorSpec, Frame, Layout, Matte, StreamInfo
+from streammatte.frames import U8, ColorSpec, Frame, Layout, Matte, StreamInfo
 from streammatte.kernels.color import rgb_matrix
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "small_components",
 ]
 
-U8 = npt.NDArray[np.uint8]
 F64 = npt.NDArray[np.float64]
 
 

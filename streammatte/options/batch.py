@@ -17,13 +17,11 @@ class ClusterOptions(Options):
         high=LONGEST,
         unit="seconds",
         metavar="SECONDS",
-        shown="",
     )
     cluster: str | None = option(
         default=None,
         help="Work on a Ray cluster: local, local:N for N workers here, or an address (ray://HOST:PORT, HOST:PORT).",
         metavar="WHERE",
-        shown="",
     )
 
 

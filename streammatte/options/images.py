@@ -47,7 +47,6 @@ class ImageOptions(CompositeOptions):
         help="Trimap (black, gray, white), or a folder of trimaps of the same names.",
         group="image",
         metavar="FILE",
-        shown="",
     )
     auto_trimap: int | None = option(
         default=None,
@@ -57,7 +56,6 @@ class ImageOptions(CompositeOptions):
         high=WIDEST_TRIMAP,
         unit="pixels",
         metavar="R",
-        shown="",
     )
 
     @classmethod

@@ -33,9 +33,8 @@ class LiveOptions(MatteOptions):
         group="camera",
         low=16,
         high=16384,
-        shown="",
     )
-    height: int | None = option(default=None, help="Wanted height.", group="camera", low=16, high=16384, shown="")
+    height: int | None = option(default=None, help="Wanted height.", group="camera", low=16, high=16384)
     fps: float | None = option(
         default=None, help="Wanted frames a second.", group="camera", low=1, high=MAX_FPS, metavar="FPS", shown="30"
     )
@@ -63,7 +62,6 @@ class LiveOptions(MatteOptions):
         high=LONGEST,
         unit="seconds",
         metavar="SECONDS",
-        shown="",
     )
     timeout: float = timeout_option("camera")
     backgrounds: tuple[str, ...] = option(
@@ -103,7 +101,6 @@ class LiveOptions(MatteOptions):
         help="Images and videos in this folder are backgrounds too, also those that come later.",
         group="camera",
         metavar="DIR",
-        shown="",
     )
     idle_fps: float = option(
         default=10.0,
@@ -119,7 +116,6 @@ class LiveOptions(MatteOptions):
         group="outputs",
         metavar="[DEVICE]",
         optional_value="auto",
-        shown="",
     )
     preview: bool = option(default=False, help="A window; keys: b e s f m h q.", group="outputs")
     preview_http: str | None = option(
@@ -137,7 +133,6 @@ class LiveOptions(MatteOptions):
         group="outputs",
         metavar="[DEVICE]",
         optional_value="auto",
-        shown="",
     )
     control: str | None = option(
         default=None, help="GET /status and POST /set, as JSON.", group="outputs", metavar="HOST:PORT", shown=""
@@ -148,13 +143,11 @@ class LiveOptions(MatteOptions):
         help="Certificate and private key for TLS, in one PEM file; by default one made for the session.",
         group="http",
         metavar="FILE",
-        shown="",
     )
     token: str | None = option(
         default=None,
         help="What HTTP clients must show; one is made up and shown where none is given.",
         group="http",
-        shown="",
     )
     overwrite: bool = option(default=False, help="Replace an existing recording.", group="outputs")
 

@@ -175,7 +175,6 @@ class MatteOptions(Options):
         help="Keep the person at this point, in pixels, of several, and follow them.",
         group="controls",
         point=True,
-        shown="",
     )
     keep_box: tuple[int, int, int, int] | None = option(
         default=None, help="Keep nothing outside this box, in pixels.", group="controls", shown=""
@@ -220,13 +219,11 @@ class CompositeOptions(MatteOptions):
         help="Also write the alpha matte; with --out-dir a folder.",
         group="composite",
         metavar="FILE",
-        shown="",
     )
     foreground: str | None = option(
         default=None,
         help="Also write the straight foreground; with --out-dir a folder.",
         group="composite",
         metavar="FILE",
-        shown="",
     )
     overwrite: bool = option(default=False, help="Replace existing outputs.", group="composite")

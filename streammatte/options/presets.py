@@ -30,7 +30,7 @@ def _installed() -> list[str]:
 
 def _own_folder() -> Path:
     home = os.environ.get("STREAMMATTE_HOME")
-    return (Path(home) if home else user_config_path("streammatte", appauthor=False)) / "presets"
+    return (Path(home).expanduser() if home else user_config_path("streammatte", appauthor=False)) / "presets"
 
 
 def own_presets() -> dict[str, Path]:

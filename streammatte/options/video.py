@@ -31,7 +31,6 @@ class VideoOptions(CompositeOptions):
         high=10**9,
         unit="bits a second",
         metavar="BITS",
-        shown="",
     )
     output_size: tuple[int, int] | None = option(
         default=None, help="Size of the output.", group="encode", low=16, high=16384, shown="the input's"
@@ -58,7 +57,6 @@ class VideoOptions(CompositeOptions):
         high=LONGEST,
         unit="seconds",
         metavar="SECONDS",
-        shown="",
     )
     rate: float | None = option(
         default=None,

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from streammatte.frame_pool import FramePool
-from streammatte.frames import ColorSpec, Layout
+from streammatte.frames import U8, ColorSpec, Layout
 from streammatte.kernels.tonemap import HLG_PEAK_NITS, tone_map, tone_table
 from streammatte.sources.orientation import side_data
 
 __all__ = ["ToneMapper", "peak_of"]
 
-U8 = npt.NDArray[np.uint8]
 
 _HLG = 18
 _BT2020 = 9

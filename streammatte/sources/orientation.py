@@ -11,9 +11,8 @@ from typing import Any
 import av.error
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from streammatte.frames import Frame, Layout, StreamInfo
+from streammatte.frames import U8, Frame, Layout, StreamInfo
 from streammatte.media.planes import Target, convert_planes
 from streammatte.protocols import Source
 
@@ -21,7 +20,6 @@ __all__ = ["Orientation", "OrientedSource", "display_matrix", "oriented_frame", 
 
 log = logging.getLogger(__name__)
 
-U8 = npt.NDArray[np.uint8]
 
 _FIXED_ONE = 65536.0
 """The display matrix holds a, b, c, d as 16.16 fixed-point numbers (ISO/IEC 14496-12, 8.5.2)."""

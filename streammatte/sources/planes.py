@@ -8,10 +8,9 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from streammatte.frames import ColorSpec, Frame, Layout, plane_shapes
+from streammatte.frames import U8, ColorSpec, Frame, Layout, plane_shapes
 from streammatte.media.planes import Target, convert_planes
 from streammatte.sources.orientation import Orientation
 
@@ -19,7 +18,6 @@ __all__ = ["PlaneConverter", "color_of", "is_hdr"]
 
 log = logging.getLogger(__name__)
 
-U8 = npt.NDArray[np.uint8]
 Planes = tuple[U8, ...]
 
 _OWN = {

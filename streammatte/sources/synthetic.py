@@ -8,15 +8,12 @@ from fractions import Fraction
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.errors import ConfigError
-from streammatte.frames import ColorSpec, Frame, Layout, StreamInfo
+from streammatte.frames import F32, U8, ColorSpec, Frame, Layout, StreamInfo
 
 __all__ = ["SyntheticSource"]
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 _CYCLE = 24
 """Frames after which the motion repeats: drawn once, kept, so that a frame costs nothing afterwards."""

@@ -23,7 +23,7 @@ from streammatte.cache import trim, user_cache_dir
 from streammatte.errors import ConfigError, SourceError, SourceNotFoundError, StreammatteError
 from streammatte.evaluation.datasets import find_items, is_image
 from streammatte.file_names import is_video_name
-from streammatte.frames import Layout
+from streammatte.frames import U8, Layout
 from streammatte.media.image_reader import read_matte, read_still
 from streammatte.training.recipe import Recipe
 from streammatte.training.transforms import Random, Sample, Transform, compose, random_trimap
@@ -32,7 +32,6 @@ __all__ = ["Batches", "Entry", "Samples", "find_entries", "loaded", "read_pair"]
 
 log = logging.getLogger(__name__)
 
-U8 = npt.NDArray[np.uint8]
 
 MAX_BROKEN = 16
 """Files in a row that cannot be read, after which reading is given up."""

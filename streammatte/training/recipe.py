@@ -62,7 +62,7 @@ class Recipe(Options):
         high=1,
         above=True,
     )
-    amp: str = option(default="off", help="Mixed precision.", choices=("off", "bf16", "fp16"))
+    amp: str = option(default="off", help="Mixed precision.", choices=("off", "bf16", "f16"))
     freeze: str = option(default="", help="Parameters whose names match this expression stay, with their batch norms.")
     compose: float = option(default=0.0, help="Share of samples laid over a background.", low=0, high=1)
     empty: float = option(default=0.0, help="Share of samples that are a room with nobody.", low=0, high=1)

@@ -114,7 +114,7 @@ class Trainer:
         self._losses = _losses_of(recipe)
         self._trained = trained_parameters(self._network, recipe.freeze)
         self._optimizer = make_optimizer(paddle, recipe, [value for _, value in self._trained])
-        self._scaler = paddle.amp.GradScaler(enable=recipe.amp == "fp16")
+        self._scaler = paddle.amp.GradScaler(enable=recipe.amp == "f16")
         self._mean = _copied(self._network) if recipe.ema else None
         self._begin = _copied(self._network) if recipe.blend < 1 else None
         self._step, self._best, self._running = 0, math.inf, math.nan
@@ -209,7 +209,7 @@ class Trainer:
         sums: dict[str, float] = {}
         for batch in batches:
             labels = _labels(batch)
-            kind = {"bf16": "bfloat16", "fp16": "float16"}.get(recipe.amp, "float32")
+            kind = {"bf16": "bfloat16", "f16": "float16"}.get(recipe.amp, "float32")
             with paddle.amp.auto_cast(enable=recipe.amp != "off", dtype=kind if recipe.amp != "off" else "float16"):
                 outputs = self._network(labels["image"], labels["trimap"])
             outputs = {name: value.astype("float32") for name, value in outputs.items()}

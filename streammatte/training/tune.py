@@ -23,7 +23,7 @@ import numpy.typing as npt
 from streammatte.build import build_matter, build_source
 from streammatte.cache import lasting_dir
 from streammatte.errors import ConfigError, ModelError, SourceError
-from streammatte.frames import Frame, Layout
+from streammatte.frames import F32, U8, Frame, Layout
 from streammatte.media.image_reader import is_image, read_still
 from streammatte.media.planes import Target, convert_planes
 from streammatte.models.resolve import EMBEDDED, EMBEDDED_WEIGHTS, TUNED, resolve
@@ -39,8 +39,6 @@ __all__ = ["Tuned", "tune"]
 
 log = logging.getLogger(__name__)
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
 
 NETWORK = "ppmattingv2-lite"
 TEACHERS = ("ppmatting-hrnet_w18-human_1024", "ppmatting-hrnet_w18-human_512", "human_matting-resnet34_vd")

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from streammatte.errors import ConfigError
-from streammatte.frames import Frame, Layout, Matte
-from streammatte.matting.trimap_methods import METHODS, ClassicMatter, auto_trimap, classic_alpha
-from streammatte.protocols import Stage
+from streammatte.frames import Frame, Layout
+from streammatte.matting.trimap_methods import METHODS, auto_trimap, classic_alpha
 from streammatte.runtime import import_pymatting
 
 WIDE, HIGH = 96, 72
@@ -121,83 +120,3 @@ def test_faulty_requests_for_a_trimap_are_reported():
 
 def frame(image, index=0):
     return Frame((image,), Layout.RGB, index, Fraction(1, 25), index=index)
-
-
-class Rough:
-    """A matter that is a frame late and gives a hard mask."""
-
-    def __init__(self, mask):
-        self.mask = mask
-        self.held = []
-        self.resets = 0
-
-    def process(self, item):
-        self.held.append(item)
-        return self._out(self.held[:-1])
-
-    def drain(self):
-        return self._out(self.held)
-
-    def reset(self):
-        self.held = []
-        self.resets += 1
-
-    def _out(self, frames):
-        self.held = [kept for kept in self.held if all(kept is not given for given in frames)]
-        return [Matte(given, self.mask, self.mask / np.float32(255)) for given in frames]
-
-
-def test_a_matter_with_a_trimap():
-    image, truth, trimap = soft_disc()
-    matter = ClassicMatter("closed-form", trimap=trimap)
-    assert isinstance(matter, Stage)
-    (matte,) = matter.process(frame(image))
-    assert matte.alpha.dtype == np.uint8
-    assert np.abs(matte.alpha / 255 - truth).mean() < 0.02
-    assert np.abs(matte.small_alpha * 255 - matte.alpha).max() <= 0.5 + 1e-3
-    assert matter.drain() == []
-    matter.reset()
-    with pytest.raises(ConfigError, match="like its image"):
-        matter.process(frame(image[:-2]))
-
-
-def test_a_matter_refines_what_another_gives_in_order():
-    image, truth, _ = soft_disc()
-    inner = Rough(np.uint8(255 * (truth > 0.5)))
-    matter = ClassicMatter("closed-form", inner=inner, radius=8)
-    frames = [frame(image, i) for i in range(3)]
-    mattes = [matte for item in frames for matte in matter.process(item)] + matter.drain()
-    assert [matte.frame.index for matte in mattes] == [0, 1, 2]
-    rough = np.abs(inner.mask / 255 - truth).mean()
-    assert np.abs(mattes[0].alpha / 255 - truth).mean() < rough / 3
-    matter.reset()
-    assert inner.resets == 1
-
-
-def test_a_room_with_nobody_stays_as_it_is():
-    image, _, _ = soft_disc()
-    matter = ClassicMatter("knn", inner=Rough(np.zeros((HIGH, WIDE), np.uint8)), radius=5)
-    matter.process(frame(image))
-    (matte,) = matter.drain()
-    assert not matte.alpha.any()
-
-
-def test_yuv_frames_are_turned_to_rgb_first():
-    image, truth, trimap = soft_disc()
-    yuv = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
-    planes = (
-        yuv[:HIGH],
-        yuv[HIGH : HIGH + HIGH // 4].reshape(HIGH // 2, WIDE // 2),
-        yuv[HIGH + HIGH // 4 :].reshape(HIGH // 2, WIDE // 2),
-    )
-    item = Frame(planes, Layout.YUV420, 0, Fraction(1, 25))
-    (matte,) = ClassicMatter("closed-form", trimap=trimap).process(item)
-    assert np.abs(matte.alpha / 255 - truth).mean() < 0.02
-
-
-@pytest.mark.parametrize("options", [{}, {"trimap": np.zeros((2, 2), np.uint8), "inner": Rough(None)}])
-def test_a_trimap_comes_from_one_place(options):
-    with pytest.raises(ConfigError, match="needs a trimap"):
-        ClassicMatter("knn", **options)
-    with pytest.raises(ConfigError, match="one of"):
-        ClassicMatter("magic", inner=Rough(None))

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from streammatte.cli import cli
 from streammatte.cli.options import declared_options, from_assignments
 from streammatte.errors import ConfigError
 from streammatte.live.settings import SettingsStore
@@ -257,3 +258,13 @@ def test_the_command_line_is_made_from_the_declaration(pair):
     assert done.exit_code == 0, done.output
     assert seen[entry.name] == wanted
     assert entry.help.split()[0] in CliRunner().invoke(command, ["--help"]).output
+
+
+def test_options_come_from_the_environment_too(monkeypatch, tmp_path):
+    """``STREAMMATTE_WEBCAM_TOKEN`` keeps a token out of the list of processes; values are checked as others are."""
+    monkeypatch.setenv("STREAMMATTE_VIDEO_SIZE", "12")
+    done = CliRunner().invoke(cli, ["video", "samples/person.mp4", str(tmp_path / "out.mp4")])
+    assert isinstance(done.exception, ConfigError) and "--size must be" in str(done.exception)
+    arguments = ["video", "samples/person.mp4", str(tmp_path / "out.png"), "--size", "192", "--snapshot", "0"]
+    assert CliRunner().invoke(cli, arguments, catch_exceptions=False).exit_code == 0  # the command line wins
+    assert (tmp_path / "out.png").is_file()

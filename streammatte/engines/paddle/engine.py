@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from streammatte.engines.inputs import check_inputs
 from streammatte.engines.paddle.config import check_device, make_config
 from streammatte.engines.worker import QUEUED, Submission, Worker
 from streammatte.errors import ConfigError, ModelError, ModelNotFoundError, StreammatteError
+from streammatte.frames import F32, U8
 from streammatte.models.files import ModelFiles
 from streammatte.models.graph import TRIMAP
 from streammatte.models.input_rule import InputRule
@@ -24,9 +24,6 @@ from streammatte.runtime import available_cores
 __all__ = ["PaddleEngine", "paddle_calls"]
 
 log = logging.getLogger(__name__)
-
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
 
 
 class PaddleEngine:
