@@ -38,7 +38,7 @@ def matte_video(
     src : path, glob, numbered sequence or URL
         The video.
     dst : path or Sink
-        The container follows from the ending.
+        The container follows from the suffix.
     background : str or path, optional
         As ``--bg``: an image, a video, a colour, ``"blur"``, ``"transparent"``, ``"none"``; by default transparent
         where the container can hold alpha, else green.

@@ -89,8 +89,8 @@ def _notify() -> None:
     log.warning("compiling PyMatting, once; this takes half a minute", extra={"notice": True})
 
 
-def _advise(*words: object) -> None:
-    if text := " ".join(map(str, words)).strip():
+def _advise(*values: object) -> None:
+    if text := " ".join(map(str, values)).strip():
         log.info("PyMatting: %s", text)
 
 

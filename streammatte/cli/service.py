@@ -48,9 +48,9 @@ def install(options: tuple[str, ...]) -> None:
 
     webcam.make_context("webcam", list(options), resilient_parsing=False)  # refuses wrong options now
     path = _path()
-    words = [sys.executable, "-m", "streammatte", "webcam", *options, "--camera-at-start", "off"]
+    arguments = [sys.executable, "-m", "streammatte", "webcam", *options, "--camera-at-start", "off"]
     folder = str(Path.cwd()).replace("%", "%%")
-    unit = _UNIT.format(folder=folder, command=" ".join(_quoted(word) for word in words))
+    unit = _UNIT.format(folder=folder, command=" ".join(_quoted(argument) for argument in arguments))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as temporary:
@@ -75,7 +75,7 @@ def _path() -> Path:
     return (Path(home) if home else Path.home() / ".config") / "systemd" / "user" / NAME
 
 
-def _quoted(word: str) -> str:
+def _quoted(argument: str) -> str:
     """An argument of a unit's command: ``%`` and ``$`` are escaped, and quotes are those of C."""
-    plain = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
+    plain = argument.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
     return plain if plain == shlex.quote(plain) else '"' + plain.replace('"', '\\"') + '"'

@@ -180,12 +180,12 @@ def parse_background(
     if fit not in _FITS:
         raise BackgroundError(f"fit must be cover, contain or stretch, got {fit!r}")
     name = spec.strip()
-    word, _, strength = name.partition(":")
+    kind, _, strength = name.partition(":")
     if name.lower() == "transparent":
         return Transparent()
     if name.lower() == "none":
         return Original()
-    if word.lower() == "blur":
+    if kind.lower() == "blur":
         return BlurBackground(_strength(strength, spec) if ":" in name else DEFAULT_STRENGTH)
     path = Path(name).expanduser()
     if not path.is_file() and is_color(name):

@@ -17,7 +17,7 @@ DOWNSAMPLE = "downsample_ratio"
 _RVM_SIDE = 512
 """Long side of that first pass, as RVM's authors advise it."""
 _BEFORE_AFTER = (("i", "o"), ("_in", "_out"), ("in", "out"), ("", "_out"), ("", "o"), ("prev", "next"))
-"""Endings of a state's input, and of the output that follows it."""
+"""Suffixes of the names of a state's input, and of the output that follows it."""
 
 
 @dataclass(frozen=True, slots=True)

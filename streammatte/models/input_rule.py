@@ -90,7 +90,7 @@ class SizeStep:
         if not self.kind.startswith("limit"):
             return f"{side} {self.values[0]}"
         bounds = zip(("at least", "at most"), self.values, strict=True)
-        return f"{side} {', '.join(f'{word} {value}' for word, value in bounds if value is not None)}"
+        return f"{side} {', '.join(f'{label} {value}' for label, value in bounds if value is not None)}"
 
     def apply(self, height: int, width: int) -> tuple[int, int]:
         """The sides after this step."""

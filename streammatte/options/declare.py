@@ -253,18 +253,18 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _typed(entry: Option, value: Any, kind: type, words: str) -> Any:
+def _typed(entry: Option, value: Any, kind: type, expected: str) -> Any:
     if not isinstance(value, kind):
-        raise ConfigError(f"{entry.label} must be {words}; got {shortened(value)}")
+        raise ConfigError(f"{entry.label} must be {expected}; got {shortened(value)}")
     return value
 
 
 def _number(entry: Option, value: Any) -> int | float:
     whole = entry.type is int
-    words = "a whole number" if whole else "a number"
+    expected = "a whole number" if whole else "a number"
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         allowed = f", {entry.range}" if entry.low is not None else ""
-        raise ConfigError(f"{entry.label} must be {words}{allowed}; got {shortened(value)}")
+        raise ConfigError(f"{entry.label} must be {expected}{allowed}; got {shortened(value)}")
     low, high = entry.low, entry.high
     below = low is not None and (value < low or (entry.above and value == low))
     outside = below or (high is not None and value > high)

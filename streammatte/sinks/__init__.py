@@ -75,7 +75,7 @@ def open_sink(target: str | Path, options: EncodeOptions | None = None, **fields
         return StillSink(path, output_size=output_size, overwrite=overwrite)
     known = " ".join([*CONTAINERS, ".gif", *IMAGE_SUFFIXES])
     raise UnsupportedOutputError(
-        f"cannot write {name}: its ending must be one of {known}; name_%04d.png, folder/ and - (Y4M) work too"
+        f"cannot write {name}: its suffix must be one of {known}; name_%04d.png, folder/ and - (Y4M) work too"
     )
 
 

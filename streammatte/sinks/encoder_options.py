@@ -114,8 +114,8 @@ def options_for(encoder: str, options: EncodeOptions, pix_fmt: str) -> dict[str,
         A value that the encoder does not know.
     """
     _check(encoder, options)
-    for ending, make in _FAMILIES.items():
-        if encoder.endswith(ending):
+    for suffix, make in _FAMILIES.items():
+        if encoder.endswith(suffix):
             return make(encoder, options, pix_fmt)
     return {}
 

@@ -136,9 +136,9 @@ def choose_encoder(
 
 def _on_device(container: Container, hwaccel: str) -> str | None:
     """The first encoder of the container's on a device, of those that start here."""
-    for ending in _ON_DEVICE[hwaccel]:
+    for suffix in _ON_DEVICE[hwaccel]:
         for name in container.encoders:
-            if name.endswith(ending) and has_encoder(name) and _starts(name):
+            if name.endswith(suffix) and has_encoder(name) and _starts(name):
                 return name
     return None
 

@@ -16,7 +16,7 @@ from streammatte.errors import BeyondEndError, UnsupportedSourceError
 from streammatte.media.container import best_video, carried_streams, decoder_of, kept_chapters, open_container, reason
 from streammatte.runtime import set_threads
 from streammatte.sources.read_options import ReadOptions
-from streammatte.sources.timestamps import Clock, Cut, Timeline
+from streammatte.sources.timestamps import Cut, FrameTimes, Timeline
 from streammatte.sources.truncation import TruncationCheck
 from streammatte.tracks import TrackFeed
 
@@ -57,7 +57,7 @@ class VideoReader:
         Average frames a second.
     feed : TrackFeed or None
     cut : Cut
-    ending : TruncationCheck
+    truncation : TruncationCheck
     """
 
     def __init__(self, address: str, name: str, options: ReadOptions) -> None:
@@ -140,11 +140,11 @@ class VideoReader:
     def _restart(self) -> None:
         """Forget what was read, before reading from another place."""
         self._early: list[Any] = []
-        self._clock = Clock(self.container.format.name, round(1 / (self.rate * self.base)))
+        self._times = FrameTimes(self.container.format.name, round(1 / (self.rate * self.base)))
         jumps = bool(av.format.Flags(self.container.format.flags) & av.format.Flags.ts_discont)
         self._timeline = Timeline(self._origin, jumps, self._name)
         self.cut = Cut(self._begin, self._duration, self.options.shift)
-        self.ending = TruncationCheck(self.container, self.video, self._origin, self._name)
+        self.truncation = TruncationCheck(self.container, self.video, self._origin, self._name)
         self._images = self._decode()
 
     def first(self) -> tuple[Any, int]:
@@ -169,9 +169,9 @@ class VideoReader:
             found, _ = self._first_image(searched=False)
         if found is not None:
             return found
-        if self._begin and self.ending.seen:
+        if self._begin and self.truncation.seen:
             raise BeyondEndError(
-                f"{self._name} lasts {self.ending.length():.2f} s; "
+                f"{self._name} lasts {self.truncation.length():.2f} s; "
                 f"the requested part (start {float(self._begin):g} s) lies beyond its end, give an earlier start"
             )
         why = "the file may be damaged"
@@ -187,7 +187,7 @@ class VideoReader:
         raw = bool(flags & av.format.Flags.no_timestamps)
         jumps = self.options.shift is not None and bool(flags & av.format.Flags.ts_discont)
         return not (
-            raw or jumps or self._address == _PIPE or (self._clock.by_dts and self.video.codec_context.has_b_frames)
+            raw or jumps or self._address == _PIPE or (self._times.by_dts and self.video.codec_context.has_b_frames)
         )
 
     def _search(self, back: int) -> bool:
@@ -245,7 +245,7 @@ class VideoReader:
                 return
             frames += 1
             yield image, pts
-        self.ending.check(frames)
+        self.truncation.check(frames)
 
     def _decode(self) -> Iterator[tuple[Any, int]]:
         """Decoded images with their times; packets of the other tracks go to the feed on the way.
@@ -253,7 +253,7 @@ class VideoReader:
         An incomplete packet waits for the next one: in the middle of a video it is decoded as well as can be; at the
         end it is where the video is truncated.
         """
-        video, ending = self.video, self.ending
+        video, truncation = self.video, self.truncation
         held: Any = None
         for packet in self._packets():
             if packet.stream.index != video.index:
@@ -262,21 +262,21 @@ class VideoReader:
             if held is not None and packet.size:
                 yield from self._images_of(held)
             elif held is not None:
-                ending.broken("its last frame is incomplete")
+                truncation.broken("its last frame is incomplete")
             held = packet if packet.is_corrupt and packet.size else None
             if held is None:
                 yield from self._images_of(packet)
 
     def _images_of(self, packet: Any) -> Iterator[tuple[Any, int]]:
-        self._clock.packet(packet)
+        self._times.packet(packet)
         try:
             images = self._decoder.decode(packet if packet.size else None)
         except av.error.FFmpegError as error:
-            self.ending.damaged(error)
+            self.truncation.damaged(error)
             return
         for image in images:
-            pts = self._clock.time(image)
-            self.ending.frame(pts, image)
+            pts = self._times.time(image)
+            self.truncation.frame(pts, image)
             yield image, pts
 
     def _packets(self) -> Iterator[Any]:
@@ -287,13 +287,13 @@ class VideoReader:
             except StopIteration:
                 return
             except (av.error.ExitError, av.error.TimeoutError) as error:
-                self.ending.broken(f"no data came in time ({reason(error)})")
+                self.truncation.broken(f"no data came in time ({reason(error)})")
                 break
             except av.error.FFmpegError as error:
-                self.ending.broken(reason(error))
+                self.truncation.broken(reason(error))
                 break
             self._timeline.place(packet)
-            self.ending.packet(packet)
+            self.truncation.packet(packet)
             yield packet
         yield from self._flush()
 
@@ -345,7 +345,7 @@ class VideoReader:
 
     def length(self) -> float | None:
         """Seconds that the wanted part lasts, as the container declares or estimates it; None where it does neither."""
-        declared = self.ending.part(self.cut)
+        declared = self.truncation.part(self.cut)
         if declared is None and self.container.duration:
             declared = self.container.duration / _MICRO - float(self.cut.begin or 0)
         return declared

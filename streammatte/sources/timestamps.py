@@ -6,7 +6,7 @@ import logging
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["Clock", "Cut", "Timeline"]
+__all__ = ["Cut", "FrameTimes", "Timeline"]
 
 log = logging.getLogger(__name__)
 
@@ -87,20 +87,20 @@ class Timeline:
             log.warning(
                 "%s: at %s the time jumps from %s to %s; the output goes on without a gap",
                 self._name,
-                *(clock_text(value) for value in (expected + self._offsets[section], expected, time)),
+                *(format_time(value) for value in (expected + self._offsets[section], expected, time)),
             )
         self._section[stream.index] = section + 1
         return section + 1
 
 
-def clock_text(seconds: float | Fraction) -> str:
+def format_time(seconds: float | Fraction) -> str:
     """h:mm:ss.t of a time."""
     tenths = round(float(seconds) * 10)
     minutes, tenths = divmod(tenths, 600)
     return f"{minutes // 60}:{minutes % 60:02d}:{tenths / 10:04.1f}"
 
 
-class Clock:
+class FrameTimes:
     """Assigns every decoded frame a time later than the one before.
 
     Frames come in display order. Where the container has presentation times they are passed through. Of AVI, which has

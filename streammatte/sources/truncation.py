@@ -8,7 +8,7 @@ from typing import Any
 
 from streammatte.errors import TruncatedSourceError
 from streammatte.media.container import reason
-from streammatte.sources.timestamps import Cut, clock_text
+from streammatte.sources.timestamps import Cut, format_time
 
 __all__ = ["TruncationCheck"]
 
@@ -102,7 +102,7 @@ class TruncationCheck:
         """Note a decoded frame."""
         if self.seen and pts * self._base > self._last + self._slack:
             log.info(
-                "%s has no frame between %s and %s", self._name, clock_text(self._last), clock_text(pts * self._base)
+                "%s has no frame between %s and %s", self._name, format_time(self._last), format_time(pts * self._base)
             )
         length = image.duration * self._base if image.duration else self._frame_length
         self._last = pts * self._base + length
@@ -115,7 +115,7 @@ class TruncationCheck:
         self._damaged += 1
         self._since_frame += 1
         if self._damaged == 1:
-            log.warning("%s is damaged near %s (%s); going on", self._name, clock_text(self._last), reason(error))
+            log.warning("%s is damaged near %s (%s); going on", self._name, format_time(self._last), reason(error))
 
     def broken(self, why: str) -> None:
         """Note that reading failed for good."""
@@ -135,9 +135,9 @@ class TruncationCheck:
         if self._why is None and end is None and not self._since_frame:
             return
         why = self._why or ("its end cannot be decoded" if self._since_frame else "the file ends early")
-        declared = f" of {clock_text(end)}" if end is not None else ""
+        declared = f" of {format_time(end)}" if end is not None else ""
         raise TruncatedSourceError(
-            f"{self._name} breaks off at {clock_text(self._last)}{declared} ({why}); "
+            f"{self._name} breaks off at {format_time(self._last)}{declared} ({why}); "
             f"the {frames} frames before are good and were kept; try a fresh copy for the rest"
         )
 

@@ -99,7 +99,7 @@ class FileSource:
             color=converter.color,
             sample_aspect_ratio=1 / ratio if converter.swaps else ratio,
             frame_count=(video.frames or None) if whole else None,
-            duration=reader.ending.part(reader.cut),
+            duration=reader.truncation.part(reader.cut),
             name=self._name,
             interlaced=interlaced,
             has_alpha=converter.has_alpha,

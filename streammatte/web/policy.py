@@ -135,10 +135,10 @@ class Policy:
             return _refused(500, "the request failed")
 
     async def _counted(
-        self, request: web.Request, handler: Handler, kind: str, most: int, words: str
+        self, request: web.Request, handler: Handler, kind: str, most: int, name: str
     ) -> web.StreamResponse:
         if self._under_way[kind] >= most:
-            return _refused(503, f"there are {most} {words} already")
+            return _refused(503, f"there are {most} {name} already")
         self._under_way[kind] += 1
         try:
             return await handler(request)

@@ -10,7 +10,7 @@ from support.videos import make_video, pattern_image, read_packets, read_times
 
 from streammatte.errors import ConfigError, SourceError
 from streammatte.sources import ReadOptions, open_source
-from streammatte.sources.timestamps import Clock, Timeline
+from streammatte.sources.timestamps import FrameTimes, Timeline
 from streammatte.sources.video import FileSource
 
 IRREGULAR = [0, 1500, 6000, 9000, 9100, 20000, 40000, 41000, 60000, 90000]
@@ -59,9 +59,9 @@ class _Stamp:
 
 
 def test_equal_and_backward_times_are_repaired():
-    clock = Clock("matroska,webm", 40)
+    times = FrameTimes("matroska,webm", 40)
     given = [0, 40, 40, 30, 100, None, 180]
-    assert [clock.time(_Stamp(pts, None)) for pts in given] == [0, 40, 41, 42, 100, 140, 180]
+    assert [times.time(_Stamp(pts, None)) for pts in given] == [0, 40, 41, 42, 100, 140, 180]
 
 
 @pytest.mark.parametrize("name,audio", [("a.mp4", "aac"), ("a.mkv", "libopus"), ("a.mov", "pcm_s16le")])

@@ -160,8 +160,8 @@ def paddle_calls(failure: str, advice: str = "") -> Iterator[None]:
         raise
     except Exception as error:
         short = isinstance(error, MemoryError) or any(
-            word in f"{type(error).__name__} {error}"
-            for word in ("OutOfMemory", "ResourceExhausted", "could not create a memory")
+            text in f"{type(error).__name__} {error}"
+            for text in ("OutOfMemory", "ResourceExhausted", "could not create a memory")
         )
         step = "take a smaller --batch or --size" if short else advice
         raise ModelError(f"{failure}: {message(error)}{'; ' if step else ''}{step}") from error
