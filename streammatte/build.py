@@ -46,7 +46,7 @@ DEFAULT_BACKGROUND = KEY_GREEN
 
 
 def build_source(spec: str | Path, options: VideoOptions, **part: Any) -> Source:
-    """Open an input as the options say; ``part`` replaces what :class:`ReadOptions` says of its part. Raises
+    """Open an input by the options; ``part`` replaces what :class:`ReadOptions` says of its part. Raises
     SourceError.
     """
     from streammatte.sources import open_source, oriented_source
@@ -73,7 +73,7 @@ def read_options(options: VideoOptions) -> ReadOptions:
 
 
 def input_fit(info: StreamInfo, options: MatteOptions) -> Fit:
-    """At which size the network sees frames of this description. Raises ModelError, ConfigError."""
+    """The size at which the network gets frames of this description. Raises ModelError, ConfigError."""
     from streammatte.models.resolve import resolve
 
     files = resolve(options.model)
@@ -147,7 +147,7 @@ def build_matter(
     engine = engine or build_engine(info, options, throughput=throughput)
     return NetworkMatter(
         engine,
-        # What a recurrent network remembers must not change its light, nor the colours that it gives.
+        # A recurrent network's states need images of one brightness, and its colours are those of its input.
         Preparer(size.content, size.padded, low_light=options.low_light and not engine.recurrent),
         Smoother(options.smooth),
         Refiner(options.refine),
@@ -285,7 +285,7 @@ def build_outputs(
         Name of the composite's file.
     options : CompositeOptions
     background : str
-        As ``--bg``: a transparent one asks for an alpha channel.
+        As ``--bg``: a transparent one needs an output with an alpha channel.
     composite : Sink, optional
         The caller's own instead of ``target``.
     open_target : callable, optional

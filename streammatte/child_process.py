@@ -91,7 +91,7 @@ def _can_start() -> bool:
 
 def _main(call: Path, result: Path) -> None:
     """The child's side of :func:`in_child`."""
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # nothing is reported to anybody
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # no telemetry
     with call.open("rb") as file:
         function, args, kwargs = pickle.load(file)
     value, error = None, None

@@ -1,4 +1,4 @@
-"""At which size a network sees an image: one rule for videos, images, cameras and the evaluation.
+"""The size at which a network gets an image: one rule for videos, images, cameras and the evaluation.
 
 The aspect is kept; padding makes the sides multiples of the network's.
 """
@@ -32,7 +32,7 @@ MAX_LONG_SIDE = 2048
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """(height, width) of the image as the network sees it, and of the network's input around it.
+    """(height, width) of the image as the network gets it, and of the network's input around it.
 
     What lies between the two, to the right and below, is padding: the last column and row repeated.
     """
@@ -63,7 +63,7 @@ def fit_input(
     multiple: int = SIDE_MULTIPLE,
     pixel_aspect: float = 1.0,
 ) -> Fit:
-    """The size at which a network sees an image.
+    """The size at which a network gets an image.
 
     A network of one size gets that size. Any other gets the size that its own rule gives, up to ``MAX_LONG_SIDE``; with
     ``size``, a long side of ``size``, but never more than the larger of the image's own and the rule's.

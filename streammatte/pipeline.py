@@ -3,7 +3,7 @@
     source --queue--> matting --queue--> compositing --queue--> sink
 
 Only this module starts threads for videos. The first error is kept with its traceback, the queues abort, the threads
-join, the sink gives up, and the error is raised again in the caller's thread. An input that breaks off is no such
+join, the sink aborts, and the error is raised again in the caller's thread. An input that breaks off is no such
 error: what came before is drained and kept, then TruncatedSourceError is raised.
 """
 
@@ -27,9 +27,9 @@ __all__ = ["Mattes", "Pipeline", "ThreadedStages"]
 log = logging.getLogger(__name__)
 
 QUEUE_CAPACITY = 4
-"""Items a queue holds: enough to ride out a key frame's encoding, small enough that a 4K video needs no gigabytes."""
+"""Items a queue holds: enough for the time that a key frame's encoding takes, few enough for 4K frames."""
 READER_GRACE = 1.0
-"""Seconds that a reader gets to end after ``stop``, before it is left behind."""
+"""Seconds that a reader has to end after ``stop``; the pipeline then ends without it."""
 POLL_SECONDS = 0.1
 """How often the supervisor looks up; also the longest a signal waits for its handler on every platform."""
 
@@ -88,7 +88,7 @@ class ThreadedStages:
     def stop(self, *, discard: bool = False) -> None:
         """No more is read; what is under way drains, or with ``discard`` is thrown away. Safe from a signal handler.
 
-        A reader that a silent server or pipe keeps waiting is left behind after a second; it closes the source itself.
+        After a second a reader that gets no data is not waited for; it closes the source itself.
         """
         if not self._stopping.is_set():
             self._stopped_at = time.monotonic()

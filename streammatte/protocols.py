@@ -155,7 +155,7 @@ class Engine(Protocol):
     in_flight: int
     """How many submissions are worth having under way at once."""
     recurrent: bool
-    """The network remembers what it was shown: images come one by one and in order, from one stream."""
+    """The network has states: images come one by one and in order, from one stream."""
 
     def submit(self, images: npt.NDArray[np.uint8], trimaps: npt.NDArray[np.uint8] | None = None) -> Pending:
         """Start on images (N, H, W, 3) uint8 RGB, C-contiguous; they may be overwritten once the result is there.

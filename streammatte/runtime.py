@@ -1,4 +1,4 @@
-"""Processor, memory and native libraries as this process sees them."""
+"""Processor, memory and native libraries available to this process."""
 
 from __future__ import annotations
 

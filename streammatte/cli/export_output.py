@@ -57,7 +57,7 @@ class Output:
         Raises
         ------
         DiskFullError, SinkError
-            Nothing is left behind.
+            All files of this output are removed.
         """
         try:
             self._work.create()
@@ -95,7 +95,7 @@ def form_of(output: str) -> tuple[str, Path]:
     Raises
     ------
     ConfigError
-        The suffix stands for no form.
+        No form has this suffix.
     """
     path = Path(output)
     suffix = path.suffix.lower()

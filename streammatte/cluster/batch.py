@@ -33,7 +33,7 @@ _MEASURED = ("reason", "exit_code", "frames", "media_seconds", "bytes")
 
 @dataclass(slots=True)
 class Status:
-    """Where a batch stands. ``running`` maps outputs to (frames, frames in all or None, frames a second)."""
+    """A batch's state. ``running`` maps outputs to (frames, frames in all or None, frames a second)."""
 
     total: int
     counts: dict[str, int]
@@ -151,7 +151,7 @@ class Batch:
                 self._journal.end(video.record, WAITING, attempts=0)
 
     def status(self) -> Status:
-        """Where the batch stands now."""
+        """The batch's state now."""
         counts = self._journal.counts()
         running = {video.record.output: self._progress(video) for video in self._videos}
         left = counts[WAITING] + counts[RUNNING]

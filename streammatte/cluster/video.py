@@ -64,7 +64,7 @@ class VideoRun:
         Raises
         ------
         TruncatedSourceError
-            The video breaks off; ``summary`` tells of the part before, which is written.
+            The video breaks off; ``summary`` describes the part before, which is written.
         StreammatteError
             What failed on a segment; those that are whole stay for the next run.
         """

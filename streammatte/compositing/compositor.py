@@ -26,7 +26,7 @@ class StreamCompositor(StageBase):
     ----------
     background : Background
     foreground : bool
-        Estimate the person's own colour at soft edges, so that the old background does not shine through.
+        Estimate the person's own colour at soft edges, so that the old background's colour is removed from them.
     multilevel : bool
         Estimate it by the slower multi-level method.
     want_alpha, want_foreground : bool

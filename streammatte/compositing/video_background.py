@@ -22,7 +22,7 @@ _SLACK = 1e-6
 """Seconds by which two presentation times may differ and still be the same."""
 
 _FRAME = 1 / 25
-"""Seconds that a last frame stands where neither it nor its video has a duration."""
+"""Seconds that a last frame is shown where neither it nor its video has a duration."""
 
 
 class _Loop:
@@ -65,7 +65,7 @@ class _Loop:
         return self._begin + frame.time - self._first, frame
 
     def _last_stands(self) -> float:
-        """Seconds that the last frame stands."""
+        """Seconds that the last frame is shown."""
         rate = self._source.info.rate if self._source is not None else None
         return float(self._last.duration * self._last.time_base) or float(1 / rate if rate else 0) or _FRAME
 

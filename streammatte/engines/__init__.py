@@ -184,7 +184,7 @@ def _for_the_gpu() -> tuple[str, str]:
         if not paddle.device.is_compiled_with_cuda():
             return "openvino", f"the installed Paddle {paddle.__version__} is built for the CPU"
         count = paddle.device.cuda.device_count()
-    except Exception as error:  # a broken Paddle does not matter to OpenVINO
+    except Exception as error:  # OpenVINO runs without Paddle
         log.warning("Paddle is left out: %s", error)
         return "openvino", "the installed Paddle does not work"
     if not count:

@@ -31,7 +31,7 @@ _FILE = "devices.json"
 
 
 def fastest_device(files: ModelFiles, options: dict[str, Any], make: Callable[..., Engine]) -> str:
-    """The device that ``auto`` stands for: ``cpu``, or what this machine has beside it where that is faster.
+    """The device that ``auto`` chooses: ``cpu``, or what this machine has beside it where that is faster.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Threads that run batches, for engines whose runtime only knows how to run one and wait."""
+"""Threads that run batches, for engines whose runtime has no asynchronous calls."""
 
 from __future__ import annotations
 

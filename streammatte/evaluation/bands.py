@@ -38,7 +38,7 @@ BAND_RANGE = (0.02, 0.98)
 
 
 def trimap_from_alpha(alpha: Array, kernel: int = SEED_KERNEL) -> U8:
-    """Trimap of a true matte: 255 where an ellipse ``kernel`` wide sees only 1, 0 where it sees only 0, else 128.
+    """Trimap of a true matte: 255 where an ellipse ``kernel`` wide covers only 1, 0 where it covers only 0, else 128.
 
     Parameters
     ----------

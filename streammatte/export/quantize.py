@@ -57,7 +57,7 @@ def quantise(model: Any, samples: Sequence[Sample], *, accurate: bool = False) -
     model : openvino.Model
         As :func:`streammatte.models.graph.normalised` gives it.
     samples : sequence of Sample
-        What the network will see; varied.
+        What the network will get; varied.
     accurate : bool
         Correct biases layer by layer on the quantised network instead of by its float statistics: three times as long.
         On the embedded network MAD of stills is then that of float32 (11.7 for 11.9), and one empty room in 24 that

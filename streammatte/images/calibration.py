@@ -1,4 +1,4 @@
-"""Calibration samples for int8: frames of a video or images of a folder, as the network will see them."""
+"""Calibration samples for int8: frames of a video or images of a folder, as the network will get them."""
 
 from __future__ import annotations
 

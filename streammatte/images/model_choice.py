@@ -72,7 +72,7 @@ class Router:
                         "it runs through Paddle, which is not installed; install streammatte[export]"
                     )
             except StreammatteError as error:
-                log.warning("%s is passed over: %s", card.name, error)
+                log.warning("%s is left out: %s", card.name, error)
                 self._here.remove(card)
             else:
                 self._usable.add(card.name)

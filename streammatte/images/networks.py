@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _SMALL_SHARE = 0.4
 """Share of an image below which a person is small for the embedded network; docs/stills.md has the figures."""
 _SMALL_SIZE = 608
-"""Long side at which the network then sees the image again."""
+"""Long side at which the network then gets the image again."""
 
 
 @lru_cache(maxsize=16)

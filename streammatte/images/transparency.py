@@ -10,7 +10,7 @@ from streammatte.frames import F32, U8
 __all__ = ["NEUTRAL", "extended", "over_neutral", "times"]
 
 NEUTRAL = 160
-"""Gray level that the network sees where the image is transparent: lighter than most hair, darker than lit skin."""
+"""Gray level that the network gets where the image is transparent: lighter than most hair, darker than lit skin."""
 
 
 def over_neutral(rgb: U8, alpha: U8) -> U8:

@@ -1,4 +1,4 @@
-"""How kernels see planes: one contiguous run of bytes and the step from row to row.
+"""How kernels address planes: one contiguous run of bytes and the step from row to row.
 
 A decoder's planes have padded rows, so they are not C-contiguous; numba would compile every kernel once more for them,
 and without vector instructions. A flat view of the same memory with an explicit step costs neither.

@@ -14,7 +14,7 @@ LADDER = (512, 384, 256)
 WINDOW = 1.0
 """Seconds over which load and drops are looked at; shorter ones see single slow frames."""
 DROPS_DOWN = 0.02
-"""Share of frames dropped in a window that asks for a smaller network."""
+"""Share of frames dropped in a window from which a smaller network is chosen."""
 BAD_WINDOWS = 2
 """Bad windows in a row before a step down: one is a window being moved or a program starting."""
 LOAD_UP = 0.7

@@ -51,7 +51,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Session:
-    """A live pipeline, its images for browsers where ``--preview-http`` asks for them, and a way to add backgrounds."""
+    """A live pipeline, its images for browsers with ``--preview-http``, and a way to add backgrounds."""
 
     pipeline: LivePipeline
     images: HttpPreviewSink | None

@@ -161,7 +161,7 @@ class LivePipeline:
         return self.status()
 
     def status(self) -> LiveStatus:
-        """Where the session stands now. Any thread may ask."""
+        """The session's state now. Any thread may call this."""
         return LiveStatus.of(
             fanout=self._fanout,
             guard=self._guard,
@@ -249,4 +249,4 @@ class LivePipeline:
         if "live-compositing" not in self.unfinished:
             self._scenes.close()
         for name in self.unfinished:
-            _log.warning("%s did not end in time and is left behind", name)
+            _log.warning("%s did not end in time; its thread runs on", name)

@@ -99,7 +99,7 @@ class PrivacyGuard:
                 self._show_hold(self._clock())
 
     def anchor(self, frame: Frame) -> None:
-        """Tell the stream's time: a frame was captured. Placeholder frames are dated by it."""
+        """Set the stream's time: a frame was captured. Placeholder frames are dated by it."""
         captured = self._clock() if frame.captured is None else frame.captured
         self._first = min(self._first, captured)
         self._anchor = (frame.pts, frame.time_base, captured)

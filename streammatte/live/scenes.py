@@ -107,7 +107,7 @@ class Scenes:
         return self._holds[self._scene(settings)]
 
     def compose(self, matte: Matte, settings: LiveSettings) -> Composite:
-        """The composite of a matte as the settings want it."""
+        """The composite of a matte by the settings."""
         scene = self._scene(settings)
         if scene is not self._current:
             # A video background starts again: catching up with the time it was away would stall the image.

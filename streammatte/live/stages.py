@@ -100,7 +100,7 @@ class LiveStages:
         return True
 
     def follow(self) -> None:
-        """Engage or release the guard as the settings say."""
+        """Engage or release the guard by the settings."""
         wanted = self._store.current.hold
         if wanted != (USER in self._guard.reasons):
             if wanted:
@@ -184,7 +184,7 @@ class LiveStages:
 
 
 def _shaped(frame: Frame, settings: LiveSettings, rotated: int = 0) -> Frame:
-    """The frame rotated, cropped and flipped as the settings say, at its own size."""
+    """The frame rotated, cropped and flipped by the settings, at its own size."""
     turn = (int(settings.rotate) - rotated) % 360
     if turn:
         target = Target.of(frame)

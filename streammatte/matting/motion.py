@@ -48,7 +48,7 @@ class Correspondence:
 
 
 class MotionEstimator:
-    """Matches images: each cell along a dense flow or where it stands, whichever matches better.
+    """Matches images: each cell along a dense flow or at its own position, whichever matches better.
 
     At the border between a person and a background that moves differently a dense flow mixes both motions; choosing the
     better match for each cell corrects that.

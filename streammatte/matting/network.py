@@ -20,7 +20,7 @@ from streammatte.protocols import Engine, Pending, StageBase
 __all__ = ["InputAlphaMatter", "NetworkMatter"]
 
 _LONGEST_GAP = 1.0
-"""Seconds between two images after which a recurrent network's memory is of another moment."""
+"""Seconds between two images after which a recurrent network's states are reset."""
 
 
 class Controls(Protocol):
@@ -91,7 +91,7 @@ class NetworkMatter:
         self._filling = batch
         planes = self.preparer.prepare(item, batch.images[len(batch.frames)])
         if self.engine.recurrent:
-            self._forget_the_past(item, planes)
+            self._reset_at_cuts(item, planes)
         batch.planes.append(planes)
         batch.frames.append(item)
         if len(batch.frames) < self._size:
@@ -128,7 +128,7 @@ class NetworkMatter:
         """Release the engine."""
         self.engine.close()
 
-    def _forget_the_past(self, frame: Frame, planes: tuple[U8, ...]) -> None:
+    def _reset_at_cuts(self, frame: Frame, planes: tuple[U8, ...]) -> None:
         """Reset a recurrent network where the image does not follow the one before: a cut, a seek, a gap."""
         luma = planes[1] if frame.layout is Layout.RGB else planes[0]  # green is most of luma
         follows = False

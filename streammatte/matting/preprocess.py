@@ -73,12 +73,12 @@ class Preparer:
     Parameters
     ----------
     size : (int, int)
-        Height and width at which the network sees the frame.
+        Height and width at which the network gets the frame.
     padded : (int, int), optional
         Height and width of the network's input where that is larger: the frame is at its top left, and its last column
         and row are repeated.
     low_light : bool
-        Brighten what the network sees of dark images; nothing else sees it.
+        Brighten dark images for the network alone; the frames keep their light.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Preparer:
         Returns
         -------
         tuple of ndarray (h', w') uint8
-            Y, U, V (R, G, B of RGB frames; one plane of GRAY ones) as the network sees the frame, without padding.
+            Y, U, V (R, G, B of RGB frames; one plane of GRAY ones) as the network gets the frame, without padding.
         """
         if out.shape != (*self.padded, 3) or out.dtype != np.uint8 or not out.flags.c_contiguous:
             raise ValueError(f"out must be C-contiguous uint8 {(*self.padded, 3)}, got {out.dtype} {out.shape}")

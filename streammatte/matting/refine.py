@@ -26,7 +26,7 @@ _DOUBT = 0.07
 """Standard deviation of the matte that a window's model may leave unexplained and still count half.
 
 On composites with a known matte, 0.05 gave a lower MAD (by half a percent) and 0.1 a lower Grad (by one); without the
-weight MAD is two percent higher, and blinds beside a white sleeve print their stripes into its edge."""
+weight MAD is two percent higher, and the stripes of blinds beside a white sleeve appear in its edge."""
 
 
 class Refiner:

@@ -110,7 +110,7 @@ def shown_address(url: str) -> str:
 
 
 def _opened(address: str, hwaccel: str, **how: Any) -> Any:
-    """Open, with the video's decoder on a device where ``hwaccel`` asks for one and one can; which, is logged."""
+    """Open, with the video's decoder on a device where ``hwaccel`` names one that can decode it; the log names it."""
     if hwaccel == "off":
         return av.open(address, **how)
     kinds = hwdevices_available() if hwaccel == "auto" else [hwaccel]

@@ -97,7 +97,7 @@ def blank_image(width: int, height: int) -> Any:
 
 
 _GRAY_IN_YUV = ColorSpec(1, 1, 1, True)
-"""A matte uses all 256 levels; its chroma is neutral, so the matrix does not matter, but players ask for one."""
+"""A matte uses all 256 levels; its chroma is neutral, so the matrix has no effect, but players need one."""
 
 _RGB_FORMATS = {"rgb24", "bgr24", "rgba", "argb", "bgra", "bgr0", "gbrp", "gbrap"}
 

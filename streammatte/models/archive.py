@@ -21,7 +21,7 @@ __all__ = ["unpack"]
 
 MAX_TIMES = 8
 """How many times its own size an archive may unpack to. Weights shrink to nine tenths by packing, the text of a program
-to a tenth; more is a bomb or a mistake."""
+to a tenth; more is damage or an attack (a decompression bomb)."""
 ALWAYS = 1 << 20
 """Bytes that are no danger whatever the archive's size."""
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)

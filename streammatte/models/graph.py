@@ -38,9 +38,9 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 RULE_KEY = "streammatte_input"
-"""Where the rule stands in an ONNX file's ``metadata_props``."""
+"""The rule's key in an ONNX file's ``metadata_props``."""
 RULE_PLACE = ["framework", RULE_KEY]
-"""Where it stands in a model's ``rt_info``: OpenVINO keeps an ONNX file's metadata there."""
+"""Its key in a model's ``rt_info``: OpenVINO keeps an ONNX file's metadata there."""
 TRIMAP = "trimap"
 """Name of the second input of networks that need one."""
 ALPHA_NAMES = ("alpha", "pha", "matte")
@@ -207,7 +207,7 @@ class Ports:
 
 
 def read_ports(model: Any, reading: GraphRule, size: tuple[int, int] | None) -> Ports:
-    """Tell inputs and outputs of a graph that is not normalised. Parameters and errors as of :func:`normalised`."""
+    """Inputs and outputs of a graph that is not normalised. Parameters and errors as of :func:`normalised`."""
     axis = 1 if reading.layout == "nchw" else 3
     alpha, colours = _alpha_port(model, reading), _foreground_port(model, reading)
     names = [min(port.names, default="") for port in model.outputs]

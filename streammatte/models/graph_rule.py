@@ -57,7 +57,7 @@ class GraphRule:
 
 
 def pair_states(inputs: list[str], outputs: list[str], rule: GraphRule) -> dict[str, str] | None:
-    """Each state's input with its output: as the rule says, else by their names, else in order where there are as many.
+    """Each state's input with its output: by the rule, else by their names, else in order where there are as many.
 
     Parameters
     ----------

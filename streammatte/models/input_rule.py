@@ -131,7 +131,7 @@ class InputRule:
     size : (int, int)
         Height and width it was trained at; the default where a graph leaves its size open.
     mean, std : 3 floats
-        Of RGB in [0, 1]: the network sees ``(rgb / 255 - mean) / std``.
+        Of RGB in [0, 1]: the network gets ``(rgb / 255 - mean) / std``.
     trimap : bool
         Whether it needs a trimap beside the image.
     steps : tuple of SizeStep
@@ -166,7 +166,7 @@ class InputRule:
         return height, width
 
     def sides_for(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the image as the network should see it, before its sides become multiples."""
+        """(height, width) of the image as the network should get it, before its sides become multiples."""
         steps = tuple(step for step in self.steps if step.kind != "multiple")
         return replace(self, steps=steps).size_for(height, width)
 

@@ -113,7 +113,7 @@ def _card_in(path: Path) -> Card:
 
 
 def _card_of(path: Path) -> Card | None:
-    """The card beside a file, or the one that knows its name."""
+    """The card beside a file, or the one that lists its name."""
     beside = path.with_suffix(".yml")
     if beside.is_file():
         return _card_in(beside)

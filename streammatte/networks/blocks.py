@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 TRIMAP_MAX = 255.0
-"""Foreground's value in a trimap; networks see the trimap divided by it."""
+"""Foreground's value in a trimap; networks get the trimap divided by it."""
 
 
 def enlarge(x: Tensor, factor: int, mode: str = "bilinear") -> Tensor:

@@ -75,7 +75,7 @@ class _GatedConv(nn.Layer):
 
 
 class _HighResolutionDetail(nn.Layer):
-    """The branch that sees the image's full size, guided by the semantic one."""
+    """The branch at the image's full size, guided by the semantic one."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()

@@ -156,7 +156,9 @@ class LiveOptions(MatteOptions):
         refuse_revealing(self.black_point, self.white_point, self.gamma)
         for spec in (*self.backgrounds, self.hold):
             if spec is not None and spec.strip().lower() in ("none", "transparent"):
-                raise ConfigError(f"--bg {spec} is nothing for a live camera; give an image, a video, a colour or blur")
+                raise ConfigError(
+                    f"--bg {spec} cannot be used with a live camera; give an image, a video, a colour or blur"
+                )
         if self.hold is not None and self.hold.strip().lower().partition(":")[0] == "blur":
             raise ConfigError("--hold blur would show the room; give an image, a video or a colour")
         if self.bg_folder is not None and not Path(self.bg_folder).expanduser().is_dir():

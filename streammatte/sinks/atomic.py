@@ -87,7 +87,7 @@ def refuse_inputs(inputs: Mapping[str, str | None], outputs: Iterable[str]) -> N
     Parameters
     ----------
     inputs : mapping
-        From what an input is (``the input``, ``the background``) to its name; None and addresses are passed over.
+        From what an input is (``the input``, ``the background``) to its name; None and addresses are left out.
     outputs : iterable of str
         File names; ``name_%04d.png`` and ``folder/`` stand for all their images.
 

@@ -116,5 +116,5 @@ def containers_with_alpha() -> list[str]:
 
 
 def container_of(target: Path) -> Container | None:
-    """The container that the name's suffix asks for, or None."""
+    """The container that the name's suffix stands for, or None."""
     return CONTAINERS.get(target.suffix.lower())

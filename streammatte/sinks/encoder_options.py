@@ -111,7 +111,7 @@ def options_for(encoder: str, options: EncodeOptions, pix_fmt: str) -> dict[str,
     Raises
     ------
     ConfigError
-        A value that the encoder does not know.
+        A value that the encoder does not have.
     """
     _check(encoder, options)
     for suffix, make in _FAMILIES.items():

@@ -26,7 +26,7 @@ _EVEN_SIDES = {"h264", "hevc"}
 """Codecs whose 4:2:0 images must have even sides."""
 
 _CARRIES_ASPECT = {"h264", "hevc"}
-"""Codecs that say in their own stream how wide a pixel is."""
+"""Codecs whose own stream holds the pixel's aspect ratio."""
 
 _LOSSLESS = {"ffv1"}
 """Encoders that keep every pixel: their images are never scaled for the sake of a shape."""
@@ -49,7 +49,7 @@ class EncoderChoice:
     even : bool
         True where both sides of the image must be even.
     carries_aspect : bool
-        True where the encoded images themselves say how wide a pixel is.
+        True where the encoded stream itself holds the pixel's aspect ratio.
     lossless : bool
         True where every pixel is kept.
     """
@@ -210,7 +210,7 @@ def encoder_options(encoder: str, layout: Layout, options: EncodeOptions, alpha:
     Raises
     ------
     ConfigError
-        A value that the encoder does not know.
+        A value that the encoder does not have.
     """
     pix_fmt = pixel_format(encoder, layout, alpha)
     kind = str(av.codec.Codec(encoder, "w").canonical_name)

@@ -43,7 +43,7 @@ _IN_FOLDER = "%06d.png"
 
 
 def is_pattern(target: str) -> bool:
-    """True where the name asks for numbered images: ``name_%04d.png``, ``folder/``, or a folder that is there."""
+    """True for the name of numbered images: ``name_%04d.png``, ``folder/``, or a folder that is there."""
     path = Path(target)
     return target.endswith(("/", "\\")) or NUMBER.search(path.name) is not None or (not path.suffix and path.is_dir())
 

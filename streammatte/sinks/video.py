@@ -176,9 +176,9 @@ class FileSink(PublishingSink):
         aspect = info.sample_aspect_ratio * Fraction(info.width, width) / Fraction(info.height, height)
         aspect = aspect if self._options.output_size else info.sample_aspect_ratio
         if aspect != 1 and self._container.muxer in _NO_ASPECT and not choice.carries_aspect:
-            text = f"{self.target} cannot say that its pixels are {aspect} wide:"
+            text = f"{self.target} cannot store the pixel aspect ratio {aspect}:"
             if choice.lossless:
-                _log.warning("%s they are kept and shown square", text)
+                _log.warning("%s the pixels are kept and shown square", text)
                 return width, height, aspect, False
             wide, high = square_pixels(width, height, aspect)
             _log.info("%s %dx%d becomes %dx%d", text, width, height, wide, high)

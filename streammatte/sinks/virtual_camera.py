@@ -1,4 +1,4 @@
-"""A camera that other programs see, through pyvirtualcam (v4l2loopback, OBS, Unity Capture)."""
+"""A camera for other programs, through pyvirtualcam (v4l2loopback, OBS, Unity Capture)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class VirtualCameraSink(LiveSinkBase):
         self.name = device or "virtual camera"
 
     def open(self, info: StreamInfo) -> None:
-        """Open the device. Raises DeviceError, whose message says how to repair it."""
+        """Open the device. Raises DeviceError, whose message has the repair."""
         try:
             import pyvirtualcam
         except ImportError as error:

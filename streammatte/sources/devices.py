@@ -141,7 +141,7 @@ _AUDIO = {"linux": ("pulse", "alsa"), "darwin": ("avfoundation",), "win32": ("ds
 
 
 def list_microphones() -> list[str]:
-    """Names of the microphones that ``--mic`` takes, by the first of the system's interfaces that knows any."""
+    """Names of the microphones that ``--mic`` takes, by the first of the system's interfaces that has any."""
     for framework in _AUDIO.get(sys.platform, ()):
         try:
             with native_lines(_log):

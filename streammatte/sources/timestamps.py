@@ -11,7 +11,7 @@ __all__ = ["Cut", "FrameTimes", "Timeline"]
 log = logging.getLogger(__name__)
 
 _WITHOUT_PTS = frozenset({"avi"})
-"""Demuxers that know decoding order alone: the times that FFmpeg guesses for reordered frames are not monotonic."""
+"""Demuxers with decoding times alone: the times that FFmpeg guesses for reordered frames are not monotonic."""
 
 _EDGE = Fraction(1, 2000)
 """Half a millisecond: a frame this far before the requested start is still the first one (decimals are rounded)."""

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 _MICRO = 1_000_000
 
 _DECLARING = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf"})
-"""Demuxers whose duration stands in the header; the others estimate it from the file's size or its last packet."""
+"""Demuxers that read the duration from the header; the others estimate it from the file's size or its last packet."""
 
 _TOLERANCE = Fraction(1, 4)
 """Seconds by which a video may end early without being called broken off: edit lists, rounded headers, a last frame's

@@ -73,7 +73,7 @@ def capture_clients(path: str | Path) -> int | None:
     Returns
     -------
     int or None
-        None where the driver cannot tell: another one, or v4l2loopback before 0.13.
+        None where the driver gives no count: another one, or v4l2loopback before 0.13.
     """
     from linuxpy.video import device
 

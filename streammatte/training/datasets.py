@@ -199,7 +199,7 @@ class Samples:
                 return self._transformed(self._composed(entry, random), random)
             except (StreammatteError, OSError, ValueError) as error:
                 if entry.image not in self.broken:
-                    log.warning("%s is passed over: %s", entry.image, error)
+                    log.warning("%s is left out: %s", entry.image, error)
                 self.broken.add(entry.image)
                 index = int(random.integers(len(self._entries)))
         raise SourceError(f"{MAX_BROKEN} samples in a row cannot be read, the last one {entry.image}")

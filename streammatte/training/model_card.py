@@ -20,7 +20,7 @@ def model_card(recipe: Recipe, images: int, steps: int, quality: Mapping[str, fl
     Parameters
     ----------
     recipe : Recipe
-        Its ``licence`` becomes the card's; without one the card asks for it.
+        Its ``licence`` becomes the card's; without one the card has a line to fill in.
     images : int
         How many were learned from.
     steps : int

@@ -65,7 +65,7 @@ class Recipe(Options):
     amp: str = option(default="off", help="Mixed precision.", choices=("off", "bf16", "f16"))
     freeze: str = option(default="", help="Parameters whose names match this expression stay, with their batch norms.")
     compose: float = option(default=0.0, help="Share of samples laid over a background.", low=0, high=1)
-    empty: float = option(default=0.0, help="Share of samples that are a room with nobody.", low=0, high=1)
+    empty: float = option(default=0.0, help="Share of samples without a person.", low=0, high=1)
     rssn: bool = option(default=False, help="Compose several people, denoise and blur backgrounds (RSSN).", switch=True)
     temporal: float = option(default=0.0, help="Weight of the consistency of pairs of frames.", low=0, high=1000)
     save_every: int = option(default=1000, help="Steps between two checkpoints.", low=1, high=10**9)

@@ -69,7 +69,7 @@ class Trained:
 
 
 class Trainer:
-    """Trains a network as a recipe says.
+    """Trains a network by a recipe.
 
     Parameters
     ----------

@@ -423,7 +423,7 @@ class Exposure:
 
 @_register
 class WebcamNoise:
-    """A small sensor: noise that grows with the signal's root, coarse in chroma, and its denoiser's smear."""
+    """A small sensor: noise that grows with the signal's root, coarse in chroma, and the blur of its noise filter."""
 
     prob: float = 0.3
     strength: float = 8.0

@@ -37,7 +37,7 @@ PAGE_HASHES = tuple(
 
 
 class Images(Protocol):
-    """The preview sink as the server sees it."""
+    """The part of the preview sink that the server uses."""
 
     @property
     def closed(self) -> bool:
@@ -55,7 +55,7 @@ class Images(Protocol):
 
 
 class Settings(Protocol):
-    """The store of a live session's settings as the server sees it."""
+    """The part of a live session's settings store that the server uses."""
 
     def apply(self, patch: dict[str, Any]) -> Any:
         """Check a change and put it in force as a whole; a wrong one raises ConfigError and changes nothing."""

@@ -82,7 +82,7 @@ class Job:
 
 
 class Jobs:
-    """A queue; one job runs at a time. Lives in the event loop's thread.
+    """A queue; one job runs at a time. Its methods run in the event loop's thread.
 
     Parameters
     ----------

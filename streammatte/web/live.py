@@ -17,7 +17,7 @@ __all__ = ["LiveServers"]
 
 
 class LiveServers:
-    """Checks what the options ask for at once, and serves a session later.
+    """Checks the options at once, and serves a session later.
 
     Parameters
     ----------

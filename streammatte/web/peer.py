@@ -91,7 +91,7 @@ class BrowserCamera:
 
 
 class _Track(MediaStreamTrack):
-    """The newest image for one page. Lives in the event loop's thread."""
+    """The newest image for one page. Its methods run in the event loop's thread."""
 
     kind = "video"
 

@@ -32,7 +32,7 @@ FILES = "/files/"
 FILE_DEADLINE = 3600.0
 """Seconds for a file."""
 MAX_FILES = 12
-"""Files under way at once: a browser asks for six side by side, images and parts of videos."""
+"""Files under way at once: a browser requests six at a time, images and parts of videos."""
 BINARY = "application/octet-stream"
 """Type of a file that is sent; a page of another site cannot send it unasked."""
 SESSION = "/session"

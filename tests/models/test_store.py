@@ -106,7 +106,7 @@ def test_one_damaged_network_is_told_and_the_rest_works(root, tmp_path, capsys, 
     cv2.imwrite(str(tmp_path / "p.png"), np.full((80, 90, 3), 128, np.uint8))
     assert command("image", tmp_path / "p.png", tmp_path / "b.png") == 0
     err = capsys.readouterr().err
-    assert f"{NET} is passed over" in err
+    assert f"{NET} is left out" in err
     assert f"models pull {NET}" in err
     assert tree(root) == before
 

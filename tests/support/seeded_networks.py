@@ -67,7 +67,7 @@ def seeded(name):
 
 def golden_case(name, case):
     """Inputs and expected alpha of a golden case."""
-    with np.load(GOLDEN / "pictures.npz") as images:
+    with np.load(GOLDEN / "images.npz") as images:
         inputs = [(images[f"image_{case}"] / 1000).astype(np.float32)]
         if name in TRIMAP:
             inputs.append(images[f"trimap_{case}"].astype(np.float32))

@@ -20,7 +20,7 @@ import androidx.core.content.ContextCompat
 import java.nio.FloatBuffer
 import java.util.concurrent.Executors
 
-/** The front camera's picture before a colour. */
+/** The front camera's image before a colour. */
 class MainActivity : ComponentActivity() {
     private val worker = Executors.newSingleThreadExecutor()
     private lateinit var view: ImageView
@@ -59,16 +59,16 @@ class MainActivity : ComponentActivity() {
     }
 
     private fun upright(frame: ImageProxy): Bitmap {
-        val picture = frame.toBitmap()
+        val image = frame.toBitmap()
         val turn = Matrix().apply {
             postRotate(frame.imageInfo.rotationDegrees.toFloat())
             postScale(-1f, 1f) // as a mirror
         }
-        return Bitmap.createBitmap(picture, 0, 0, picture.width, picture.height, turn, true)
+        return Bitmap.createBitmap(image, 0, 0, image.width, image.height, turn, true)
     }
 
-    private fun show(picture: Bitmap) {
-        val composite = network.before(picture, Color.rgb(28, 107, 74))
+    private fun show(image: Bitmap) {
+        val composite = network.before(image, Color.rgb(28, 107, 74))
         runOnUiThread { view.setImageBitmap(composite) }
     }
 }
@@ -80,18 +80,18 @@ class Network(model: ByteArray) : AutoCloseable {
     private val pixels = IntArray(SIDE * SIDE)
     private val planes = FloatArray(3 * SIDE * SIDE)
 
-    fun before(picture: Bitmap, colour: Int): Bitmap {
-        val alpha = matte(picture)
+    fun before(image: Bitmap, colour: Int): Bitmap {
+        val alpha = matte(image)
         val half = SIDE / 2
         val mask = Bitmap.createBitmap(half, half, Bitmap.Config.ARGB_8888)
         mask.setPixels(
             IntArray(half * half) { Color.argb((255 * alpha[it].coerceIn(0f, 1f)).toInt(), 255, 255, 255) },
             0, half, 0, 0, half, half,
         )
-        val large = Bitmap.createScaledBitmap(mask, picture.width, picture.height, true)
-        val count = picture.width * picture.height
-        val shown = IntArray(count).also { picture.getPixels(it, 0, picture.width, 0, 0, picture.width, picture.height) }
-        val shares = IntArray(count).also { large.getPixels(it, 0, picture.width, 0, 0, picture.width, picture.height) }
+        val large = Bitmap.createScaledBitmap(mask, image.width, image.height, true)
+        val count = image.width * image.height
+        val shown = IntArray(count).also { image.getPixels(it, 0, image.width, 0, 0, image.width, image.height) }
+        val shares = IntArray(count).also { large.getPixels(it, 0, image.width, 0, 0, image.width, image.height) }
         for (i in 0 until count) {
             val share = Color.alpha(shares[i])
             fun mix(front: Int, back: Int) = (front * share + back * (255 - share)) / 255
@@ -101,12 +101,12 @@ class Network(model: ByteArray) : AutoCloseable {
                 mix(Color.blue(shown[i]), Color.blue(colour)),
             )
         }
-        return Bitmap.createBitmap(shown, picture.width, picture.height, Bitmap.Config.ARGB_8888)
+        return Bitmap.createBitmap(shown, image.width, image.height, Bitmap.Config.ARGB_8888)
     }
 
-    private fun matte(picture: Bitmap): FloatArray {
+    private fun matte(image: Bitmap): FloatArray {
         val count = SIDE * SIDE
-        Bitmap.createScaledBitmap(picture, SIDE, SIDE, true).getPixels(pixels, 0, SIDE, 0, 0, SIDE, SIDE)
+        Bitmap.createScaledBitmap(image, SIDE, SIDE, true).getPixels(pixels, 0, SIDE, 0, 0, SIDE, SIDE)
         for (i in 0 until count) {
             planes[i] = Color.red(pixels[i]) / 127.5f - 1f
             planes[i + count] = Color.green(pixels[i]) / 127.5f - 1f
