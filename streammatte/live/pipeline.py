@@ -22,7 +22,7 @@ from streammatte.live.privacy_guard import PrivacyGuard
 from streammatte.live.scenes import Scenes
 from streammatte.live.settings import SettingsStore
 from streammatte.live.stages import LiveStages
-from streammatte.live.status import LiveStatus
+from streammatte.live.status import LiveStatus, percentiles
 from streammatte.protocols import LiveSink, LiveSource
 
 __all__ = ["LivePipeline"]
@@ -162,16 +162,22 @@ class LivePipeline:
 
     def status(self) -> LiveStatus:
         """The session's state now. Any thread may call this."""
-        return LiveStatus.of(
-            fanout=self._fanout,
-            guard=self._guard,
-            matter=self._stages.matter,
-            settings=self.store.current,
+        stages, settings, writers = self._stages, self.store.current, self._fanout.writers
+        reasons = self._guard.reasons
+        return LiveStatus(
+            frames=stages.shown,
+            drops=stages.drops,
+            held=self._guard.held_frames,
+            reused=stages.matter.reused if stages.matter else 0,
+            fps=round(stages.rate.fps(), 2),
+            seconds=round(time.monotonic() - self._began, 3),
+            size=stages.matter.size if stages.matter else 0,
+            state=f"hold: {', '.join(reasons)}" if reasons else "frozen" if settings.freeze else "live",
+            latency_ms=writers[0].latency.milliseconds(),
+            recent_ms=percentiles(tuple(writers[0].recent)),
+            settings=settings.as_dict(),
             backgrounds=self.store.backgrounds,
-            frames=self._stages.shown,
-            drops=self._stages.drops,
-            seconds=time.monotonic() - self._began,
-            fps=self._stages.rate.fps(),
+            sinks={writer.name: writer.figures() for writer in writers},
         )
 
     def _start(self) -> None:

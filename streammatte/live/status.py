@@ -8,12 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from streammatte.live.fanout import Fanout
-from streammatte.live.matting import LiveMatter
-from streammatte.live.privacy_guard import PrivacyGuard
-from streammatte.live.settings import LiveSettings
-
-__all__ = ["LiveStatus", "RateMeter"]
+__all__ = ["LiveStatus", "RateMeter", "percentiles"]
 
 LOOK_BACK = 2.0
 """Seconds over which the status line's frame rate is counted."""
@@ -57,39 +52,6 @@ class LiveStatus:
     backgrounds: tuple[str, ...]
     sinks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @classmethod
-    def of(
-        cls,
-        *,
-        fanout: Fanout,
-        guard: PrivacyGuard,
-        matter: LiveMatter | None,
-        settings: LiveSettings,
-        backgrounds: tuple[str, ...],
-        frames: int,
-        drops: int,
-        seconds: float,
-        fps: float,
-    ) -> LiveStatus:
-        """Gather the figures."""
-        first = fanout.writers[0]
-        reasons = guard.reasons
-        return cls(
-            frames=frames,
-            drops=drops,
-            held=guard.held_frames,
-            reused=matter.reused if matter else 0,
-            fps=round(fps, 2),
-            seconds=round(seconds, 3),
-            size=matter.size if matter else 0,
-            state=f"hold: {', '.join(reasons)}" if reasons else "frozen" if settings.freeze else "live",
-            latency_ms=first.latency.milliseconds(),
-            recent_ms=_percentiles(tuple(first.recent)),
-            settings=settings.as_dict(),
-            backgrounds=backgrounds,
-            sinks={writer.name: writer.figures() for writer in fanout.writers},
-        )
-
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {name: getattr(self, name) for name in self.__slots__}
@@ -103,7 +65,8 @@ class LiveStatus:
         )
 
 
-def _percentiles(delays: tuple[float, ...]) -> dict[str, float]:
+def percentiles(delays: tuple[float, ...]) -> dict[str, float]:
+    """Median and 95th percentile in milliseconds of delays in seconds; 0 where there are none."""
     if not delays:
         return {"p50": 0.0, "p95": 0.0}
     ranked = sorted(delays)
