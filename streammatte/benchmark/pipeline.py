@@ -33,23 +33,12 @@ from streammatte.options.video import VideoOptions
 from streammatte.protocols import Engine, Pending, Source
 from streammatte.runtime import available_cores
 
-__all__ = ["BenchResult", "compare", "measure"]
+__all__ = ["compare", "measure"]
 
 HELD_FRAMES = 64
 """Frames that an isolated run repeats; they are held in memory, so that decoding is not measured."""
 WARM_UP_FRAMES = 16
 """Frames before the clock starts: kernels are loaded, the encoder's look-ahead is full."""
-
-
-@dataclass(frozen=True)
-class BenchResult:
-    """Medians over the rounds; ``as_dict`` is what ``--json`` prints."""
-
-    values: dict[str, Any]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return self.values
 
 
 class _Replay:
@@ -211,32 +200,30 @@ class _Bench:
         outputs.close()
         return self._frames
 
-    def result(self) -> BenchResult:
-        """Medians over the rounds so far."""
+    def result(self) -> dict[str, Any]:
+        """Medians over the rounds so far, as ``--json`` prints them."""
         height, width = self.engine.input_size
-        return BenchResult(
-            {
-                "version": __version__,
-                "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-                "machine": machine(),
-                "model": self.options.model,
-                "engine": self.engine.name,
-                "device": self.engine.device,
-                "precision": self.engine.precision,
-                "input": {"width": self.info.width, "height": self.info.height, "name": self.info.name},
-                "network": {"width": width, "height": height},
-                "warm_up_seconds": round(self.warm_up, 2),
-                **summarize(self.rounds, available_cores()),
-                "peak_rss_mb": self._peak_rss_mb,
-            }
-        )
+        return {
+            "version": __version__,
+            "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": machine(),
+            "model": self.options.model,
+            "engine": self.engine.name,
+            "device": self.engine.device,
+            "precision": self.engine.precision,
+            "input": {"width": self.info.width, "height": self.info.height, "name": self.info.name},
+            "network": {"width": width, "height": height},
+            "warm_up_seconds": round(self.warm_up, 2),
+            **summarize(self.rounds, available_cores()),
+            "peak_rss_mb": self._peak_rss_mb,
+        }
 
     def close(self) -> None:
         """Release the engine."""
         self._matter.close()
 
 
-def measure(spec: str | Source, options: VideoOptions, *, frames: int, rounds: int) -> BenchResult:
+def measure(spec: str | Source, options: VideoOptions, *, frames: int, rounds: int) -> dict[str, Any]:
     """Measure one setting.
 
     Parameters
@@ -255,7 +242,7 @@ def measure(spec: str | Source, options: VideoOptions, *, frames: int, rounds: i
 
 def compare(
     spec: str | Source, settings: tuple[VideoOptions, VideoOptions], *, frames: int, rounds: int
-) -> tuple[BenchResult, BenchResult, float]:
+) -> tuple[dict[str, Any], dict[str, Any], float]:
     """Measure two settings in turn, A B A B ...; returns both results and the median ratio of their fps, A / B.
 
     Parameters

@@ -54,7 +54,6 @@ def command(
     watch: bool,
     report: Path | None,
     config: str | None,
-    log_level: str,
     as_json: bool,
     **given: Any,
 ) -> int:
@@ -75,7 +74,6 @@ def command(
     from streammatte.media.remote import is_remote, upload_folder
     from streammatte.sinks.atomic import AtomicFile
 
-    shared.set_up_logging(log_level)
     options = shared.fill(config, given)
     if options.alpha or options.foreground:
         raise ConfigError("--alpha and --foreground name one file each; give them in a manifest, for each video")

@@ -13,7 +13,6 @@ from streammatte.errors import ConfigError
 from streammatte.options.video import VideoOptions
 
 if TYPE_CHECKING:
-    from streammatte.benchmark.pipeline import BenchResult
     from streammatte.protocols import Source
 
 __all__ = ["command"]
@@ -47,7 +46,6 @@ def command(
     data: Path | None,
     plot: Path | None,
     config: str | None,
-    log_level: str,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -61,7 +59,6 @@ def command(
     streammatte bench video.mp4 --json > benchmarks/today.json
     streammatte bench video.mp4 --compare precision=int8,precision=f32
     """
-    shared.set_up_logging(log_level)
     if models is not None:
         _models(models, given, as_json, rounds, data)
         return
@@ -74,14 +71,14 @@ def command(
     spec = _input(file, input_size, frames)
     if pair is None:
         result = measure(spec, options, frames=frames, rounds=rounds)
-        click.echo(json.dumps(result.as_dict()) if as_json else _table(result))
+        click.echo(json.dumps(result) if as_json else _table(result))
         results = [result]
     else:
         first, second = _settings(pair, config, given)
         a, b, ratio = compare(spec, (first, second), frames=frames, rounds=rounds)
         names = pair.split(",")
         if as_json:
-            click.echo(json.dumps({"a": a.as_dict(), "b": b.as_dict(), "ratio": round(ratio, 4)}))
+            click.echo(json.dumps({"a": a, "b": b, "ratio": round(ratio, 4)}))
         else:
             click.echo(
                 f"A: {names[0]}\n{_table(a)}\n\nB: {names[1]}\n{_table(b)}\n\nA is {ratio:.3f} times as fast as B"
@@ -110,8 +107,7 @@ def _settings(pair: str, config: str | None, given: dict[str, Any]) -> tuple[Vid
     return first, second
 
 
-def _table(result: BenchResult) -> str:
-    values = result.as_dict()
+def _table(values: dict[str, Any]) -> str:
     machine, source, network, whole = (values[key] for key in ("machine", "input", "network", "end_to_end"))
     stages = values["stages"]
     lines = [
@@ -138,10 +134,10 @@ def _table(result: BenchResult) -> str:
     return "\n".join(lines)
 
 
-def _draw(results: list[BenchResult], path: Path) -> None:
+def _draw(results: list[dict[str, Any]], path: Path) -> None:
     from streammatte.benchmark.plot import draw
 
-    draw([result.as_dict() for result in results], path)
+    draw(results, path)
     click.echo(f"wrote {path}", err=True)
 
 

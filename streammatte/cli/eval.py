@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ __all__ = ["command"]
 @click.option("--summary", is_flag=True, help="Print the means only.")
 @shared.declared_options(VideoOptions, "network", "sequence", "controls")
 @click.option("--config", metavar="NAME|FILE", help="Preset: an installed name or a .yml file.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning")
+@shared.log_level
 def command(
     paths: tuple[Path, ...],
     data: Path | None,
@@ -46,7 +47,6 @@ def command(
     html_file: str | None,
     summary: bool,
     config: str | None,
-    log_level: str,
     **given: Any,
 ) -> int:
     """Measure mattes against the truth, or run a network over a data set that carries one.
@@ -64,7 +64,6 @@ def command(
     from streammatte.evaluation.report import Report
     from streammatte.evaluation.scoring import choose
 
-    shared.set_up_logging(log_level)
     wanted = choose(metrics)
     reports = [name for name in (json_file, csv_file, html_file) if name is not None]
     _check_reports(reports)
@@ -94,11 +93,8 @@ def command(
 def _open_video(path: Path) -> Iterator[Frame]:
     from streammatte.sources import open_source
 
-    source = open_source(path, tracks=False)
-    try:
+    with closing(open_source(path, tracks=False)) as source:
         yield from source.frames()
-    finally:
-        source.close()
 
 
 def _pair(paths: tuple[Path, ...], trimap: str | None, frames: Path | None, metrics: tuple[str, ...]) -> list[Any]:

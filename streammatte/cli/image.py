@@ -30,7 +30,6 @@ def command(
     files: tuple[str, ...],
     out_dir: Path | None,
     config: str | None,
-    log_level: str,
     as_json: bool,
     **given: Any,
 ) -> int:
@@ -45,7 +44,6 @@ def command(
     streammatte image photos/ more/*.jpg --out-dir cutouts/
     streammatte image portrait.jpg print.png --model closed-form --auto-trimap 12
     """
-    shared.set_up_logging(log_level)
     options = ImageOptions.build(load_preset(config) if config else None, **given)
     jobs, folders = _plan(files, out_dir, options)
     failed: list[tuple[Job, StreammatteError]] = []

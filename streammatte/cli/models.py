@@ -24,39 +24,19 @@ __all__ = ["command"]
 log = logging.getLogger(__name__)
 
 
-_LEVELS = click.Choice(["debug", "info", "warning", "error"])
-
-
-def _set_level(context: click.Context, option: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        shared.set_up_logging(value)
-
-
-_log_level = click.option(
-    "--log-level",
-    type=_LEVELS,
-    is_eager=True,
-    expose_value=False,
-    callback=_set_level,
-    help="debug also shows tracebacks.  [default: warning]",
-)
-"""The group's option, taken behind a command's name too, as by every other command."""
-
-
 @click.group(short_help="List, fetch, export, convert and verify networks.")
-@click.option("--log-level", type=_LEVELS, default="warning", show_default=True, help="debug also shows tracebacks.")
-def command(log_level: str) -> None:
+@shared.log_level
+def command() -> None:
     """List, fetch, export, convert and verify networks.
 
     \b
     streammatte models pull modnet-mobilenetv2
     streammatte models export modnet-mobilenetv2 --to openvino --precision int8 --calibrate video.mp4
     """
-    shared.set_up_logging(log_level)
 
 
 @command.command("list")
-@_log_level
+@shared.log_level
 def list_() -> None:
     """List the networks, what is here of each, and the published figures."""
     from streammatte.cache import lasting_dir
@@ -84,7 +64,7 @@ def list_() -> None:
 
 
 @command.command()
-@_log_level
+@shared.log_level
 @click.argument("name")
 def info(name: str) -> None:
     """Show a network's card, where its files are and what is here of them."""
@@ -124,7 +104,7 @@ def info(name: str) -> None:
 
 
 @command.command()
-@_log_level
+@shared.log_level
 @click.argument("name")
 @click.option("--checkpoint", is_flag=True, help="Fetch the weights for Paddle instead of the exported model.")
 @click.option("--mirror", envvar="STREAMMATTE_MIRROR", help="Address in place of the official host.")
@@ -178,7 +158,7 @@ def _size(context: click.Context, option: click.Parameter, value: str | None) ->
 
 
 @command.command()
-@_log_level
+@shared.log_level
 @click.argument("name")
 @click.option("--to", type=_TO, default="openvino", show_default=True)
 @click.option("--size", callback=_size, metavar="WIDTHxHEIGHT", help="Fix the input's size; open where left out.")
@@ -206,7 +186,7 @@ def export(
 
 
 @command.command()
-@_log_level
+@shared.log_level
 @click.argument("file")
 @click.argument("output", required=False)
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
@@ -237,7 +217,7 @@ def convert(file: str, output: str | None, overwrite: bool) -> None:
 
 
 @command.command()
-@_log_level
+@shared.log_level
 @click.argument("names", nargs=-1)
 def verify(names: tuple[str, ...]) -> int:
     """Check the files of networks that are here, and that each one runs."""

@@ -19,6 +19,7 @@ __all__ = [
     "declared_options",
     "fill",
     "from_assignments",
+    "log_level",
     "reporting",
     "set_up_logging",
     "size_option",
@@ -86,22 +87,27 @@ def size_option(flag: str, help: str) -> Callable[[F], F]:  # noqa: A002
     return click.option(flag, type=_Value(options_of(_Sizes)[0]), metavar="WxH", help=help)
 
 
+def _set_level(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        set_up_logging(value)
+
+
+log_level = click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    is_eager=True,
+    expose_value=False,
+    callback=_set_level,
+    help="debug also shows tracebacks.  [default: warning]",
+)
+
+
 def reporting() -> Callable[[F], F]:
     """How a long-running command reports its progress."""
 
     def wrap(function: F) -> F:
-        for add in (
-            click.option("--json", "as_json", is_flag=True, help="One JSON line a second instead of a progress bar."),
-            click.option(
-                "--log-level",
-                type=click.Choice(["debug", "info", "warning", "error"]),
-                default="warning",
-                show_default=True,
-                help="debug also shows tracebacks.",
-            ),
-        ):
-            function = add(function)
-        return function
+        add = click.option("--json", "as_json", is_flag=True, help="One JSON line a second instead of a progress bar.")
+        return log_level(add(function))
 
     return wrap
 

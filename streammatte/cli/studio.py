@@ -45,7 +45,6 @@ def command(
     no_open: bool,
     recordings: Path | None,
     config: str | None,
-    log_level: str,
     as_json: bool,
     **given: Any,
 ) -> int:
@@ -60,7 +59,6 @@ def command(
     streammatte studio --bg beach.jpg --bg-folder backgrounds/
     streammatte studio --no-open --port 0 --json
     """
-    shared.set_up_logging(log_level)
     shared.take_threads()
     given["backgrounds"] = given["backgrounds"] or None
     options = LiveOptions.build(load_preset(config) if config else None, **given)

@@ -45,7 +45,6 @@ def command(
     assignments: tuple[str, ...],
     resume: bool,
     as_json: bool,
-    log_level: str,
     **given: Any,
 ) -> int:
     """Train a network.
@@ -60,7 +59,6 @@ def command(
     """
     from streammatte.training.recipe import load_recipe
 
-    shared.set_up_logging(log_level)
     shared.take_threads()
     made = load_recipe(recipe)
     if size is not None:

@@ -34,7 +34,6 @@ def command(
     output: Path | None,
     size: int,
     as_json: bool,
-    log_level: str,
 ) -> int:
     """Fine-tune the embedded network to a room and its person.
 
@@ -47,7 +46,6 @@ def command(
     """
     from streammatte.training.tune import tune
 
-    shared.set_up_logging(log_level)
     shared.take_threads()
     called = name or Path(clip).stem.replace(".", "-").replace(" ", "-")
     work = output or Path("tuning") / called

@@ -65,7 +65,6 @@ def command(
     cluster: str | None,
     resume: bool,
     config: str | None,
-    log_level: str,
     as_json: bool,
     **given: Any,
 ) -> int:
@@ -81,7 +80,6 @@ def command(
     streammatte video *.mp4 --out-dir done/ --bg "#203040"
     streammatte video lecture.mp4 out.mp4 --bg blur --resume
     """
-    shared.set_up_logging(log_level)
     shared.take_threads()
     options = shared.fill(config, given)
     if snapshot is not None:

@@ -27,7 +27,7 @@ __all__ = ["command"]
 @click.command(short_help="Put a new background behind a live camera.")
 @shared.declared_options(LiveOptions, "camera", "outputs", "http", "network", "sequence", "controls")
 @shared.common()
-def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> int:
+def command(config: str | None, as_json: bool, **given: Any) -> int:
     """Put a new background behind a live camera and offer it as a camera to other programs.
 
     Never shows the room: where there is no matte, the placeholder frame is shown. Keys in the terminal and in the
@@ -38,7 +38,6 @@ def command(config: str | None, log_level: str, as_json: bool, **given: Any) -> 
     streammatte webcam --bg beach.jpg --bg office.png --control 127.0.0.1:8091
     streammatte webcam --camera clip.mp4 --record out.mp4 --bg blur
     """
-    shared.set_up_logging(log_level)
     shared.take_threads()
     given["backgrounds"] = given["backgrounds"] or None
     with _signals() as received:

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 from streammatte._version import __version__
 from streammatte.cluster.worker_pool import Emit, WorkerPool
-from streammatte.errors import ConfigError, DiskFullError, EngineUnavailableError, SinkError, StreammatteError
+from streammatte.errors import ConfigError, DiskFullError, SinkError, StreammatteError
 from streammatte.media.container import shown_address
 from streammatte.models.resolve import EMBEDDED, resolve
+from streammatte.optional_imports import need
 from streammatte.options.video import VideoOptions
 from streammatte.runtime import available_cores
 from streammatte.sinks.atomic import whole_file, writing
@@ -35,15 +36,6 @@ _PLACED = 60.0
 """Seconds in which a worker must have started, where others work: nodes may be gone."""
 _RECONNECT = 60.0
 """Seconds for which a head that has gone is tried again."""
-
-
-def need_ray() -> Any:
-    """Import Ray. Raises EngineUnavailableError where it is not installed."""
-    try:
-        import ray
-    except ImportError as error:
-        raise EngineUnavailableError("--cluster needs ray; install streammatte[cluster]") from error
-    return ray
 
 
 @contextmanager
@@ -70,7 +62,7 @@ def ray_pool(where: str, jobs: int, options: VideoOptions, folder: Path) -> Iter
     StreammatteError
         The cluster cannot be reached.
     """
-    ray = need_ray()
+    ray = need("ray", "--cluster", "cluster")
     kind, _, number = where.partition(":")
     local = kind == "local" and (not number or (number.isascii() and number.isdigit() and 0 < int(number) <= 256))
     if not local and (kind == "local" or ":" not in where):

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,11 @@ def _page(report: dict[str, Any], target: Path) -> str:
 def _thumbnail(path: Path) -> str:
     """The output's first frame as a ``data:`` address; ``""`` where it cannot be read."""
     try:
-        source = open_source(path, tracks=False, rate=None)
-        try:
+        with closing(open_source(path, tracks=False, rate=None)) as source:
             frame = next(source.frames())
             image = Image.fromarray(frame.to_rgb())
             if frame.alpha is not None:
                 image = Image.composite(image, Image.new("RGB", image.size, "#888"), Image.fromarray(frame.alpha))
-        finally:
-            source.close()
     except (StreammatteError, StopIteration):
         return ""
     image.thumbnail(_THUMBNAIL)

@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -129,12 +130,9 @@ class SegmentedVideo:
         self._plan(seconds)
 
     def _plan(self, seconds: float) -> None:
-        source = open_source(self._local, read_options(self.options), tracks=False)
-        try:
+        with closing(open_source(self._local, read_options(self.options), tracks=False)) as source:
             shift, first, length = _place(source, self.options)
             self.total_frames = source.info.frame_count
-        finally:
-            source.close()
         self._shift, self._first = shift, float(first)
         count = max(1, int(Fraction(str(length)) / self._length)) if length else 1
         edges = [number * self._length for number in range(count)]

@@ -26,6 +26,7 @@ from streammatte.errors import (
 )
 from streammatte.file_names import NUMBER
 from streammatte.media.container import shown_address
+from streammatte.optional_imports import need
 
 __all__ = ["Fetched", "is_remote", "refuse_existing", "remote_fingerprint", "upload", "upload_folder"]
 
@@ -46,10 +47,7 @@ def is_remote(spec: str | Path) -> bool:
 
 def _system(url: str) -> tuple[Any, str]:
     """The file system of an address and the path in it. Raises EngineUnavailableError, ConfigError."""
-    try:
-        import fsspec  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise EngineUnavailableError(f"{shown_address(url)} needs fsspec; install streammatte[remotefiles]") from error
+    fsspec = need("fsspec", shown_address(url), "remotefiles")
     try:
         system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:

@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,16 +127,13 @@ def _some_frames(path: Path) -> list[U8]:
     from streammatte.media.planes import Target, convert_planes
     from streammatte.sources import open_source
 
-    source = open_source(path, tracks=False, duration=60.0)
-    step = max(1, int((source.info.duration or 8) * float(source.info.rate or 25) / 8))
-    try:
+    with closing(open_source(path, tracks=False, duration=60.0)) as source:
+        step = max(1, int((source.info.duration or 8) * float(source.info.rate or 25) / 8))
         kept = [
             convert_planes(frame, Target(Layout.RGB, frame.width, frame.height, frame.color), "stretch")[0]
             for frame in source.frames()
             if frame.index % step == 0
         ]
-    finally:
-        source.close()
     if not kept:
         raise SourceError(f"{path} holds no frame")
     return kept

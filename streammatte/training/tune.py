@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -217,11 +218,9 @@ def _smaller(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _count(clip: str) -> int:
     """Frames of the part that is used."""
-    source = build_source(clip, VideoOptions.build({"duration": LONGEST, "audio": False}), tracks=False)
-    try:
+    options = VideoOptions.build({"duration": LONGEST, "audio": False})
+    with closing(build_source(clip, options, tracks=False)) as source:
         return sum(1 for _ in source.frames())
-    finally:
-        source.close()
 
 
 def _by_teacher(clip: str) -> Iterator[tuple[int, int, U8, U8]]:
@@ -265,11 +264,9 @@ def _plate(clean_plate: str, shape: tuple[int, int]) -> F32:
     if is_image(Path(clean_plate)):
         views = [read_still(clean_plate)[0]]
     else:
-        source = build_source(clean_plate, VideoOptions.build({"duration": 10.0, "audio": False}), tracks=False)
-        try:
+        options = VideoOptions.build({"duration": 10.0, "audio": False})
+        with closing(build_source(clean_plate, options, tracks=False)) as source:
             frames = [_rgb(frame) for frame in source.frames() if frame.index % 10 == 0]
-        finally:
-            source.close()
         views = frames[:25]
     size = shape[1], shape[0]
     resized = [cv2.resize(view, size, interpolation=cv2.INTER_AREA) for view in views]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from streammatte.errors import ConfigError
 from streammatte.web.policy import DEADLINE, MAX_STREAMS
+from streammatte.web.routes import json_route
 
 __all__ = ["PAGE_HASHES", "Images", "Settings", "add_preview", "make_app"]
 
@@ -106,20 +106,12 @@ def _reporter(status: Callable[[], dict[str, Any]]) -> Any:
 
 
 def _setter(settings: Settings) -> Any:
-    async def change(request: web.Request) -> web.Response:
-        try:
-            patch = json.loads(await request.read())
-        except (ValueError, RecursionError):
-            return web.json_response({"error": "the body is no JSON"}, status=400)
-        if not isinstance(patch, dict) or not patch:
-            message = 'the body must be an object of settings, as in {"mirror": true}'
-            return web.json_response({"error": message}, status=400)
-        try:
-            return web.json_response({"settings": settings.apply(patch).as_dict()})
-        except ConfigError as error:
-            return web.json_response({"error": str(error)}, status=400)
+    async def change(patch: dict[str, Any]) -> dict[str, Any]:
+        if not patch:
+            raise ConfigError('the body must be an object of settings, as in {"mirror": true}')
+        return {"settings": settings.apply(patch).as_dict()}
 
-    return change
+    return json_route(change)
 
 
 class _Preview:

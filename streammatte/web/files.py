@@ -5,6 +5,7 @@ session.
 from __future__ import annotations
 
 import secrets
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +130,9 @@ def look(path: str, thumbnail: str, name: str) -> dict[str, Any]:
     else:
         from streammatte.sources import open_source
 
-        source = open_source(path, tracks=False)
-        try:
+        with closing(open_source(path, tracks=False)) as source:
             frame = next(iter(source.frames()), None)
             seconds = source.info.duration
-        finally:
-            source.close()
         if frame is None:
             raise ConfigError(f"{name} has no readable frame")
         kind, image = "video", frame.to_rgb()

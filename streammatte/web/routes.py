@@ -1,4 +1,4 @@
-"""Helpers of the studio's routes: pages, JSON in and out, checked fields."""
+"""Helpers of the applications' routes: pages, JSON in and out, checked fields."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def json_route(handler: Callable[[dict[str, Any]], Awaitable[Any]]) -> Any:
         except (ValueError, RecursionError):
             return error_response("the body is no JSON")
         if not isinstance(body, dict):
-            return error_response("the body must be an object")
+            return error_response('the body must be an object, as in {"mirror": true}')
         try:
             return web.json_response(await handler(body))
         except StreammatteError as error:

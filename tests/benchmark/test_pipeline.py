@@ -44,7 +44,7 @@ def test_medians_and_the_best_possible_rate():
 
 def test_a_video_is_measured(tmp_path):
     video = make_video(tmp_path / "in.mp4", frames=20)
-    values = measure(str(video), SMALL, frames=20, rounds=2).as_dict()
+    values = measure(str(video), SMALL, frames=20, rounds=2)
     json.dumps(values)
     assert set(values["stages"]) == {"decode", "inference", "composite", "encode"}
     assert all(stage["cpu_ms"] > 0 for stage in values["stages"].values())
@@ -62,7 +62,7 @@ def test_comparison_of_two_settings():
     source = SyntheticSource(96, 64, rate=25, frames=16)
     other = VideoOptions(size=192, background="#102030", preset="ultrafast", refine="off")
     a, b, ratio = compare(source, (SMALL, other), frames=16, rounds=1)
-    assert [result.as_dict()["frames"] for result in (a, b)] == [16, 16]
+    assert [result["frames"] for result in (a, b)] == [16, 16]
     assert ratio > 0
 
 

@@ -378,10 +378,10 @@ def test_duration_ends_the_session():
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"backgrounds": ("none",)}, "nothing for a live camera"),
-        ({"backgrounds": ("transparent",)}, "nothing for a live camera"),
+        ({"backgrounds": ("none",)}, "cannot be used with a live camera"),
+        ({"backgrounds": ("transparent",)}, "cannot be used with a live camera"),
         ({"hold": "blur"}, "would show the room"),
-        ({"hold": "none"}, "nothing for a live camera"),
+        ({"hold": "none"}, "cannot be used with a live camera"),
         ({"width": 640}, "go together"),
         ({"fps": 0.0}, "--fps"),
         ({"idle_fps": -1.0}, "--idle-fps"),

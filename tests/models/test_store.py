@@ -166,7 +166,7 @@ def test_a_file_that_was_cut_off_is_damage(server, capsys):
     assert store.find(NET).damage is None
 
 
-def test_the_router_passes_over_what_only_paddle_runs(root, monkeypatch, caplog):
+def test_the_router_leaves_out_what_only_paddle_runs(root, monkeypatch, caplog):
     shutil.copytree(GOLDEN.parent / "exported3", root / "inference")
     monkeypatch.setattr("streammatte.images.model_choice.find_spec", lambda name: None)
     _paddle.cache_clear()
@@ -174,7 +174,7 @@ def test_the_router_passes_over_what_only_paddle_runs(root, monkeypatch, caplog)
         assert Router().network(500, 400)[0] == "ppmattingv2-lite"
     finally:
         _paddle.cache_clear()
-    assert "passed over: it runs through Paddle" in caplog.text
+    assert "left out: it runs through Paddle" in caplog.text
 
 
 def test_a_folder_that_may_not_be_looked_into_is_damage(monkeypatch):
