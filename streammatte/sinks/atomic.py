@@ -149,7 +149,29 @@ def _exists(target: Path) -> OutputExistsError:
     return OutputExistsError(f"{target} exists already: choose another name or pass --overwrite")
 
 
-class AtomicFile:
+class _Unpublished:
+    """What files and folders under temporary names share."""
+
+    target: Path
+    path: Path
+    overwrite: bool
+    created = False
+    """True while something is at ``path``."""
+    _backup: Path | None = None
+
+    def publish(self) -> None:
+        """Move what is complete to its place; see :func:`publish`."""
+        publish([self])  # type: ignore[list-item]
+
+    def keep(self) -> Path:
+        """Keep it under its name with ``.part`` appended; returns that name."""
+        kept = _free_name(self.target)
+        self.path.rename(kept)
+        self.created = False
+        return kept
+
+
+class AtomicFile(_Unpublished):
     """A file written beside its place under a temporary name, and moved there at once when complete.
 
     A target that is a pipe or a device is written to directly.
@@ -167,8 +189,6 @@ class AtomicFile:
         self.overwrite = overwrite
         self.direct = self.target.exists() and not self.target.is_file() and not self.target.is_dir()
         self.path = self.target if self.direct else _temporary_name(self.target)
-        self._backup: Path | None = None
-        self.created = False
 
     def check(self) -> None:
         """Refuse what cannot be written, without touching the disk.
@@ -191,23 +211,12 @@ class AtomicFile:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         self.created = True
 
-    def publish(self) -> None:
-        """Move the complete file to its place; see :func:`publish`."""
-        publish([self])
-
     def discard(self) -> None:
         """Remove the temporary file; does nothing after :meth:`publish` and :meth:`keep`."""
         if self.created:
             self.created = False
             with suppress(FileNotFoundError):
                 self.path.unlink()
-
-    def keep(self) -> Path:
-        """Keep the file under its name with ``.part`` appended; returns that name."""
-        kept = _free_name(self.target)
-        self.path.rename(kept)
-        self.created = False
-        return kept
 
     def sync(self) -> None:
         """Write the file's content to the disk."""
@@ -255,6 +264,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     file = AtomicFile(path, overwrite=True)
     try:
         with writing(path):
+            file.check()
             file.create()
             yield file.path
     except BaseException:
@@ -263,7 +273,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     file.publish()
 
 
-class AtomicFolder:
+class AtomicFolder(_Unpublished):
     """Numbered files written in a temporary folder inside their own, and moved out of it when complete.
 
     Parameters
@@ -275,45 +285,27 @@ class AtomicFolder:
     """
 
     def __init__(self, folder: Path, overwrite: bool = False) -> None:
-        self.folder = folder
+        self.target = folder
         self.overwrite = overwrite
         self._new = not folder.exists()
         self.path = _temporary_name(folder) if self._new else folder / f".{secrets.token_hex(4)}.part"
         self._moved: list[str] = []
-        self._backup: Path | None = None
-        self.created = False
-
-    @property
-    def target(self) -> Path:
-        """The folder."""
-        return self.folder
 
     def check(self) -> None:
         """Refuse a place that cannot be written, without touching the disk."""
-        check_folder(self.folder.parent if self._new else self.folder, self.folder)
+        check_folder(self.target.parent if self._new else self.target, self.target)
 
     def create(self) -> None:
         """Make the temporary folder."""
-        with writing(self.folder):
+        with writing(self.target):
             self.path.mkdir()
         self.created = True
-
-    def publish(self) -> None:
-        """Move the files to their place: a new folder at once, files of an old one one by one; see :func:`publish`."""
-        publish([self])
 
     def discard(self) -> None:
         """Remove the temporary folder with all that is in it; does nothing after :meth:`publish` and :meth:`keep`."""
         if self.created:
             self.created = False
             shutil.rmtree(self.path, ignore_errors=True)
-
-    def keep(self) -> Path:
-        """Keep the folder under its name with ``.part`` appended; returns that name."""
-        kept = _free_name(self.folder)
-        self.path.rename(kept)
-        self.created = False
-        return kept
 
     def sync(self) -> None:
         """Write the files' content to the disk."""
@@ -324,33 +316,33 @@ class AtomicFolder:
 
     def move(self, *, revocable: bool) -> None:
         """Give the files their names; with ``revocable``, what was there is kept until :meth:`settle`."""
-        if self._new and not self.folder.exists():
-            self.path.rename(self.folder)
+        if self._new and not self.target.exists():
+            self.path.rename(self.target)
             return
         self._new = False
         names = sorted(entry.name for entry in self.path.iterdir())
-        taken = [name for name in names if (self.folder / name).exists()]
+        taken = [name for name in names if (self.target / name).exists()]
         if taken and not self.overwrite:
-            raise _exists(self.folder / taken[0])
+            raise _exists(self.target / taken[0])
         if taken and revocable:
-            self._backup = _temporary_name(self.folder)
+            self._backup = _temporary_name(self.target)
             self._backup.mkdir()
             for name in taken:
-                (self.folder / name).replace(self._backup / name)
+                (self.target / name).replace(self._backup / name)
         for name in names:
-            (self.path / name).replace(self.folder / name)
+            (self.path / name).replace(self.target / name)
             self._moved.append(name)
 
     def move_back(self) -> None:
         """Undo :meth:`move`."""
         if self._new:
-            self.folder.rename(self.path)
+            self.target.rename(self.path)
             return
         for name in self._moved:
-            (self.folder / name).replace(self.path / name)
+            (self.target / name).replace(self.path / name)
         if self._backup is not None:
             for entry in list(self._backup.iterdir()):
-                entry.replace(self.folder / entry.name)
+                entry.replace(self.target / entry.name)
             self._backup.rmdir()
             self._backup = None
         self._moved = []
@@ -362,7 +354,7 @@ class AtomicFolder:
             self.path.rmdir()
         if self._backup is not None:
             shutil.rmtree(self._backup, ignore_errors=True)
-        _sync_folder(self.folder if self.folder.exists() else self.folder.parent)
+        _sync_folder(self.target if self.target.exists() else self.target.parent)
 
 
 def publish(outputs: Sequence[AtomicFile | AtomicFolder]) -> None:

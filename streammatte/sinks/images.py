@@ -172,7 +172,7 @@ class SequenceSink(PublishingSink):
         """Images of an earlier run: refused, or with ``overwrite`` reported, since longer runs leave a tail."""
         head, tail = NUMBER.split(self._name)[0], NUMBER.split(self._name)[-1]
         numbered = re.compile(re.escape(head) + r"\d+" + re.escape(tail))
-        folder = self._file.folder
+        folder = self._file.target
         present = [entry for entry in folder.iterdir() if numbered.fullmatch(entry.name)] if folder.is_dir() else []
         if present and not self._file.overwrite:
             raise OutputExistsError(

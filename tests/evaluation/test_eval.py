@@ -263,3 +263,13 @@ def test_faults_are_one_clear_line(broken, arguments, code, words, monkeypatch):
     assert done.stderr.startswith("streammatte: ") and done.stderr.count("\n") == 1
     for word in words:
         assert word in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--json", "--csv", "--html"])
+def test_reports_that_cannot_be_written(tmp_path, flag):
+    truth = truth_video(2)
+    write_images(tmp_path / "a", truth)
+    write_images(tmp_path / "b", truth)
+    done = run_eval(tmp_path / "a", tmp_path / "b", flag, tmp_path, code=4)
+    assert done.stderr.startswith(f"streammatte: cannot write {tmp_path}: it is a folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]  # no temporary file stays
