@@ -271,5 +271,5 @@ def test_reports_that_cannot_be_written(tmp_path, flag):
     write_images(tmp_path / "a", truth)
     write_images(tmp_path / "b", truth)
     done = run_eval(tmp_path / "a", tmp_path / "b", flag, tmp_path, code=4)
-    assert done.stderr.startswith(f"streammatte: cannot write {tmp_path}: it is a folder")
+    assert done.stderr.startswith(f"streammatte: {tmp_path} is a folder; give a file name")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]  # no temporary file stays
