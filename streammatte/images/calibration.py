@@ -63,6 +63,15 @@ def samples(path: Path, files: ModelFiles, size: tuple[int, int]) -> list[Sample
 def calibration_samples(path: Path, files: ModelFiles, size: tuple[int, int]) -> list[Sample]:
     """As :func:`samples`, as many as eight bits need at least.
 
+    Parameters
+    ----------
+    path : Path
+        A video, or a folder of images.
+    files : ModelFiles
+        The network's.
+    size : (int, int)
+        Height and width of the network's input.
+
     Raises
     ------
     SourceError

@@ -161,5 +161,11 @@ def blend_plane(out: U8, image: U8, alpha: U8, back: U8, estimate: PlaneEstimate
 
 
 def foreground_plane(out: U8, image: U8, alpha: U8, back: U8, estimate: PlaneEstimate | None = None) -> None:
-    """``out`` = F where alpha > 0, else ``back``; parameters as for :func:`blend_plane`."""
+    """``out`` = F where alpha > 0, else ``back``.
+
+    Parameters
+    ----------
+    out, image, alpha, back, estimate
+        As for :func:`blend_plane`.
+    """
     _run(out, image, alpha, back, estimate, straight=True)

@@ -105,7 +105,7 @@ def test_a_portrait_is_cut_out(portrait, tmp_path):
     assert (fore[alpha == 0] == 0).all()
 
 
-def test_a_jpeg_gets_green_or_what_is_asked(portrait, tmp_path):
+def test_a_jpeg_gets_green_or_the_given_colour(portrait, tmp_path):
     run(portrait, tmp_path / "green.jpg")
     green = np.asarray(Image.open(tmp_path / "green.jpg"))
     assert np.abs(green[20:120, 20:100].reshape(-1, 3).mean(0) - (0, 177, 64)).max() < 3

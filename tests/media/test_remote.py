@@ -64,7 +64,7 @@ def test_what_is_there_is_kept(tmp_path, store, capsys):
     assert frames(store.cat("/bucket/out.mp4")) == 3
 
 
-def test_errors_are_said(store, capsys):
+def test_errors_are_reported(store, capsys):
     assert run("video", "memory://bucket/missing.mp4", "memory://bucket/out.mp4", *FAST) == 3
     assert "there is no such file" in capsys.readouterr().err
     with Fetched() as fetched, pytest.raises(SourceNotFoundError):

@@ -91,7 +91,7 @@ def command(*args):
         (lambda root: by_hand(official_zip()[:-9000]), f"{NET}.zip is no zip"),
     ],
 )
-def test_one_damaged_network_is_told_and_the_rest_works(root, tmp_path, capsys, spoil, message):
+def test_one_damaged_network_is_reported_and_the_rest_works(root, tmp_path, capsys, spoil, message):
     spoil(root)
     before = tree(root)
     assert command("models", "list") == 0
@@ -386,7 +386,7 @@ def test_processes_unpack_one_zip(root):
 # ---- folders, and the command ----
 
 
-def test_a_home_that_is_a_file_is_told_by_pull_alone(server, tmp_path, monkeypatch, capsys):
+def test_a_home_that_is_a_file_is_reported_by_pull_alone(server, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("STREAMMATTE_HOME", str(tmp_path / "file"))
     assert command("models", "list") == 0

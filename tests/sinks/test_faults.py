@@ -449,5 +449,5 @@ def test_abort_is_quick_in_the_middle_of_a_video(tmp_path):
     assert listing(tmp_path) == []
 
 
-def test_disk_full_is_told_apart(tmp_path):
+def test_a_full_disk_has_an_error_of_its_own(tmp_path):
     assert issubclass(DiskFullError, SinkError)

@@ -166,7 +166,7 @@ def test_still_image_is_a_camera_that_never_ends(tmp_path):
     assert (source.info.width, source.info.height) == (64, 48)
 
 
-def test_video_is_scaled_to_the_size_that_was_asked_for(tmp_path):
+def test_video_is_scaled_to_the_size_that_was_requested(tmp_path):
     path = make_video(tmp_path / "video.mp4", width=96, height=64, frames=3)
     source = open_live_source(str(path), width=48, height=32)
     frame = next(iter(source.frames()))

@@ -238,7 +238,7 @@ def test_more_pixels_in_mid_video_than_allowed_are_not_decoded(tmp_path):
         frames.extend(open_source(path, max_megapixels=1).frames())
 
 
-def test_what_a_loop_lacks_is_said_once(tmp_path, caplog):
+def test_what_a_loop_lacks_is_reported_once(tmp_path, caplog):
     path = make_video(tmp_path / "a.mkv", frames=3, pix_fmt="yuv420p10le")
     opening = reopener(str(path), ReadOptions())
     for _ in range(3):

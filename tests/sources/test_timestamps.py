@@ -133,7 +133,7 @@ def test_a_long_last_frame_is_no_fault(tmp_path):
     ("a.gif", {"codec": "gif", "pix_fmt": "rgb8"}),
     ("a.mp4", {"options": {"preset": "medium", "bf": "3"}}),
 ])  # fmt: skip
-def test_every_container_starts_at_the_asked_frame(tmp_path, name, made):
+def test_every_container_starts_at_the_requested_frame(tmp_path, name, made):
     path = make_video(tmp_path / name, frames=60, gop=20, **made)
     whole = list(open_source(path).frames())
     for index in (3, 21, 38, 57):

@@ -199,7 +199,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_batch(people, tmp_path):
     assert not (tmp_path / "out" / "last.pdparams").exists()
 
 
-def test_what_is_wrong_is_said_first(people, tmp_path):
+def test_what_is_wrong_is_reported_first(people, tmp_path):
     with pytest.raises(ConfigError, match="give --data"):
         Trainer(load_recipe("ppmattingv2-lite"), tmp_path / "a")
     with pytest.raises(ConfigError, match="multiples of 32"):

@@ -207,7 +207,7 @@ def test_a_camera_that_is_not_there_is_one_message(client):
         ("job", {"id": 5, "action": "start"}, "id must be text"),
     ],
 )
-def test_wrong_requests_are_told_and_change_nothing(client, name, body, said):
+def test_wrong_requests_are_reported_and_change_nothing(client, name, body, said):
     before = client.get("/api/state")
     assert said in client.post(name, body, 400)["error"]
     after = client.get("/api/state")
