@@ -6,7 +6,6 @@ can be made again falls back to a folder among the temporary files where neither
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
 import os
@@ -82,7 +81,7 @@ def writing(folder: Path) -> Iterator[None]:
     except StreammatteError:
         raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in DiskFullError.ERRNOS:
             raise DiskFullError(f"no space is left in {folder}; free some and run it again") from error
         raise ConfigError(
             f"{folder} cannot be written ({error.strerror or error}); "

@@ -25,6 +25,7 @@ next step, on one line.
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 __all__ = [
@@ -112,7 +113,10 @@ class UnsupportedOutputError(SinkError, ValueError):
 
 
 class DiskFullError(SinkError):
-    """No space is left where the output goes."""
+    """No space is left where the output goes: the disk is full, a quota or the largest size of a file is reached."""
+
+    ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+    """Errors of the operating system that mean this."""
 
 
 class BackgroundError(StreammatteError, ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import re
@@ -37,8 +36,6 @@ _NAME_KEPT = 40
 _IN_FOLDER = re.compile(r"\d{6,}\.png")
 """What a folder as output is filled with."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
 
 @contextmanager
 def writing(target: str | Path) -> Iterator[None]:
@@ -60,7 +57,7 @@ def writing(target: str | Path) -> Iterator[None]:
 
 
 def _as_sink_error(error: Any, target: str | Path) -> SinkError:
-    if error.errno in _FULL:
+    if error.errno in DiskFullError.ERRNOS:
         return DiskFullError(f"no space left to write {target}: free some space or choose another folder")
     reason = error.strerror or str(error)
     return SinkError(f"cannot write {target}: {reason}")

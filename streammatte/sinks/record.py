@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import suppress
 from pathlib import Path
 
@@ -91,6 +90,6 @@ class RecordSink(LiveSinkBase):
                 muxer.drop()
 
     def _failure(self, error: Exception) -> SinkError:
-        if getattr(error, "errno", None) == errno.ENOSPC:
+        if getattr(error, "errno", None) in DiskFullError.ERRNOS:
             return DiskFullError(f"no space is left for {self.target}; what was recorded until now plays")
         return SinkError(f"cannot record {self.target}: {getattr(error, 'strerror', None) or error}")

@@ -1,5 +1,6 @@
 """What goes wrong on a disk: one clear error, and the folder is as it was."""
 
+import contextlib
 import io
 import os
 import resource
@@ -336,6 +337,49 @@ def test_a_full_disk(tmp_path, name, limit):
     assert done.stdout.startswith("full: no space left to write"), done.stdout + done.stderr
     assert len(done.stdout.splitlines()) == 1
     assert listing(folder) == []
+
+
+RECORD = """
+    import resource, signal, sys
+    from pathlib import Path
+    sys.path.insert(0, {tests!r})
+    from support.sink_frames import make_frames, info_of
+    from streammatte.sinks.record import RecordSink
+    from streammatte.errors import DiskFullError
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+    import numpy as np
+    frames = make_frames(150, (320, 240))
+    rng = np.random.default_rng(0)
+    sink = RecordSink(Path({target!r}))
+    sink.open(info_of(frames))
+    try:
+        for frame in frames:
+            frame.planes[0][:] = rng.integers(0, 255, frame.planes[0].shape)
+            sink.process(frame)
+        sink.drain()
+    except DiskFullError as error:
+        print("full:", error)
+    sink.close()
+"""
+
+
+@pytest.mark.parametrize("name", ["video.mkv", "video.mp4"])
+def test_a_recording_that_reaches_the_largest_size_of_a_file(tmp_path, name):
+    """FAT32 ends at 4 GiB: what was recorded until then plays."""
+    target = tmp_path / name
+    program = RECORD.format(tests=str(Path(__file__).parents[1]), target=str(target))
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"full: no space is left for {target}"), done.stdout + done.stderr
+    with av.open(str(target)) as video:
+        count = 0
+        with contextlib.suppress(av.error.FFmpegError):
+            for _ in video.decode(video=0):
+                count += 1
+    assert count >= 1
 
 
 def test_a_killed_program_leaves_a_temporary_name_only(tmp_path):
