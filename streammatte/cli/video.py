@@ -141,11 +141,11 @@ def _with_remote(run: Callable[[str, str, VideoOptions], int], spec: str, target
         return run(spec, target, options)
     outputs = {role: RemoteOutput(name, overwrite=options.overwrite) for role, name in remote.items()}
     local = {role: output.local for role, output in outputs.items()}
-    with Fetched() as video, Fetched() as background:
+    with Fetched() as fetched:
         if options.background is not None:
-            options = options.replace(background=background.path(options.background))
+            options = options.replace(background=fetched.path(options.background, "background"))
         target = local.pop("composite", target)
-        code = run(video.path(spec), target, options.replace(**local))
+        code = run(fetched.path(spec), target, options.replace(**local))
         for output in outputs.values():
             output.upload()
     return code

@@ -80,8 +80,7 @@ class Worker:
     def __init__(self, report: Callable[[dict[str, Any]], None], folder: Path | None = None) -> None:
         self._report = report
         self._engines = EngineCache()
-        self._sources = Fetched(folder)
-        self._backgrounds = Fetched(None if folder is None else folder / "backgrounds")
+        self._fetched = Fetched(folder)
         self._reported = 0.0
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -93,10 +92,10 @@ class Worker:
 
     def _end_of(self, job: dict[str, Any]) -> dict[str, Any]:
         try:
-            job = {**job, "source": self._sources.path(job["source"]), "options": dict(job["options"])}
+            job = {**job, "source": self._fetched.path(job["source"]), "options": dict(job["options"])}
             for values in (job, job["options"]):
                 if values.get("background") is not None:
-                    values["background"] = self._backgrounds.path(values["background"])
+                    values["background"] = self._fetched.path(values["background"], "background")
             if "segment" in job:
                 return {"event": "done", **work_segment(job, self.matter, self._progress)}
             summary = self._whole(job["source"], job["target"], VideoOptions.build(job["options"]))

@@ -147,12 +147,12 @@ class WorkerPool:
 
     def close(self) -> list[Assignment]:
         """End the workers, at once where they work; returns the jobs that were running."""
-        assignment = self.running
+        assignments = self.running
         for worker in (*self._busy, *self._idle):
             worker.close(kill=worker in self._busy)
         self._busy.clear()
         self._idle.clear()
-        return assignment
+        return assignments
 
 
 class ProcessWorker:

@@ -72,7 +72,7 @@ def _errors(kind: type[SourceError | SinkError], url: str, what: str) -> Iterato
 
 
 class Fetched:
-    """Local copies of remote inputs: the last one is kept, since segments of one video follow each other.
+    """Local copies of remote inputs: the last one of each role is kept, since segments of one video follow each other.
 
     Parameters
     ----------
@@ -83,27 +83,28 @@ class Fetched:
     def __init__(self, folder: Path | None = None) -> None:
         self._given = folder
         self._made: Path | None = None
-        self._copy: tuple[str, Path] | None = None
+        self._copies: dict[str, tuple[str, Path]] = {}
 
-    def path(self, spec: str) -> str:
+    def path(self, spec: str, role: str = "input") -> str:
         """``spec`` itself, or the copy of what is remote. Raises SourceError."""
         if not is_remote(spec):
             return spec
-        if self._copy is not None and self._copy[0] == spec:
-            return str(self._copy[1])
-        if self._copy is not None:
-            self._copy[1].unlink(missing_ok=True)
-            self._copy = None
-        target = self._place() / PurePosixPath(spec).name
+        if role in self._copies:
+            held, copy = self._copies[role]
+            if held == spec:
+                return str(copy)
+            del self._copies[role]
+            copy.unlink(missing_ok=True)
+        target = self._place() / role / PurePosixPath(spec).name
         with _errors(SourceError, spec, "cannot be read"):
+            target.parent.mkdir(parents=True, exist_ok=True)
             system, path = _system(spec)
             system.get_file(path, str(target))
-        self._copy = spec, target
+        self._copies[role] = spec, target
         return str(target)
 
     def _place(self) -> Path:
         if self._given is not None:
-            self._given.mkdir(parents=True, exist_ok=True)
             return self._given
         if self._made is None:
             self._made = Path(tempfile.mkdtemp(prefix="streammatte-fetched-"))

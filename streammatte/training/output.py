@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streammatte.errors import ConfigError, ModelError, SinkError
+from streammatte.errors import ConfigError, ModelError
 from streammatte.networks.checkpoints import write_state
 from streammatte.sinks.atomic import whole_file, writing
 from streammatte.training.curves import curves_page
@@ -49,10 +49,8 @@ class TrainingFolder:
             raise ConfigError(f"{path} holds no {_CHECKPOINT} to go on from; leave out --resume")
         if not resume and there.exists():
             raise ConfigError(f"{path} holds a training already; go on with --resume, or name another --output")
-        try:
+        with writing(path):
             (path / "samples").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkError(f"cannot write into {path}: {error.strerror or error}") from error
 
     def begin(self, recipe: Recipe) -> None:
         """Write the recipe, and open VisualDL's log where that is installed."""

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from streammatte.build import build_background
 from streammatte.child_process import in_child
-from streammatte.color import is_color
+from streammatte.color import KEY_GREEN, is_color
 from streammatte.compositing import parse_background
 from streammatte.errors import ConfigError, StreammatteError
 from streammatte.live.background_folder import BackgroundFolder
@@ -26,7 +26,7 @@ __all__ = ["StudioBackgrounds"]
 
 MAX_BYTES = 512 << 20
 """A background's size, at most."""
-_COLORS = ("#1f2a3a", "#e8e4dc", "#00b140")
+_COLORS = ("#1f2a3a", "#e8e4dc", KEY_GREEN)
 """Backgrounds that are always offered."""
 
 

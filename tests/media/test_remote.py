@@ -79,12 +79,15 @@ def test_errors_are_reported(store, capsys):
 def test_fetched_keeps_the_last_one(tmp_path, store):
     store.pipe("/a.mp4", b"one")
     store.pipe("/b.mp4", b"two")
+    store.pipe("/folder/b.mp4", b"three")
     with Fetched() as fetched:
         first = fetched.path("memory://a.mp4")
         assert fetched.path("memory://a.mp4") == first and Path(first).read_bytes() == b"one"
         second = fetched.path("memory://b.mp4")
         assert not Path(first).exists() and Path(second).read_bytes() == b"two"
         assert fetched.path("here.mp4") == "here.mp4"
+        third = fetched.path("memory://folder/b.mp4", "background")  # of the same name, beside the input
+        assert Path(second).read_bytes() == b"two" and Path(third).read_bytes() == b"three"
     assert not Path(second).parent.exists()
 
 
